@@ -1,0 +1,39 @@
+//! The command line: flags into plain configurations, one file a command. Text for people lives here only.
+
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What was asked cannot be done: a flag out of range, an address in use, a limit too low.
+const EXIT_USAGE: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "steadfast",
+    version,
+    about = "Holds a million WebSocket connections on one Linux host, and proves it"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve HTTP/1.1 and WebSocket, or raw TCP, to as many connections as asked for
+    Serve(serve::Args),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+    }
+}
+
+/// One clear line on stderr, and the exit code for what cannot be done as asked.
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("steadfast: {error}");
+    ExitCode::from(EXIT_USAGE)
+}

@@ -1,0 +1,204 @@
+//! `steadfast serve`.
+
+use clap::{Args as ClapArgs, ValueEnum, value_parser};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::process::ExitCode;
+use std::thread;
+use steadfast::net::listener::Endpoint;
+use steadfast::net::sweep::Deadlines;
+use steadfast::proto::http::HeadLimits;
+use steadfast::proto::session::Limits;
+use steadfast::proto::upgrade::Origins;
+use steadfast::server::{Config, Protocol, Server};
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProtocolArg {
+    Ws,
+    Tcp,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST or unix:PATH; may be repeated
+    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:8080")]
+    listen: Vec<Endpoint>,
+    /// ws: HTTP/1.1 and WebSocket; tcp: whatever comes is sent back
+    #[arg(long, value_enum, default_value = "ws")]
+    protocol: ProtocolArg,
+    /// The most connections in all [default: what one descriptor table holds]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+    /// Threads with an epoll instance each [default: cores, or as many tables as the connections need]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
+    reactors: Option<u16>,
+    /// Pages that may connect: same, any, or an origin such as https://example.org; may be repeated
+    #[arg(long, value_name = "ORIGIN", default_value = "same")]
+    origin: Vec<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Declares the flags of all limits, with their defaults taken from the library, and the line that tells which differ.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])* $flag:ident: $type:ty { $($path:tt)+ } $range:expr, $name:literal;)*) => {
+        #[derive(Debug, ClapArgs)]
+        #[command(next_help_heading = "Limits")]
+        struct LimitArgs {
+            $($(#[doc = $doc])*
+            #[arg(long, value_name = $name, default_value_t = Defaults::default().$($path)+, value_parser = value_parser!($type).range($range))]
+            $flag: $type,)*
+        }
+
+        impl LimitArgs {
+            fn into_settings(self) -> Defaults {
+                let mut settings = Defaults::default();
+                $(settings.$($path)+ = self.$flag;)*
+                settings
+            }
+
+            fn changed(&self) -> Vec<String> {
+                let defaults = Defaults::default();
+                let mut lines = Vec::new();
+                $(if self.$flag != defaults.$($path)+ {
+                    lines.push(format!("{} {} (default {})", stringify!($flag), self.$flag, defaults.$($path)+));
+                })*
+                lines
+            }
+        }
+    };
+}
+
+/// The library's limits, in the types of the command line.
+#[derive(Clone, Copy)]
+struct Defaults {
+    line_bytes: u64,
+    head_bytes: u64,
+    limits: Limits,
+    deadlines: Deadlines,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            line_bytes: limits.head.max_request_line_bytes as u64,
+            head_bytes: limits.head.max_head_bytes as u64,
+            limits,
+            deadlines: Deadlines::default(),
+        }
+    }
+}
+
+limits! {
+    /// Longest request line; a longer one is answered 414
+    max_request_line_bytes: u64 { line_bytes } 16..=1 << 20, "BYTES";
+    /// Longest request head; a longer one is answered 431
+    max_head_bytes: u64 { head_bytes } 64..=1 << 24, "BYTES";
+    /// Longest frame and message; a longer one closes with 1009
+    max_message_bytes: u64 { limits.max_message_bytes } 1..=1 << 40, "BYTES";
+    /// Most fragments of a message; more close with 1008
+    max_fragments: u32 { limits.max_fragments } 1.., "N";
+    /// Most pings, pongs and closes in a second; more close with 1008
+    max_control_frames_per_s: u16 { limits.max_control_frames_per_s } 1.., "N";
+    /// Time for a whole request head; then 408
+    head_timeout_s: u32 { deadlines.head_s } 1..=86_400, "SECONDS";
+    /// Time between requests; then closed
+    keep_alive_timeout_s: u32 { deadlines.keep_alive_s } 1..=86_400, "SECONDS";
+    /// Silence after which a WebSocket is pinged, give or take a tenth
+    ping_interval_s: u32 { deadlines.ping_s } 1..=4_000_000, "SECONDS";
+    /// Silence after which a WebSocket is taken for dead
+    idle_timeout_s: u32 { deadlines.idle_s } 1..=4_000_000, "SECONDS";
+    /// Time for the peer's Close and its FIN; then reset
+    close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
+    /// Time without a byte taken of what is queued; then reset
+    stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
+}
+
+fn origins(list: Vec<String>) -> Result<Origins, String> {
+    match list.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["same"] => Ok(Origins::Same),
+        ["any"] => Ok(Origins::Any),
+        _ => match list.iter().find(|origin| !origin.contains("://")) {
+            Some(wrong) => Err(format!(
+                "--origin {wrong:?} is no origin; right would be same or any, alone, or one such as https://example.org"
+            )),
+            None => Ok(Origins::Listed(list)),
+        },
+    }
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let changed = args.limits.changed();
+    let settings = args.limits.into_settings();
+    let head = HeadLimits {
+        max_request_line_bytes: settings.line_bytes as usize,
+        max_head_bytes: settings.head_bytes as usize,
+    };
+    let origins = match origins(args.origin) {
+        Ok(origins) => origins,
+        Err(error) => return super::refuse(&error),
+    };
+    let protocol = match args.protocol {
+        ProtocolArg::Ws => Protocol::Ws,
+        ProtocolArg::Tcp => Protocol::Tcp,
+    };
+    // Before the first thread, so that no signal finds the default disposition.
+    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
+        Ok(signals) => signals,
+        Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
+    };
+    let server = Server::start(Config {
+        listen: args.listen,
+        protocol,
+        max_connections: args.max_connections.map(|max| max as usize),
+        reactors: args.reactors.map(usize::from),
+        limits: Limits { head, ..settings.limits },
+        deadlines: settings.deadlines,
+        origins,
+    });
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => return super::refuse(&error),
+    };
+    announce(&server, protocol, &changed);
+    let signal_handle = signals.handle();
+    thread::scope(|scope| {
+        let stopper = &server;
+        scope.spawn(move || {
+            let mut signals = signals.forever();
+            if signals.next().is_some() {
+                stopper.stop();
+            }
+            if signals.next().is_some() {
+                std::process::exit(130); // the second one means now
+            }
+        });
+        // Reactors end only when they are stopped; then the thread above waits for a second signal in vain.
+        let ended = server.join();
+        signal_handle.close();
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("steadfast: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn announce(server: &Server, protocol: Protocol, changed: &[String]) {
+    let plan = server.plan();
+    let places: Vec<String> = server.endpoints().iter().map(ToString::to_string).collect();
+    let tables = if plan.own_tables { ", a descriptor table for each" } else { "" };
+    println!(
+        "listening on {} ({protocol}) with {} reactors for {} connections{tables}",
+        places.join(" "),
+        plan.reactors,
+        plan.max_connections
+    );
+    if !changed.is_empty() {
+        println!("limits: {}", changed.join(", "));
+    }
+    println!("ready");
+}

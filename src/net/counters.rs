@@ -1,0 +1,130 @@
+//! What a reactor counts. It alone writes, anyone reads: no locked instruction, no batch to publish.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread writes and all may read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `more`; by the owning thread only.
+    #[inline]
+    pub fn add(&self, more: u64) {
+        // A load and a store, not a locked add: there is one writer.
+        self.0.store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of one reactor, since it started.
+        #[derive(Debug, Default)]
+        #[repr(align(128))] // neighbours' cache lines stay with their own core
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        impl Counters {
+            /// The names of all counters, in order.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// All values, in the order of [`Counters::NAMES`].
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$name.value()),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted, or connected.
+    opened,
+    /// Connections that have ended.
+    ended,
+    /// WebSocket handshakes completed.
+    upgraded,
+    /// HTTP requests, upgrades included.
+    requests,
+    /// Messages received.
+    messages_in,
+    /// Messages sent.
+    messages_out,
+    /// Bytes received.
+    bytes_in,
+    /// Bytes that the kernel took.
+    bytes_out,
+    /// Pings received.
+    pings_in,
+    /// Pings sent.
+    pings_out,
+    /// Answers with status 400.
+    refused_400,
+    /// Answers with status 403.
+    refused_403,
+    /// Answers with status 404.
+    refused_404,
+    /// Answers with status 405.
+    refused_405,
+    /// Answers with status 408.
+    refused_408,
+    /// Answers with status 414.
+    refused_414,
+    /// Answers with status 426.
+    refused_426,
+    /// Answers with status 431.
+    refused_431,
+    /// Answers with status 505.
+    refused_505,
+    /// Connections failed with 1002: a frame that breaks the protocol.
+    failed_1002,
+    /// Connections failed with 1007: text that is not UTF-8.
+    failed_1007,
+    /// Connections failed with 1008: too many fragments or control frames.
+    failed_1008,
+    /// Connections failed with 1009: a message too big.
+    failed_1009,
+    /// Connections that ended without a Close, or in the middle of a request.
+    ended_abruptly,
+    /// Connections that ended with an error of the socket, such as a reset.
+    ended_by_error,
+    /// Connections closed because they were silent, or took nothing, for too long.
+    ended_by_deadline,
+    /// Times that accepting paused because all connections that the plan holds are open.
+    accept_paused_full,
+    /// Times that accepting paused for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+    accept_paused_error,
+}
+
+impl Counters {
+    /// Counts an answer by its status, if it is one that refuses.
+    pub fn refused(&self, status: u16) {
+        let counter = match status {
+            400 => &self.refused_400,
+            403 => &self.refused_403,
+            404 => &self.refused_404,
+            405 => &self.refused_405,
+            408 => &self.refused_408,
+            414 => &self.refused_414,
+            426 => &self.refused_426,
+            431 => &self.refused_431,
+            505 => &self.refused_505,
+            _ => return,
+        };
+        counter.add(1);
+    }
+
+    /// Counts a connection that we failed, by its close code.
+    pub fn failed(&self, code: u16) {
+        match code {
+            1007 => self.failed_1007.add(1),
+            1008 => self.failed_1008.add(1),
+            1009 => self.failed_1009.add(1),
+            _ => self.failed_1002.add(1),
+        }
+    }
+}

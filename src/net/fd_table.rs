@@ -1,0 +1,119 @@
+//! Descriptor tables: the limits that they live under, and how many of them a number of connections needs.
+
+use super::sys;
+use std::io;
+
+/// Descriptors of a table that are kept for other things than connections: standard streams, epoll, the wake-up,
+/// files read for `/stats`.
+pub const RESERVE: usize = 64;
+
+/// How many reactors hold how many connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Threads, each with an epoll instance and a slab.
+    pub reactors: usize,
+    /// Whether each has a descriptor table of its own.
+    pub own_tables: bool,
+    /// The most connections that one reactor takes.
+    pub per_reactor: usize,
+    /// The most connections in all; exactly as many fit.
+    pub max_connections: usize,
+}
+
+/// What a plan starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The most connections in all; `None` for as many as one table holds.
+    pub max_connections: Option<usize>,
+    /// The number of reactors; `None` for as many as it takes, and at least one for each core.
+    pub reactors: Option<usize>,
+    /// Cores to spread over.
+    pub cores: usize,
+    /// Descriptors that one table may hold.
+    pub table: usize,
+    /// Descriptors of a table that listeners take, on top of [`RESERVE`].
+    pub listeners: usize,
+    /// Whether connections fall to reactors by the hash of SO_REUSEPORT, or are dealt out evenly.
+    pub hashed: bool,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impossible {
+    /// A table has no room for a connection beside what it must hold: this many descriptors would do.
+    TableTooSmall {
+        /// The smallest table that would do.
+        needed: usize,
+    },
+    /// The reactors asked for hold fewer connections than were asked for.
+    TooFewReactors {
+        /// As many reactors as it takes.
+        needed: usize,
+    },
+}
+
+impl Plan {
+    /// Plans for `wanted`.
+    ///
+    /// A kernel deals connections out to the listeners of a SO_REUSEPORT group by a hash, so reactors fill as a
+    /// binomial distribution does: tables are planned for its mean and six standard deviations, which one reactor
+    /// in a billion exceeds. What is exact is the sum, which [`super::reactor::Quota`] counts.
+    ///
+    /// # Errors
+    /// [`Impossible`], with the number that would do.
+    ///
+    /// ```
+    /// use steadfast::net::fd_table::{Plan, Wanted};
+    /// let wanted = Wanted {
+    ///     max_connections: Some(1_000_000), reactors: None, cores: 2, table: 20_000, listeners: 1, hashed: true,
+    /// };
+    /// let plan = Plan::new(wanted).unwrap();
+    /// assert_eq!((plan.reactors, plan.own_tables, plan.max_connections), (53, true, 1_000_000));
+    /// ```
+    pub fn new(wanted: Wanted) -> Result<Self, Impossible> {
+        let needed = RESERVE + wanted.listeners + 1;
+        let Some(per_table) = wanted.table.checked_sub(needed - 1).filter(|&room| room > 0) else {
+            return Err(Impossible::TableTooSmall { needed });
+        };
+        // In a shared table each reactor's listeners, epoll instance and wake-up count.
+        let sharing = wanted.reactors.unwrap_or(wanted.cores).max(1);
+        let shared = wanted.table.saturating_sub(RESERVE + sharing * (wanted.listeners + 3));
+        let asked = wanted.max_connections.unwrap_or(if shared > 0 { shared } else { per_table });
+        if asked <= shared {
+            return Ok(Self { reactors: sharing, own_tables: false, per_reactor: asked, max_connections: asked });
+        }
+        let least = least_tables(asked, per_table, wanted.hashed);
+        let reactors = wanted.reactors.unwrap_or(least.max(wanted.cores));
+        if reactors < least {
+            return Err(Impossible::TooFewReactors { needed: least });
+        }
+        Ok(Self { reactors, own_tables: true, per_reactor: per_table.min(asked), max_connections: asked })
+    }
+}
+
+fn least_tables(connections: usize, per_table: usize, hashed: bool) -> usize {
+    let mut tables = connections.div_ceil(per_table);
+    if hashed && tables > 1 {
+        let fits = |tables: usize| {
+            let mean = connections as f64 / tables as f64;
+            mean + 6.0 * mean.sqrt() <= per_table as f64
+        };
+        while !fits(tables) && tables < connections {
+            tables += 1;
+        }
+    }
+    tables
+}
+
+/// Raises the soft limit on descriptors to the hard one; gives the limit that now holds for each table.
+///
+/// # Errors
+/// As getrlimit(2) and setrlimit(2).
+pub fn raise_limit() -> io::Result<usize> {
+    let (soft, hard) = sys::nofile()?;
+    if soft < hard {
+        sys::set_nofile(hard, hard)?;
+    }
+    // Without a limit, fs.nr_open still bounds a table; its default serves as the number to plan with.
+    Ok(usize::try_from(hard).unwrap_or(usize::MAX).min(1 << 30))
+}

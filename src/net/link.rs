@@ -1,0 +1,165 @@
+//! What a driver (the server's, the flood's) sees of a reactor: the events of a connection, and what it may do to it.
+
+use super::counters::Counters;
+use super::reactor::Core;
+use super::slots::ConnectionId;
+use crate::proto::close::{CloseCode, Fault};
+use crate::proto::http::{Answer, HeadError};
+use crate::proto::session::{Event, MessageKind, Output, Session, State};
+use crate::proto::upgrade::{AcceptKey, Rejected};
+
+/// Which deadline a connection missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// To connect, and to be upgraded.
+    Connect,
+    /// To send a whole request head.
+    Head,
+    /// To send another request.
+    KeepAlive,
+    /// To show life.
+    Idle,
+    /// To answer a Close, or to close.
+    Close,
+    /// To take a byte of what is queued for it.
+    Stalled,
+    /// To answer a message; a driver's own.
+    Reply,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The close handshake, with the peer's code.
+    Closed(CloseCode),
+    /// We answered a request with `Connection: close`.
+    Answered,
+    /// The peer closed where its protocol allows it.
+    EndOfStream,
+    /// The peer closed without a Close, or in the middle of something.
+    Abrupt,
+    /// recv(2) or send(2) failed: errno.
+    Io(u16),
+    /// connect(2) failed: errno.
+    Connect(u16),
+    /// A limit of this host: errno of the call that hit it.
+    Local(u16),
+    /// It missed a deadline.
+    Deadline(Deadline),
+    /// It broke RFC 6455.
+    Fault(Fault),
+    /// Its head could not be taken.
+    BadHead(HeadError),
+    /// The server did not upgrade.
+    Rejected(Rejected),
+    /// The driver gave it up, for a reason of its own.
+    Driver(u8),
+}
+
+/// Decides what connections are for. One instance belongs to one reactor and runs on its thread alone.
+pub trait Driver {
+    /// What each connection carries; `()` costs nothing.
+    type State: Default;
+    /// What other threads may send to it.
+    type Mail: Send + 'static;
+
+    /// A connect(2) of ours succeeded.
+    fn connected(&mut self, _link: &mut Link<'_, Self::State>) {}
+
+    /// A session understood something.
+    fn event(&mut self, link: &mut Link<'_, Self::State>, event: Event<'_>);
+
+    /// A connection has ended; its slot is about to be freed.
+    fn ended(&mut self, _id: ConnectionId, _state: &mut Self::State, _cause: Cause) {}
+
+    /// A sweep passes an open connection, about once a second.
+    fn swept(&mut self, _link: &mut Link<'_, Self::State>) {}
+
+    /// A letter arrived in the mailbox.
+    fn mail(&mut self, _core: &mut Core<Self::State>, _mail: Self::Mail) {}
+
+    /// The events of a turn are handled, and the reactor is about to flush and sleep.
+    fn turn(&mut self, _core: &mut Core<Self::State>) {}
+}
+
+/// One connection, lent to its driver for the length of a call.
+#[derive(Debug)]
+pub struct Link<'a, S> {
+    pub(super) id: ConnectionId,
+    pub(super) session: &'a mut Session,
+    pub(super) out: &'a mut Output,
+    pub(super) cause: &'a mut Option<Cause>,
+    pub(super) counters: &'a Counters,
+    /// What the driver keeps for this connection.
+    pub state: &'a mut S,
+}
+
+impl<S> Link<'_, S> {
+    /// Its name, good for as long as the reactor runs.
+    #[inline]
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Where its session stands.
+    #[inline]
+    pub fn session_state(&self) -> State {
+        self.session.state()
+    }
+
+    /// Sends a message; nothing if the connection is not open. What a turn sends goes out with one call.
+    #[inline]
+    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
+        if self.session.send(kind, payload, self.out) {
+            self.counters.messages_out.add(1);
+        }
+    }
+
+    /// Sends bytes as they are, without a protocol.
+    #[inline]
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.out.bytes.extend_from_slice(bytes);
+        self.counters.messages_out.add(1);
+    }
+
+    /// Sends a ping of at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) {
+        if self.session.ping(payload, self.out) {
+            self.counters.pings_out.add(1);
+        }
+    }
+
+    /// Starts the close handshake.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        self.session.close(code, reason, self.out);
+    }
+
+    /// Answers a request; `without_body` for the method HEAD.
+    pub fn answer(&mut self, answer: &Answer<'_>, without_body: bool) {
+        self.counters.refused(answer.status);
+        self.session.answer(answer, without_body, self.out);
+    }
+
+    /// Answers a request with 101: the connection becomes a WebSocket.
+    #[inline]
+    pub fn accept(&mut self, accept: &AcceptKey) {
+        self.session.accept(accept, self.out);
+        self.counters.upgraded.add(1);
+    }
+
+    /// Makes this connection a WebSocket client, and asks for `path`.
+    pub fn upgrade(&mut self, host: &str, path: &str) {
+        *self.session = Session::websocket_client(host, path, self.out);
+    }
+
+    /// Sends a GET; for a session of [`Session::http_client`].
+    pub fn request(&mut self, host: &str, path: &str) {
+        self.session.request(host, path, self.out);
+    }
+
+    /// Ends the connection when what is queued has gone.
+    pub fn end(&mut self, cause: Cause) {
+        *self.cause = Some(cause);
+        self.session.abandon();
+    }
+}

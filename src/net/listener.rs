@@ -1,0 +1,156 @@
+//! Where a server listens: addresses, port ranges, unix sockets.
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What listen(2) is asked for; the kernel takes the smaller of this and net.core.somaxconn.
+const BACKLOG: i32 = 65_535;
+
+/// One `--listen`: an address with a port or a range of ports, or a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Addresses, one for each port of a range.
+    Tcp(Vec<SocketAddr>),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+/// Why a text names no endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadEndpoint(String);
+
+impl fmt::Display for BadEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}; right would be 127.0.0.1:8080, 0.0.0.0:7000-7099, [::1]:8080 or unix:/run/steadfast.sock",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for BadEndpoint {}
+
+impl FromStr for Endpoint {
+    type Err = BadEndpoint;
+
+    /// `ADDRESS:PORT`, `ADDRESS:FIRST-LAST` or `unix:PATH`; an address may be a name.
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() {
+                Err(BadEndpoint("the path of the unix socket is missing".into()))
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        let (host, ports) = text.rsplit_once(':').ok_or_else(|| BadEndpoint("the port is missing".into()))?;
+        if host.is_empty() {
+            return Err(BadEndpoint("the address is missing".into()));
+        }
+        let number = |port: &str| {
+            port.parse::<u16>().map_err(|_| BadEndpoint(format!("{port:?} is not a port from 0 to 65535")))
+        };
+        let (first, last) = match ports.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(ports)?, number(ports)?),
+        };
+        if first > last {
+            return Err(BadEndpoint(format!("the range of ports {first}-{last} is empty")));
+        }
+        let resolve = |port| {
+            let found =
+                format!("{host}:{port}").to_socket_addrs().map_err(|error| BadEndpoint(format!("{host:?}: {error}")));
+            found?.next().ok_or_else(|| BadEndpoint(format!("{host:?} has no address")))
+        };
+        let mut address = resolve(first)?;
+        let addresses = (first..=last).map(|port| {
+            address.set_port(port);
+            address
+        });
+        Ok(Self::Tcp(addresses.collect()))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(addresses) => match &addresses[..] {
+                [first, .., last] => write!(f, "{first}-{}", last.port()),
+                [one] => write!(f, "{one}"),
+                [] => Ok(()),
+            },
+        }
+    }
+}
+
+/// A socket that keeps others from an address while the reactors come to listen on it.
+///
+/// It is bound without SO_REUSEPORT, so that an address in use is an error also when it is used by a process of the
+/// same user that sets the option; with it, the two would silently share the connections. Afterwards the option is set,
+/// and the reactors can join.
+#[derive(Debug)]
+pub struct Reservation {
+    /// The address, with the port that the kernel chose where 0 was asked for.
+    pub address: SocketAddr,
+    _socket: Socket,
+}
+
+/// Reserves `address` for this process.
+///
+/// # Errors
+/// As socket(2) and bind(2).
+pub fn reserve(address: SocketAddr) -> io::Result<Reservation> {
+    let socket = tcp_socket(address)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(Reservation { address, _socket: socket })
+}
+
+/// Listens on `address`, as one of several who share it.
+///
+/// # Errors
+/// As socket(2), bind(2) and listen(2).
+pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    // Accepted sockets inherit it, which saves a call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+    // A server that comes back finds its last connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// Listens on a unix socket at `path`; one that a dead server left there is replaced.
+///
+/// # Errors
+/// As socket(2), bind(2) and listen(2); `AddrInUse` if someone still answers there.
+pub fn listen_unix(path: &PathBuf) -> io::Result<OwnedFd> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket {
+        let probe = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+        match probe.connect(&address) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            _ => return Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+    socket.bind(&address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

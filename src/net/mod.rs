@@ -1,0 +1,13 @@
+//! The shell: the only place that names mio, libc and socket2.
+
+pub mod counters;
+pub mod fd_table;
+pub mod link;
+pub mod listener;
+pub mod mailbox;
+pub mod pool;
+pub mod reactor;
+pub mod slots;
+pub mod sweep;
+pub mod sys;
+mod turn;

@@ -1,0 +1,193 @@
+//! The slab of connections: a record for each, found by an id that is never valid for its successor.
+
+use super::link::Cause;
+use crate::proto::session::Session;
+use slab::Slab;
+use std::os::fd::OwnedFd;
+
+/// Names one connection of one reactor, for ever: a later connection in the same slot has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    generation: u32,
+    index: u32,
+}
+
+impl ConnectionId {
+    /// As an epoll token; the highest bit stays free for the reactor's own.
+    #[inline]
+    pub(super) fn token(self) -> mio::Token {
+        mio::Token((self.generation as usize) << 32 | self.index as usize)
+    }
+
+    #[inline]
+    pub(super) fn of_token(token: mio::Token) -> Self {
+        Self { generation: (token.0 >> 32) as u32, index: token.0 as u32 }
+    }
+
+    /// Its place in the slab.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// A set of yes-or-no facts about a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u16);
+
+impl Flags {
+    /// Registered with epoll.
+    pub(super) const REGISTERED: Self = Self(1);
+    /// connect(2) is under way.
+    pub(super) const CONNECTING: Self = Self(1 << 1);
+    /// The socket may have bytes that no edge will announce again.
+    pub(super) const UNDRAINED: Self = Self(1 << 2);
+    /// On the reactor's ready list.
+    pub(super) const READY: Self = Self(1 << 3);
+    /// A ring with unparsed bytes waits in [`super::reactor::Core`].
+    pub(super) const HOLDS_RING: Self = Self(1 << 4);
+    /// The peer has sent FIN: reading goes on until it shows.
+    pub(super) const PEER_CLOSED: Self = Self(1 << 5);
+    /// Nothing more is sent; what comes is discarded until the peer closes.
+    pub(super) const LINGERS: Self = Self(1 << 6);
+    /// A ping of ours is unanswered.
+    pub(super) const PINGED: Self = Self(1 << 7);
+    /// Between HTTP requests: the next has not begun.
+    pub(super) const BETWEEN: Self = Self(1 << 8);
+    /// To be freed when the batch is done.
+    pub(super) const DOOMED: Self = Self(1 << 9);
+    /// On the list of those to be flushed before sleeping.
+    pub(super) const DIRTY: Self = Self(1 << 10);
+
+    /// Whether any of `other` is set.
+    #[inline]
+    pub(super) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Sets all of `other`.
+    #[inline]
+    pub(super) fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Clears all of `other`.
+    #[inline]
+    pub(super) fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+impl std::ops::BitOr for Flags {
+    type Output = Self;
+
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Bytes that a socket would not take yet.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// The bytes; the first `sent` of them are gone.
+    pub bytes: Vec<u8>,
+    /// How many of `bytes` have been taken.
+    pub sent: usize,
+    /// The tick at which the socket last took a byte.
+    pub moved_tick: u32,
+}
+
+/// The record of one connection: all that an idle one costs in user space. A test holds it to one cache line.
+#[derive(Debug)]
+pub struct Connection<S> {
+    pub(super) socket: OwnedFd,
+    pub(super) generation: u32,
+    pub(super) session: Session,
+    pub(super) outbox: Option<Box<Outbox>>,
+    /// When it last showed life, or since when a deadline runs.
+    pub(super) stamp_tick: u32,
+    pub(super) flags: Flags,
+    /// Why it ends, once that is known.
+    pub(super) cause: Option<Cause>,
+    /// The driver's own.
+    pub(super) state: S,
+}
+
+/// All connections of one reactor.
+#[derive(Debug)]
+pub struct Slots<S> {
+    slab: Slab<Connection<S>>,
+    next_generation: u32,
+}
+
+impl<S> Slots<S> {
+    /// Room for `capacity` connections; memory is touched only where connections are, and a slab that outgrows its
+    /// room is moved by the kernel, page table by page table (mremap(2)), not copied.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { slab: Slab::with_capacity(capacity.min(1 << 15)), next_generation: 0 }
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// One more than the highest place that may be taken.
+    pub fn end_index(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    pub(super) fn insert(&mut self, socket: OwnedFd, session: Session, stamp_tick: u32, state: S) -> ConnectionId {
+        let generation = self.next_generation;
+        self.next_generation = (generation + 1) & 0x7fff_ffff;
+        let connection = Connection {
+            socket,
+            generation,
+            session,
+            outbox: None,
+            stamp_tick,
+            flags: Flags::default(),
+            cause: None,
+            state,
+        };
+        let index = self.slab.insert(connection) as u32;
+        ConnectionId { generation, index }
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, id: ConnectionId) -> Option<&mut Connection<S>> {
+        self.slab.get_mut(id.index as usize).filter(|connection| connection.generation == id.generation)
+    }
+
+    /// The connection at a place of the slab, if there is one.
+    #[inline]
+    pub(super) fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut Connection<S>)> {
+        let connection = self.slab.get_mut(index)?;
+        Some((ConnectionId { generation: connection.generation, index: index as u32 }, connection))
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection<S>> {
+        self.get(id)?;
+        self.slab.try_remove(id.index as usize)
+    }
+
+    /// Bytes of one record in the slab, what the slab adds included.
+    pub const fn record_bytes() -> usize {
+        size_of::<Entry<S>>()
+    }
+}
+
+/// Of the same shape as the slab's own entry, which is private.
+#[expect(dead_code, reason = "only its size is asked for")]
+enum Entry<S> {
+    Vacant(usize),
+    Occupied(Connection<S>),
+}

@@ -1,0 +1,131 @@
+//! The few system calls that we make ourselves, because the standard library has none for them or does more
+//! than a connection can afford. Apart from `proto/mask.rs`, all `unsafe` of this crate stands here.
+#![expect(unsafe_code, reason = "system calls; each call has its SAFETY line")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[inline]
+fn count(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes one connection from a listener's queue, non-blocking from the start; accept4(2).
+///
+/// # Errors
+/// As accept4(2): `WouldBlock` when the queue is empty.
+#[inline]
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // The peer's address is nobody's business on this path, so the kernel need not copy it out.
+    // SAFETY: the descriptor is borrowed for the call, and null pointers ask for no address.
+    let fd = unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    // SAFETY: a descriptor that accept4 just made is owned by no one else.
+    check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Reads what has arrived; recv(2). Zero is the end of the stream.
+///
+/// # Errors
+/// As recv(2): `WouldBlock` when nothing is there.
+#[inline]
+pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of one exclusive slice.
+    count(unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) })
+}
+
+/// Sends what the socket takes of `bytes`; send(2), without SIGPIPE.
+///
+/// # Errors
+/// As send(2): `WouldBlock` when the socket's buffer is full.
+#[inline]
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of one slice, which is only read.
+    count(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) })
+}
+
+/// Lets connect(2) choose the port of a socket that is bound to an address alone: the port must then be unique for
+/// the whole four-tuple, not for the address; ip(7), IP_BIND_ADDRESS_NO_PORT.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, and gets a pointer to one with its size.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Fills `bytes` from the system's random source; getrandom(2).
+///
+/// # Panics
+/// If the kernel has none, which Linux 3.17 and later always has.
+pub fn random(bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let rest = &mut bytes[filled..];
+        // SAFETY: the pointer and the length are those of one exclusive slice.
+        match count(unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) }) {
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("getrandom: {error}"),
+        }
+    }
+}
+
+/// The limits on the descriptors of one table, soft and hard; getrlimit(2), RLIMIT_NOFILE.
+///
+/// # Errors
+/// As getrlimit(2).
+pub fn nofile() -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a rlimit that lives through the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets both limits on descriptors; setrlimit(2).
+///
+/// # Errors
+/// As setrlimit(2): raising the hard limit needs CAP_SYS_RESOURCE.
+pub fn set_nofile(soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the pointer is to a rlimit that lives through the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+}
+
+/// Gives the calling thread a descriptor table of its own, a copy of the one it shared; unshare(2), CLONE_FILES.
+///
+/// RLIMIT_NOFILE bounds each table, not the process, and no privilege is needed.
+///
+/// # Errors
+/// As unshare(2); a seccomp filter may forbid it.
+pub fn unshare_files() -> io::Result<()> {
+    // SAFETY: this changes which table the thread's descriptors are looked up in, and copies all of them; what is
+    // owned before stays open in both.
+    check(unsafe { libc::unshare(libc::CLONE_FILES) }).map(drop)
+}
+
+/// CPU time that this process has used, in user space and in the kernel; getrusage(2).
+pub fn cpu_time() -> (Duration, Duration) {
+    // SAFETY: rusage is made of integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a rusage that lives through the call.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    debug_assert_eq!(result, 0, "getrusage fails only for a bad pointer");
+    let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    (duration(usage.ru_utime), duration(usage.ru_stime))
+}

@@ -1,0 +1,202 @@
+//! Frames, RFC 6455 section 5: the header in and out, and every rule of it in one [`check`].
+
+use super::close::Fault;
+use super::mask::{self, Mask};
+
+/// Which end of the connection this is: it decides who masks (RFC 6455 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends unmasked, expects masks.
+    Server,
+    /// Sends masked, expects none.
+    Client,
+}
+
+/// An opcode that has a meaning, RFC 6455 section 5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// The next fragment of a message.
+    Continuation = 0,
+    /// A text message, or its first fragment.
+    Text = 1,
+    /// A binary message, or its first fragment.
+    Binary = 2,
+    /// The close handshake.
+    Close = 8,
+    /// Asks for a Pong.
+    Ping = 9,
+    /// Answers a Ping.
+    Pong = 10,
+}
+
+impl Opcode {
+    /// Close, Ping and Pong.
+    #[inline]
+    pub fn is_control(self) -> bool {
+        self as u8 & 8 != 0
+    }
+}
+
+/// The longest header: two bytes, a 64-bit length, a mask.
+pub const MAX_HEADER_BYTES: usize = 14;
+
+/// A header as it stands on the wire, complete, not yet checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// FIN, RSV1-3 and the opcode.
+    pub first: u8,
+    /// The masking key, if the frame is masked.
+    pub mask: Option<Mask>,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+    /// Bytes of this header.
+    pub header_bytes: usize,
+}
+
+impl Header {
+    /// Whether this is the last frame of its message.
+    #[inline]
+    pub fn fin(&self) -> bool {
+        self.first & 0x80 != 0
+    }
+}
+
+/// Reads a header from the front of `input`; `None` while it is not all there.
+///
+/// ```
+/// use steadfast::proto::frame;
+/// let header = frame::parse(b"\x81\x05Hello").unwrap();
+/// assert_eq!((header.fin(), header.payload_bytes, header.header_bytes), (true, 5, 2));
+/// assert!(frame::parse(b"\x81\xfe\x01").is_none());
+/// ```
+#[inline]
+pub fn parse(input: &[u8]) -> Option<Header> {
+    let [first, second, rest @ ..] = input else { return None };
+    let (payload_bytes, length_bytes) = match second & 0x7f {
+        126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
+        127 => (u64::from_be_bytes(*rest.first_chunk()?), 8),
+        short => (u64::from(short), 0),
+    };
+    let (mask, mask_bytes) = match second & 0x80 {
+        0 => (None, 0),
+        _ => (Some(*rest[length_bytes..].first_chunk()?), 4),
+    };
+    Some(Header { first: *first, mask, payload_bytes, header_bytes: 2 + length_bytes + mask_bytes })
+}
+
+/// What [`check`] judges a header against.
+#[derive(Clone, Copy, Debug)]
+pub struct Expect {
+    /// The role of the receiver.
+    pub role: Role,
+    /// Whether a fragmented message is open.
+    pub in_message: bool,
+    /// Bytes of the open message that have arrived.
+    pub message_bytes: u64,
+    /// The most that a message may have.
+    pub max_message_bytes: u64,
+    /// Reserved bits that a negotiated extension gave a meaning (as in the first byte).
+    pub extension_bits: u8,
+}
+
+/// Every rule of RFC 6455 sections 5.1 to 5.5 that a header can break.
+///
+/// # Errors
+/// The first rule that it broke.
+#[inline]
+pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
+    // 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
+    if header.first & 0x70 & !expect.extension_bits != 0 {
+        return Err(Fault::ReservedBits);
+    }
+    let opcode = match header.first & 0x0f {
+        0 => Opcode::Continuation,
+        1 => Opcode::Text,
+        2 => Opcode::Binary,
+        8 => Opcode::Close,
+        9 => Opcode::Ping,
+        10 => Opcode::Pong,
+        // 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+        _ => return Err(Fault::ReservedOpcode),
+    };
+    match (expect.role, header.mask) {
+        // 5.1: "The server MUST close the connection upon receiving a frame that is not masked."
+        (Role::Server, None) => return Err(Fault::Unmasked),
+        // 5.1: "A client MUST close a connection if it detects a masked frame."
+        (Role::Client, Some(_)) => return Err(Fault::Masked),
+        _ => {}
+    }
+    let length_bytes = header.header_bytes - 2 - if header.mask.is_some() { 4 } else { 0 };
+    match (length_bytes, header.payload_bytes) {
+        // 5.2: "the minimal number of bytes MUST be used to encode the length"
+        (2, 0..=125) | (8, 0..=0xffff) => return Err(Fault::LengthNotMinimal),
+        // 5.2: "the most significant bit MUST be 0"
+        (8, 0x8000_0000_0000_0000..) => return Err(Fault::LengthOverflow),
+        _ => {}
+    }
+    if opcode.is_control() {
+        // 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+        if header.payload_bytes > 125 {
+            return Err(Fault::ControlTooLong);
+        }
+        if !header.fin() {
+            return Err(Fault::ControlFragmented);
+        }
+        return if header.first & 0x70 == 0 { Ok(opcode) } else { Err(Fault::ReservedBits) };
+    }
+    match (opcode, expect.in_message) {
+        // 5.4: a message's first frame has "an opcode other than 0", all that follow "an opcode of 0".
+        (Opcode::Continuation, false) => return Err(Fault::UnexpectedContinuation),
+        (Opcode::Text | Opcode::Binary, true) => return Err(Fault::ExpectedContinuation),
+        _ => {}
+    }
+    // 7.4.1, 1009: "a message that is too big for it to process"; told by the header, so nothing of it is read.
+    if header.payload_bytes > expect.max_message_bytes - expect.message_bytes {
+        return Err(Fault::MessageTooBig);
+    }
+    Ok(opcode)
+}
+
+/// Appends one frame to `out`: masked with `mask` where there is one, as a client must, and bare otherwise.
+///
+/// ```
+/// use steadfast::proto::frame::{self, Opcode};
+/// let mut out = Vec::new();
+/// frame::encode(&mut out, true, Opcode::Text, b"Hello", None);
+/// assert_eq!(out, b"\x81\x05Hello"); // the example of RFC 6455 section 5.7
+/// ```
+#[inline]
+pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Option<Mask>) {
+    // Gathered first and appended once: one check of the capacity instead of three.
+    let mut header = [0_u8; MAX_HEADER_BYTES];
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    header[0] = u8::from(fin) << 7 | opcode as u8;
+    let mut header_bytes = match payload.len() {
+        short @ 0..=125 => {
+            header[1] = masked | short as u8;
+            2
+        }
+        medium @ 126..=0xffff => {
+            header[1] = masked | 126;
+            header[2..4].copy_from_slice(&(medium as u16).to_be_bytes());
+            4
+        }
+        long => {
+            header[1] = masked | 127;
+            header[2..10].copy_from_slice(&(long as u64).to_be_bytes());
+            10
+        }
+    };
+    if let Some(mask) = mask {
+        header[header_bytes..header_bytes + 4].copy_from_slice(&mask);
+        header_bytes += 4;
+    }
+    out.reserve(header_bytes + payload.len());
+    out.extend_from_slice(&header[..header_bytes]);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(mask) = mask {
+        mask::apply(&mut out[start..], mask);
+    }
+}

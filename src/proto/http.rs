@@ -1,0 +1,347 @@
+//! HTTP/1.1 heads (RFC 9112): requests and responses, in and out. The grammar is httparse's; the limits and
+//! the few fields that a WebSocket endpoint looks at are ours.
+
+use std::mem::MaybeUninit;
+
+/// The most header fields that a head may have.
+pub const MAX_FIELDS: usize = 100;
+
+/// Why a head was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeadError {
+    /// Not HTTP (400).
+    Malformed,
+    /// The request line is longer than `max_request_line_bytes` (414).
+    TargetTooLong,
+    /// The head is longer than `max_head_bytes`, or has more than [`MAX_FIELDS`] fields (431).
+    TooLarge,
+    /// A version of HTTP other than 1.0 and 1.1 (505).
+    Version,
+}
+
+impl HeadError {
+    /// The status code that answers it.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::TargetTooLong => 414,
+            Self::TooLarge => 431,
+            Self::Version => 505,
+        }
+    }
+}
+
+impl From<httparse::Error> for HeadError {
+    fn from(error: httparse::Error) -> Self {
+        match error {
+            httparse::Error::TooManyHeaders => Self::TooLarge,
+            httparse::Error::Version => Self::Version,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Request line, its end included.
+    pub max_request_line_bytes: usize,
+    /// Whole head.
+    pub max_head_bytes: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { max_request_line_bytes: 8 << 10, max_head_bytes: 16 << 10 }
+    }
+}
+
+/// The header fields of a head: those that decide something here by name, all of them in `raw`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields<'a> {
+    raw: &'a [u8],
+    /// Host (RFC 9112 section 3.2).
+    pub host: Option<&'a [u8]>,
+    /// Origin (RFC 6454).
+    pub origin: Option<&'a [u8]>,
+    /// Content-Length, as it stands there.
+    pub content_length: Option<&'a [u8]>,
+    /// Sec-WebSocket-Key.
+    pub websocket_key: Option<&'a [u8]>,
+    /// Sec-WebSocket-Version.
+    pub websocket_version: Option<&'a [u8]>,
+    /// Sec-WebSocket-Accept.
+    pub websocket_accept: Option<&'a [u8]>,
+    /// The first Sec-WebSocket-Protocol.
+    pub websocket_protocol: Option<&'a [u8]>,
+    /// A field above stands there more than once, where it must not.
+    pub has_duplicate: bool,
+    /// Transfer-Encoding is there, and its last coding is chunked or not.
+    pub transfer_encoding: Option<bool>,
+    /// Connection lists `close`.
+    pub connection_close: bool,
+    /// Connection lists `keep-alive`.
+    pub connection_keep_alive: bool,
+    /// Connection lists `upgrade`.
+    pub connection_upgrade: bool,
+    /// Upgrade lists `websocket`.
+    pub upgrade_websocket: bool,
+    /// Sec-WebSocket-Extensions is there.
+    pub has_extensions: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// The values of the field `name`, in order; names are compared without case (RFC 9110 section 5.1).
+    pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.raw.split(|&byte| byte == b'\n').filter_map(move |line| {
+            let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            field.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
+        })
+    }
+
+    fn collect(headers: &[httparse::Header<'a>], raw: &'a [u8]) -> Self {
+        let mut fields = Self { raw, ..Self::default() };
+        for header in headers {
+            fields.note(header.name, header.value);
+        }
+        fields
+    }
+
+    /// Length first: of the dozen fields that a browser sends, most differ there from every name we look for.
+    fn note(&mut self, name: &str, value: &'a [u8]) {
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        let slot = match name.len() {
+            4 if is("host") => &mut self.host,
+            6 if is("origin") => &mut self.origin,
+            7 if is("upgrade") => {
+                self.upgrade_websocket |= has_token(value, "websocket");
+                return;
+            }
+            10 if is("connection") => {
+                for token in tokens(value) {
+                    self.connection_upgrade |= token.eq_ignore_ascii_case(b"upgrade");
+                    self.connection_close |= token.eq_ignore_ascii_case(b"close");
+                    self.connection_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
+                return;
+            }
+            14 if is("content-length") => &mut self.content_length,
+            17 if is("sec-websocket-key") => &mut self.websocket_key,
+            17 if is("transfer-encoding") => {
+                let chunked = tokens(value).last().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
+                self.transfer_encoding = Some(chunked);
+                return;
+            }
+            20 if is("sec-websocket-accept") => &mut self.websocket_accept,
+            21 if is("sec-websocket-version") => &mut self.websocket_version,
+            22 if is("sec-websocket-protocol") => {
+                self.websocket_protocol = self.websocket_protocol.or(Some(value));
+                return;
+            }
+            24 if is("sec-websocket-extensions") => {
+                self.has_extensions = true;
+                return;
+            }
+            _ => return,
+        };
+        self.has_duplicate |= slot.is_some();
+        *slot = Some(value);
+    }
+}
+
+/// The elements of a comma-separated list (RFC 9110 section 5.6.1), empty ones left out.
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// Whether the list has `token`, in any case of letters.
+pub fn has_token(value: &[u8], token: &str) -> bool {
+    tokens(value).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// A request's head.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method, as it stands there.
+    pub method: &'a str,
+    /// The request target.
+    pub target: &'a str,
+    /// 0 or 1, for HTTP/1.0 and HTTP/1.1.
+    pub minor_version: u8,
+    /// Its header fields.
+    pub fields: Fields<'a>,
+}
+
+impl<'a> Request<'a> {
+    /// The target without its query.
+    pub fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// Whether a body follows (RFC 9112 section 6.3).
+    pub fn has_body(&self) -> bool {
+        self.fields.transfer_encoding.is_some() || self.fields.content_length.is_some_and(|length| length != b"0")
+    }
+
+    /// Whether the connection stays open behind the answer (RFC 9112 section 9.3).
+    pub fn keeps_alive(&self) -> bool {
+        !self.fields.connection_close && (self.minor_version == 1 || self.fields.connection_keep_alive)
+    }
+}
+
+/// A response's head.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The status code.
+    pub status: u16,
+    /// 0 or 1, for HTTP/1.0 and HTTP/1.1.
+    pub minor_version: u8,
+    /// Its header fields.
+    pub fields: Fields<'a>,
+}
+
+impl Response<'_> {
+    /// Whether the connection stays open behind the body (RFC 9112 section 9.3).
+    pub fn keeps_alive(&self) -> bool {
+        !self.fields.connection_close && (self.minor_version == 1 || self.fields.connection_keep_alive)
+    }
+}
+
+/// Reads a request head from the front of `input`: with its length in bytes, or `None` while it is not all there.
+///
+/// # Errors
+/// [`HeadError`], as soon as what is there shows it.
+///
+/// ```
+/// use steadfast::proto::http::{HeadLimits, parse_request};
+/// let head = b"GET /chat?room=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+/// let (request, bytes) = parse_request(head, HeadLimits::default()).unwrap().unwrap();
+/// assert_eq!((request.path(), bytes), ("/chat", head.len()));
+/// assert!(parse_request(&head[..20], HeadLimits::default()).unwrap().is_none());
+/// ```
+pub fn parse_request(input: &[u8], limits: HeadLimits) -> Result<Option<(Request<'_>, usize)>, HeadError> {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut []);
+    let parsed = head.parse_with_uninit_headers(input, &mut headers)?;
+    let line = &input[..input.len().min(limits.max_request_line_bytes)];
+    if input.len() > line.len() && memchr::memchr(b'\n', line).is_none() {
+        return Err(HeadError::TargetTooLong);
+    }
+    let Some(bytes) = complete(parsed, input, limits)? else { return Ok(None) };
+    let (Some(method), Some(target), Some(minor_version)) = (head.method, head.path, head.version) else {
+        return Err(HeadError::Malformed);
+    };
+    let fields = Fields::collect(head.headers, &input[..bytes]);
+    Ok(Some((Request { method, target, minor_version, fields }, bytes)))
+}
+
+/// Reads a response head from the front of `input`, as [`parse_request`] does a request's.
+///
+/// # Errors
+/// [`HeadError`], as soon as what is there shows it.
+pub fn parse_response(input: &[u8], limits: HeadLimits) -> Result<Option<(Response<'_>, usize)>, HeadError> {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut head = httparse::Response::new(&mut []);
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, input, &mut headers)?;
+    let Some(bytes) = complete(parsed, input, limits)? else { return Ok(None) };
+    let (Some(status), Some(minor_version)) = (head.code, head.version) else { return Err(HeadError::Malformed) };
+    let fields = Fields::collect(head.headers, &input[..bytes]);
+    Ok(Some((Response { status, minor_version, fields }, bytes)))
+}
+
+fn complete(parsed: httparse::Status<usize>, input: &[u8], limits: HeadLimits) -> Result<Option<usize>, HeadError> {
+    let bytes = match parsed {
+        httparse::Status::Complete(bytes) => bytes,
+        httparse::Status::Partial => input.len(),
+    };
+    if bytes > limits.max_head_bytes {
+        return Err(HeadError::TooLarge);
+    }
+    if parsed.is_partial() {
+        return Ok(None);
+    }
+    // RFC 9112 section 2.2 lets a server take a bare LF as a line's end; proxies that differ on it are how requests
+    // get smuggled, so it is refused.
+    let head = &input[..bytes];
+    if memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r') {
+        return Err(HeadError::Malformed);
+    }
+    Ok(Some(bytes))
+}
+
+/// Where the head ends, looking no further back than `from`: behind its first empty line, however lines end.
+///
+/// For a head that arrives in pieces: each byte is looked at once, and parsing waits for the end.
+pub fn end_of_head(input: &[u8], from: usize) -> Option<usize> {
+    let start = from.saturating_sub(3);
+    memchr::memchr_iter(b'\n', &input[start..]).map(|at| start + at).find_map(|at| {
+        let empty = input[..at].ends_with(b"\n") || input[..at].ends_with(b"\n\r");
+        empty.then_some(at + 1)
+    })
+}
+
+/// An answer with a body of known length.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Content-Type.
+    pub content_type: &'a str,
+    /// More header lines, each with its CRLF.
+    pub more_fields: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether to say `Connection: close`.
+    pub close: bool,
+}
+
+impl Answer<'_> {
+    /// An answer that says its status in words, and closes.
+    pub fn refusal(status: u16) -> Self {
+        Answer {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            more_fields: "",
+            body: reason_phrase(status).as_bytes(),
+            close: true,
+        }
+    }
+
+    /// Appends the answer to `out`; without its body if the request was a HEAD (RFC 9110 section 9.3.2).
+    pub fn encode(&self, out: &mut Vec<u8>, without_body: bool) {
+        use std::io::Write;
+        let connection = if self.close { "Connection: close\r\n" } else { "" };
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}{connection}\r\n",
+            self.status,
+            reason_phrase(self.status),
+            self.content_type,
+            self.body.len(),
+            self.more_fields,
+        );
+        if !without_body {
+            out.extend_from_slice(self.body);
+        }
+    }
+}
+
+/// The reason phrase of a status code that this program sends (RFC 9110 section 15).
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

@@ -1,0 +1,553 @@
+//! THE state machine: every transition of a connection stands in this file.
+//!
+//! ```text
+//!   server:  Head -> Head ...            a request, answered
+//!            Head -> Open                a request, upgraded
+//!   client:  Handshake -> Open           the answer to our upgrade
+//!            Http -> Http ...            answers to our requests
+//!   both:    Open -> Closing -> Closed   we sent Close first
+//!            Open -> Closed              the peer did, and we answered; or it broke a rule
+//!   raw:     Raw                         bytes without a protocol
+//! ```
+
+use super::body::Body;
+use super::close::{self, CloseCode, Fault};
+use super::frame::{self, Opcode, Role};
+use super::http::{self, HeadError, HeadLimits, Request, Response};
+use super::mask::{self, RandomSource};
+use super::partial::{Partial, Payload, Progress};
+use super::upgrade::{self, AcceptKey, Rejected};
+use super::utf8;
+
+/// What a peer may make grow, with the defaults of this project.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Request line and head.
+    pub head: HeadLimits,
+    /// One frame, and one assembled message; more closes with 1009.
+    pub max_message_bytes: u64,
+    /// Frames of one message, empty ones too; more closes with 1008.
+    pub max_fragments: u32,
+    /// Close, Ping and Pong within one second; more closes with 1008.
+    pub max_control_frames_per_s: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: HeadLimits::default(),
+            max_message_bytes: 1 << 20,
+            max_fragments: 1024,
+            max_control_frames_per_s: 100,
+        }
+    }
+}
+
+/// Where a session's bytes go, and where a client's masks come from. One serves all sessions of a thread.
+#[derive(Debug)]
+pub struct Output {
+    /// What is to be sent.
+    pub bytes: Vec<u8>,
+    /// Fresh random bytes.
+    pub random: RandomSource,
+}
+
+impl Output {
+    /// An empty output over a source of random bytes.
+    pub fn new(random: RandomSource) -> Self {
+        Self { bytes: Vec::new(), random }
+    }
+
+    #[inline]
+    fn frame(&mut self, role: Role, opcode: Opcode, payload: &[u8]) {
+        let mask = match role {
+            Role::Server => None,
+            Role::Client => Some(self.random.take()),
+        };
+        frame::encode(&mut self.bytes, true, opcode, payload, mask);
+    }
+}
+
+/// Text or binary, RFC 6455 section 5.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// UTF-8; it has been checked.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+impl From<MessageKind> for Opcode {
+    #[inline]
+    fn from(kind: MessageKind) -> Self {
+        match kind {
+            MessageKind::Text => Self::Text,
+            MessageKind::Binary => Self::Binary,
+        }
+    }
+}
+
+/// What [`Session::receive`] understood. What it borrows is valid until the next call.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Nothing to tell yet.
+    NeedMore,
+    /// A request's head; the caller answers it with [`Session::answer`] or [`Session::accept`].
+    Request(Request<'a>),
+    /// The head of an answer to [`Session::request`]; body and end follow.
+    Response(Response<'a>),
+    /// A piece of that answer's body.
+    Body(&'a [u8]),
+    /// That answer is complete.
+    ResponseEnd,
+    /// The server accepted the upgrade: the connection is open.
+    Opened,
+    /// A message, whole.
+    Message(MessageKind, &'a [u8]),
+    /// A ping; its pong is already written.
+    Ping(&'a [u8]),
+    /// A pong.
+    Pong(&'a [u8]),
+    /// The peer's Close; the answer, if one is due, is already written.
+    Closed(CloseCode, &'a [u8]),
+    /// Raw bytes.
+    Data(&'a [u8]),
+    /// The peer broke RFC 6455; the Close that says so is already written.
+    Failed(Fault),
+    /// The peer's head cannot be taken; a server's answer is already written.
+    BadHead(HeadError),
+    /// The server did not upgrade.
+    Rejected(Rejected),
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Bytes without a protocol.
+    Raw,
+    /// A server between requests, or in the middle of a head.
+    Head,
+    /// A client that waits for the answer to its upgrade.
+    Handshake,
+    /// A client of plain HTTP.
+    Http,
+    /// WebSocket, open.
+    Open,
+    /// We sent Close, and wait for the peer's.
+    Closing,
+    /// Nothing is read any more, nothing sent.
+    Closed,
+}
+
+/// One connection's protocol: bytes in, events and bytes out. It knows no socket and no clock, and while it idles it
+/// owns nothing but these 16 bytes.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    role: Role,
+    control_frames: u16,
+    control_second: u16,
+    partial: Option<Box<Partial>>,
+}
+
+impl Session {
+    fn new(state: State, role: Role) -> Self {
+        Self { state, role, control_frames: 0, control_second: 0, partial: None }
+    }
+
+    /// A server that waits for a request.
+    pub fn server() -> Self {
+        Self::new(State::Head, Role::Server)
+    }
+
+    /// Bytes without a protocol.
+    pub fn raw() -> Self {
+        Self::new(State::Raw, Role::Server)
+    }
+
+    /// A client of plain HTTP, see [`Session::request`].
+    pub fn http_client() -> Self {
+        Self::new(State::Http, Role::Client)
+    }
+
+    /// A WebSocket client: writes its upgrade request for `path` at `host` (which may carry a port).
+    pub fn websocket_client(host: &str, path: &str, out: &mut Output) -> Self {
+        let key = upgrade::client_key(out.random.take());
+        upgrade::encode_request(&mut out.bytes, host, path, &key);
+        let mut session = Self::new(State::Handshake, Role::Client);
+        session.partial = Some(Box::new(Partial::head(&key)));
+        session
+    }
+
+    /// Where it stands.
+    #[inline]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Bytes on the heap that it keeps for what has arrived in part.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.buffer.capacity())
+    }
+
+    /// Whether part of a head, a frame or a message has arrived.
+    pub fn has_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Understands the next thing at the front of `input`, in place: how many bytes that took, and what it was.
+    ///
+    /// It is called again while bytes are left, and takes them all: what is incomplete it stores. `message` holds
+    /// what an event borrows when it came in pieces; `now_s` is any clock that counts seconds.
+    #[inline]
+    pub fn receive<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        now_s: u32,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        match self.state {
+            State::Open | State::Closing => self.receive_frame(input, message, limits, now_s, out),
+            State::Raw => (input.len(), Event::Data(input)),
+            State::Head => self.receive_request(input, message, limits, out),
+            State::Handshake => self.receive_upgrade(input, message, limits),
+            State::Http => self.receive_response(input, message, limits),
+            State::Closed => (input.len(), Event::NeedMore),
+        }
+    }
+
+    /// Answers a request; `without_body` for one with the method HEAD.
+    pub fn answer(&mut self, answer: &http::Answer<'_>, without_body: bool, out: &mut Output) {
+        answer.encode(&mut out.bytes, without_body);
+        if answer.close {
+            self.state = State::Closed;
+        }
+    }
+
+    /// Answers a request with 101: the connection is open.
+    #[inline]
+    pub fn accept(&mut self, accept: &AcceptKey, out: &mut Output) {
+        upgrade::encode_response(&mut out.bytes, accept);
+        self.state = State::Open;
+    }
+
+    /// Sends a GET for `path` at `host`.
+    pub fn request(&mut self, host: &str, path: &str, out: &mut Output) {
+        for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n\r\n"] {
+            out.bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// Sends a message; gives whether the state allowed it. Text must be UTF-8.
+    #[inline]
+    pub fn send(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
+        if self.state == State::Open {
+            out.frame(self.role, kind.into(), payload);
+        }
+        self.state == State::Open
+    }
+
+    /// Sends a ping of at most 125 bytes; gives whether the state allowed it.
+    pub fn ping(&mut self, payload: &[u8], out: &mut Output) -> bool {
+        let allowed = self.state == State::Open && payload.len() <= 125;
+        if allowed {
+            out.frame(self.role, Opcode::Ping, payload);
+        }
+        allowed
+    }
+
+    /// Starts the close handshake (RFC 6455 section 7.1.2). What is not open is simply closed.
+    pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Output) {
+        if self.state == State::Open {
+            self.send_close(code, reason, out);
+            self.state = State::Closing;
+        } else if self.state != State::Closing {
+            self.state = State::Closed;
+        }
+    }
+
+    fn send_close(&mut self, code: CloseCode, reason: &str, out: &mut Output) {
+        let mut body = [0; 125];
+        let body = close::encode(&mut body, code, reason);
+        out.frame(self.role, Opcode::Close, body);
+    }
+
+    fn fail<'a>(&mut self, fault: Fault, out: &mut Output) -> Event<'a> {
+        if self.state == State::Open {
+            self.send_close(fault.code(), fault.reason(), out);
+        }
+        self.state = State::Closed;
+        self.partial = None;
+        Event::Failed(fault)
+    }
+
+    #[inline]
+    fn receive_frame<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        now_s: u32,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        // Nearly every frame arrives whole, and is a message: it is unmasked where it lies.
+        if self.partial.is_none()
+            && let Some(header) = frame::parse(input)
+            && header.payload_bytes <= (input.len() - header.header_bytes) as u64
+            && header.fin()
+        {
+            let opcode = match frame::check(&header, self.expect(limits)) {
+                Ok(opcode) => opcode,
+                Err(fault) => return (input.len(), self.fail(fault, out)),
+            };
+            let end = header.header_bytes + header.payload_bytes as usize;
+            let payload = &mut input[header.header_bytes..end];
+            if let Some(mask) = header.mask {
+                mask::apply(payload, mask);
+            }
+            let payload = &*payload;
+            return match opcode {
+                Opcode::Text if !utf8::is_valid(payload) => (end, self.fail(Fault::TextNotUtf8, out)),
+                Opcode::Text => (end, self.message(MessageKind::Text, payload)),
+                Opcode::Binary => (end, self.message(MessageKind::Binary, payload)),
+                control => (end, self.control(control, payload, limits, now_s, out)),
+            };
+        }
+        self.receive_piece(input, message, limits, now_s, out)
+    }
+
+    /// A message that comes while our Close is under way is read, and not delivered.
+    #[inline]
+    fn message<'a>(&self, kind: MessageKind, payload: &'a [u8]) -> Event<'a> {
+        if self.state == State::Open { Event::Message(kind, payload) } else { Event::NeedMore }
+    }
+
+    #[inline]
+    fn expect(&self, limits: &Limits) -> frame::Expect {
+        let message = self.partial.as_ref().filter(|partial| partial.kind.is_some());
+        frame::Expect {
+            role: self.role,
+            in_message: message.is_some(),
+            message_bytes: message.map_or(0, |partial| partial.buffer.len() as u64),
+            max_message_bytes: limits.max_message_bytes,
+            extension_bits: 0,
+        }
+    }
+
+    /// A frame that arrives in pieces, or belongs to a fragmented message.
+    #[inline(never)]
+    fn receive_piece<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        now_s: u32,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        let partial = self.partial.get_or_insert_with(|| Box::new(Partial::frame()));
+        let mut consumed = 0;
+        if let Progress::Header(stored) = &mut partial.progress {
+            let Some((header, taken)) = stored.take(input) else { return (input.len(), Event::NeedMore) };
+            consumed = taken;
+            let expect = self.expect(limits);
+            let begun = frame::check(&header, expect).and_then(|opcode| self.begin(opcode, &header, limits));
+            if let Err(fault) = begun {
+                return (input.len(), self.fail(fault, out));
+            }
+        }
+        let Some(partial) = &mut self.partial else { return (consumed, Event::NeedMore) };
+        match partial.take_payload(&mut input[consumed..], message) {
+            Ok((taken, payload)) => {
+                let event = match payload {
+                    Payload::Open => Event::NeedMore,
+                    Payload::Control(opcode) => {
+                        self.drop_idle_partial();
+                        self.control(opcode, message, limits, now_s, out)
+                    }
+                    Payload::Message(kind) => {
+                        self.partial = None;
+                        self.message(kind, message)
+                    }
+                };
+                (consumed + taken, event)
+            }
+            Err(utf8::Invalid) => (input.len(), self.fail(Fault::TextNotUtf8, out)),
+        }
+    }
+
+    /// A checked header opens the payload behind it.
+    fn begin(&mut self, opcode: Opcode, header: &frame::Header, limits: &Limits) -> Result<(), Fault> {
+        let Some(partial) = &mut self.partial else { return Ok(()) };
+        partial.begin_payload(opcode, header);
+        if partial.fragments > limits.max_fragments { Err(Fault::TooManyFragments) } else { Ok(()) }
+    }
+
+    fn drop_idle_partial(&mut self) {
+        if self.partial.as_ref().is_some_and(|partial| partial.kind.is_none()) {
+            self.partial = None;
+        }
+    }
+
+    fn control<'a>(
+        &mut self,
+        opcode: Opcode,
+        payload: &'a [u8],
+        limits: &Limits,
+        now_s: u32,
+        out: &mut Output,
+    ) -> Event<'a> {
+        if self.control_second != now_s as u16 {
+            self.control_second = now_s as u16;
+            self.control_frames = 0;
+        }
+        self.control_frames = self.control_frames.saturating_add(1);
+        if self.control_frames > limits.max_control_frames_per_s {
+            return self.fail(Fault::TooManyControlFrames, out);
+        }
+        match opcode {
+            Opcode::Ping => {
+                // 5.5.2: a Pong is due "unless it already received a Close frame"; once we sent ours, 5.5.1 forbids
+                // only data, but the peer has what it needs to know.
+                if self.state == State::Open {
+                    out.frame(self.role, Opcode::Pong, payload);
+                }
+                Event::Ping(payload)
+            }
+            Opcode::Pong => Event::Pong(payload),
+            _ => match close::parse(payload) {
+                Ok((code, reason)) => {
+                    if self.state == State::Open {
+                        // 5.5.1: "the endpoint typically echos the status code it received".
+                        self.send_close(code, "", out);
+                    }
+                    self.state = State::Closed;
+                    self.partial = None;
+                    Event::Closed(code, reason)
+                }
+                Err(fault) => self.fail(fault, out),
+            },
+        }
+    }
+
+    fn receive_request<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        let (consumed, head) =
+            match Partial::take_head(&mut self.partial, input, message, limits.head, http::parse_request) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    http::Answer::refusal(error.status()).encode(&mut out.bytes, false);
+                    self.state = State::Closed;
+                    self.partial = None;
+                    return (0, Event::BadHead(error));
+                }
+            };
+        (consumed, head.map_or(Event::NeedMore, Event::Request))
+    }
+
+    fn receive_upgrade<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+    ) -> (usize, Event<'a>) {
+        let key = self.partial.as_ref().and_then(|partial| partial.key());
+        match Partial::take_head(&mut self.partial, input, message, limits.head, http::parse_response) {
+            Ok((consumed, None)) => (consumed, Event::NeedMore),
+            Ok((consumed, Some(response))) => {
+                self.partial = None;
+                let key = key.unwrap_or_default();
+                match upgrade::check_response(&response, &key) {
+                    Ok(()) => {
+                        self.state = State::Open;
+                        (consumed, Event::Opened)
+                    }
+                    Err(rejected) => {
+                        self.state = State::Closed;
+                        (consumed, Event::Rejected(rejected))
+                    }
+                }
+            }
+            Err(error) => self.bad_response(error),
+        }
+    }
+
+    fn receive_response<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+    ) -> (usize, Event<'a>) {
+        if let Some(partial) = &mut self.partial
+            && let Progress::Body(body) = &mut partial.progress
+        {
+            if *body == Body::Sized(0) {
+                self.partial = None;
+                return (0, Event::ResponseEnd);
+            }
+            let Ok(piece) = body.take(input) else { return self.bad_response(HeadError::Malformed) };
+            if piece.done {
+                // The end is an event of its own: it comes with the next call, and takes no bytes.
+                *body = Body::Sized(0);
+            }
+            return (piece.consumed, Event::Body(&input[piece.data_from..piece.consumed]));
+        }
+        match Partial::take_head(&mut self.partial, input, message, limits.head, http::parse_response) {
+            Ok((consumed, None)) => (consumed, Event::NeedMore),
+            Ok((consumed, Some(response))) => {
+                let Ok(body) = Body::of_response(&response) else { return self.bad_response(HeadError::Malformed) };
+                let body = body.unwrap_or(Body::Sized(0));
+                self.partial = Some(Box::new(Partial::body(body)));
+                (consumed, Event::Response(response))
+            }
+            Err(error) => self.bad_response(error),
+        }
+    }
+
+    /// Whether an event waits that needs no further bytes: then [`Session::receive`] is called with none.
+    #[inline]
+    pub fn has_event(&self) -> bool {
+        self.state == State::Http && self.partial.as_ref().is_some_and(|partial| partial.progress.is_ended_body())
+    }
+
+    /// Which end of the connection it is.
+    #[inline]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Tells that the peer will send no more; whether that is the proper end of what it was sending.
+    ///
+    /// A response that reaches to the end of the stream is complete now: [`Session::has_event`] says so.
+    pub fn end_of_input(&mut self) -> bool {
+        match (self.state, &mut self.partial) {
+            (State::Http, Some(partial)) if matches!(partial.progress, Progress::Body(Body::UntilClose)) => {
+                partial.progress = Progress::Body(Body::Sized(0));
+                true
+            }
+            (state, partial) => {
+                let between = partial.is_none();
+                self.abandon();
+                between && matches!(state, State::Closed | State::Raw | State::Head | State::Http)
+            }
+        }
+    }
+
+    /// Gives up: nothing more is read or sent.
+    pub fn abandon(&mut self) {
+        self.partial = None;
+        self.state = State::Closed;
+    }
+
+    fn bad_response<'a>(&mut self, error: HeadError) -> (usize, Event<'a>) {
+        self.state = State::Closed;
+        self.partial = None;
+        (0, Event::BadHead(error))
+    }
+}

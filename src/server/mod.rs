@@ -1,0 +1,342 @@
+//! The server: reactors by plan, listeners, the routes, counters anyone may read, and a stop that says good-bye.
+
+mod app;
+mod page;
+mod status;
+
+use crate::net::counters::Counters;
+use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
+use crate::net::listener::{self, Endpoint};
+use crate::net::mailbox::Mailbox;
+use crate::net::reactor::{Quota, Reactor, Settings};
+use crate::net::sweep::Deadlines;
+use crate::net::sys;
+use crate::proto::session::{Limits, Session};
+use crate::proto::upgrade::Origins;
+use crate::stats::Memory;
+use app::{App, Mail, Shared};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// What the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 and WebSocket.
+    #[default]
+    Ws,
+    /// Whatever comes is sent back, without framing.
+    Tcp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ws => "ws",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+/// What a server is asked to be. The default listens nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<Endpoint>,
+    /// What to speak.
+    pub protocol: Protocol,
+    /// The most connections in all; `None` for as many as one descriptor table holds.
+    pub max_connections: Option<usize>,
+    /// The number of reactors; `None` for as many as cores, or as many tables as the connections need.
+    pub reactors: Option<usize>,
+    /// What a peer may make grow.
+    pub limits: Limits,
+    /// How long it may take.
+    pub deadlines: Deadlines,
+    /// Which pages may connect.
+    pub origins: Origins,
+}
+
+/// Why a server did not start: what was asked, what was found, what to do.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    plan: Plan,
+    endpoints: Vec<Endpoint>,
+    mailboxes: Vec<Mailbox<Mail>>,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
+    unix_paths: Vec<PathBuf>,
+}
+
+impl Server {
+    /// Starts all reactors; when it returns, every endpoint accepts connections.
+    ///
+    /// # Errors
+    /// [`StartError`]: an address in use, a limit too low, a thread or descriptor that the system refuses.
+    ///
+    /// ```
+    /// use steadfast::server::{Config, Server};
+    /// let listen = vec!["127.0.0.1:0".parse()?];
+    /// let server = Server::start(Config { listen, ..Config::default() })?;
+    /// server.stop();
+    /// server.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let plan = plan(&config)?;
+        let unix = listen_unix(&config.listen)?;
+        let shared = Arc::new(Shared {
+            counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
+            plan,
+            protocol: config.protocol,
+            origins: config.origins.clone(),
+            started: Instant::now(),
+            at_ready: OnceLock::new(),
+        });
+        let starter =
+            Starter { config: &config, plan, shared: Arc::clone(&shared), quota: Quota::new(plan.max_connections) };
+        let (news, heard) = channel();
+        let mut threads = Vec::new();
+        let mut orders = Vec::new();
+        for index in 0..plan.reactors {
+            let (order, ordered) = channel();
+            orders.push(order);
+            threads.push(starter.spawn(index, &unix, ordered, news.clone())?);
+        }
+        drop(news);
+        // Only when every thread has left the table of this one may descriptors be made here that they shall not have.
+        for _ in 0..plan.reactors {
+            expect_news(&heard)?;
+        }
+        let (endpoints, reservations) = reserve(&config.listen)?;
+        let addresses: Arc<[SocketAddr]> = reservations.iter().map(|reserved| reserved.address).collect();
+        for order in &orders {
+            // A thread that is gone has sent why, and that is read below.
+            let _ = order.send(Arc::clone(&addresses));
+        }
+        let mut mailboxes = Vec::new();
+        for _ in 0..plan.reactors {
+            mailboxes.extend(expect_news(&heard)?);
+        }
+        let unix_paths = unix_paths(&config.listen);
+        let _ = shared.at_ready.set(Memory::read(None));
+        Ok(Self { plan, endpoints, mailboxes, threads: Mutex::new(threads), unix_paths })
+    }
+
+    /// What it planned.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Where it listens, with the ports that the kernel chose.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has.
+    pub fn stop(&self) {
+        for mailbox in &self.mailboxes {
+            // A reactor that cannot be woken has ended already.
+            let _ = mailbox.send(Mail::Stop);
+        }
+        for path in &self.unix_paths {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Waits until all reactors have ended.
+    ///
+    /// # Errors
+    /// What epoll_wait(2) told the first one that failed.
+    pub fn join(&self) -> io::Result<()> {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            thread.join().map_err(|_| io::Error::other("a reactor panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+/// What a reactor's thread reports: that it has its table, then its mailbox, or why it could not.
+type News = Result<Option<Mailbox<Mail>>, StartError>;
+
+fn expect_news(heard: &Receiver<News>) -> News {
+    heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
+}
+
+fn unix_paths(endpoints: &[Endpoint]) -> Vec<PathBuf> {
+    let path = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Unix(path) => Some(path.clone()),
+        Endpoint::Tcp(_) => None,
+    };
+    endpoints.iter().filter_map(path).collect()
+}
+
+fn listen_unix(endpoints: &[Endpoint]) -> Result<Vec<Arc<OwnedFd>>, StartError> {
+    let listen = |path: PathBuf| {
+        let socket = listener::listen_unix(&path);
+        socket.map(Arc::new).map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))
+    };
+    unix_paths(endpoints).into_iter().map(listen).collect()
+}
+
+fn reserve(endpoints: &[Endpoint]) -> Result<(Vec<Endpoint>, Vec<listener::Reservation>), StartError> {
+    let mut reservations = Vec::new();
+    let mut found = Vec::new();
+    for endpoint in endpoints {
+        let Endpoint::Tcp(addresses) = endpoint else {
+            found.push(endpoint.clone());
+            continue;
+        };
+        let mut real = Vec::new();
+        for &address in addresses {
+            let reserved = listener::reserve(address).map_err(|error| {
+                let todo = match error.kind() {
+                    io::ErrorKind::AddrInUse => "; stop what listens there, or choose another port",
+                    io::ErrorKind::AddrNotAvailable => "; choose an address of this host",
+                    io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+                    _ => "",
+                };
+                StartError(format!("cannot listen on {address}: {error}{todo}"))
+            })?;
+            real.push(reserved.address);
+            reservations.push(reserved);
+        }
+        found.push(Endpoint::Tcp(real));
+    }
+    Ok((found, reservations))
+}
+
+fn plan(config: &Config) -> Result<Plan, StartError> {
+    let table = fd_table::raise_limit().map_err(|error| StartError(format!("cannot raise RLIMIT_NOFILE: {error}")))?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let ports = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Tcp(addresses) => addresses.len(),
+        Endpoint::Unix(_) => 1,
+    };
+    let listeners = config.listen.iter().map(ports).sum();
+    let hashed = config.listen.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp(_)));
+    let (max_connections, reactors) = (config.max_connections, config.reactors);
+    Plan::new(Wanted { max_connections, reactors, cores, table, listeners, hashed }).map_err(|impossible| {
+        StartError(match impossible {
+            Impossible::TableTooSmall { needed } => format!(
+                "RLIMIT_NOFILE is {table}, and {listeners} listeners with a reserve of {RESERVE} leave no room for \
+                 connections; raise it to {needed} or more (ulimit -n), or listen on fewer ports"
+            ),
+            Impossible::TooFewReactors { needed } => format!(
+                "--reactors {} hold too few connections under RLIMIT_NOFILE {table}; {needed} reactors would do, or \
+                 leave the option out",
+                reactors.unwrap_or_default()
+            ),
+        })
+    })
+}
+
+/// What the threads are started with.
+struct Starter<'a> {
+    config: &'a Config,
+    plan: Plan,
+    shared: Arc<Shared>,
+    quota: Arc<Quota>,
+}
+
+impl Starter<'_> {
+    fn spawn(
+        &self,
+        index: usize,
+        unix: &[Arc<OwnedFd>],
+        ordered: Receiver<Arc<[SocketAddr]>>,
+        news: Sender<News>,
+    ) -> Result<JoinHandle<io::Result<()>>, StartError> {
+        let settings = Settings {
+            limits: self.config.limits,
+            deadlines: self.config.deadlines,
+            max_connections: self.plan.per_reactor,
+            quota: Arc::clone(&self.quota),
+        };
+        let session: fn() -> Session = match self.config.protocol {
+            Protocol::Ws => Session::server,
+            Protocol::Tcp => Session::raw,
+        };
+        let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
+        let body = move || {
+            let reactor = prepare(shared, index, settings, session, own_table, &unix, &ordered, &news);
+            match reactor {
+                Ok(reactor) => {
+                    let _ = news.send(Ok(Some(reactor.mailbox())));
+                    drop(news);
+                    reactor.run()
+                }
+                Err(error) => {
+                    let _ = news.send(Err(error));
+                    Ok(())
+                }
+            }
+        };
+        // A reactor nests a dozen calls, not a thousand; what it does not touch of the stack costs nothing.
+        let builder = thread::Builder::new().name(format!("reactor-{index}")).stack_size(256 << 10);
+        builder.spawn(body).map_err(|error| {
+            StartError(format!(
+                "cannot start thread {} of {} reactors: {error}; raise RLIMIT_NPROC",
+                index + 1,
+                self.plan.reactors
+            ))
+        })
+    }
+}
+
+/// What a reactor's thread does before it runs: a table of its own first, since that copies what is open.
+#[expect(clippy::too_many_arguments, reason = "the whole of what a thread is handed, in one call")]
+fn prepare(
+    shared: Arc<Shared>,
+    index: usize,
+    settings: Settings,
+    session: fn() -> Session,
+    own_table: bool,
+    unix: &[Arc<OwnedFd>],
+    ordered: &Receiver<Arc<[SocketAddr]>>,
+    news: &Sender<News>,
+) -> Result<Reactor<App>, StartError> {
+    if own_table {
+        sys::unshare_files().map_err(|error| {
+            StartError(format!(
+                "cannot give a reactor a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter \
+                 may forbid it: raise RLIMIT_NOFILE instead, or ask for fewer --max-connections"
+            ))
+        })?;
+    }
+    let _ = news.send(Ok(None));
+    let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));
+    let addresses = ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
+    let counters = Arc::clone(&shared.counters[index]);
+    let mut reactor = Reactor::new(App::new(shared), settings, counters).map_err(|error| failed("epoll", error))?;
+    for &address in &*addresses {
+        let socket =
+            listener::listen_tcp(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
+        reactor.listen(socket, session).map_err(|error| failed("epoll_ctl", error))?;
+    }
+    for socket in unix {
+        // All reactors accept from the one socket, each through a descriptor in its own table.
+        let fd: BorrowedFd<'_> = socket.as_fd();
+        let own = fd.try_clone_to_owned().map_err(|error| failed("dup of a unix listener", error))?;
+        reactor.listen(own, session).map_err(|error| failed("epoll_ctl", error))?;
+    }
+    Ok(reactor)
+}

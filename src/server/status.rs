@@ -1,0 +1,56 @@
+//! `/stats`: what the server counts, summed and for each reactor, as JSON.
+
+use super::app::Shared;
+use crate::net::counters::Counters;
+use crate::net::sys;
+use crate::stats::Memory;
+use serde_json::{Map, Value, json};
+
+/// The document, whole.
+pub(super) fn json(shared: &Shared) -> Vec<u8> {
+    let each: Vec<Vec<u64>> = shared.counters.iter().map(|counters| counters.values()).collect();
+    let mut sum = vec![0; Counters::NAMES.len()];
+    for values in &each {
+        for (total, value) in sum.iter_mut().zip(values) {
+            *total += value;
+        }
+    }
+    let total = named(&sum);
+    let now = connections_now(&total);
+    let memory = Memory::read(None);
+    let at_ready = shared.at_ready.get().copied().unwrap_or_default();
+    let (user, system) = sys::cpu_time();
+    let document = json!({
+        "server": "steadfast",
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocol": shared.protocol.to_string(),
+        "uptime_s": shared.started.elapsed().as_secs_f64(),
+        "connections": { "now": now, "ever": total["opened"], "max": shared.plan.max_connections },
+        "messages": { "in": total["messages_in"], "out": total["messages_out"] },
+        "bytes": { "in": total["bytes_in"], "out": total["bytes_out"] },
+        "memory": {
+            "user_bytes": memory.user_bytes,
+            "user_bytes_when_ready": at_ready.user_bytes,
+            "user_bytes_per_connection": memory.user_bytes_per_connection(&at_ready, now),
+            "kernel_bytes_per_connection": memory.kernel_bytes_per_socket(&at_ready),
+        },
+        "cpu": { "user_s": user.as_secs_f64(), "system_s": system.as_secs_f64() },
+        "counters": total,
+        "reactors": each.iter().map(|values| reactor(values)).collect::<Vec<_>>(),
+    });
+    document.to_string().into_bytes()
+}
+
+fn named(values: &[u64]) -> Map<String, Value> {
+    Counters::NAMES.iter().zip(values).map(|(name, &value)| ((*name).to_owned(), value.into())).collect()
+}
+
+fn connections_now(counters: &Map<String, Value>) -> u64 {
+    let value = |name: &str| counters[name].as_u64().unwrap_or(0);
+    value("opened").saturating_sub(value("ended"))
+}
+
+fn reactor(values: &[u64]) -> Value {
+    let counters = named(values);
+    json!({ "connections": { "now": connections_now(&counters) }, "counters": counters })
+}
