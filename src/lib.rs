@@ -1,4 +1,5 @@
 //! Steadfast
+pub mod flood;
 pub mod net;
 pub mod proto;
 pub mod server;

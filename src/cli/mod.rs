@@ -1,5 +1,6 @@
 //! The command line: flags into plain configurations, one file a command. Text for people lives here only.
 
+mod flood;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -23,12 +24,15 @@ struct Cli {
 enum Command {
     /// Serve HTTP/1.1 and WebSocket, or raw TCP, to as many connections as asked for
     Serve(serve::Args),
+    /// Open connections to any server, check every reply, hold, close, and account for each
+    Flood(flood::Args),
 }
 
 /// Parses the command line and does what it says.
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Flood(args) => flood::run(args),
     }
 }
 

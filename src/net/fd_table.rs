@@ -71,38 +71,42 @@ impl Plan {
     /// assert_eq!((plan.reactors, plan.own_tables, plan.max_connections), (53, true, 1_000_000));
     /// ```
     pub fn new(wanted: Wanted) -> Result<Self, Impossible> {
-        let needed = RESERVE + wanted.listeners + 1;
-        let Some(per_table) = wanted.table.checked_sub(needed - 1).filter(|&room| room > 0) else {
-            return Err(Impossible::TableTooSmall { needed });
-        };
         // In a shared table each reactor's listeners, epoll instance and wake-up count.
         let sharing = wanted.reactors.unwrap_or(wanted.cores).max(1);
         let shared = wanted.table.saturating_sub(RESERVE + sharing * (wanted.listeners + 3));
-        let asked = wanted.max_connections.unwrap_or(if shared > 0 { shared } else { per_table });
-        if asked <= shared {
+        let asked = wanted.max_connections.unwrap_or_else(|| shared.max(wanted.room(sharing)));
+        if asked <= shared && asked > 0 {
             return Ok(Self { reactors: sharing, own_tables: false, per_reactor: asked, max_connections: asked });
         }
-        let least = least_tables(asked, per_table, wanted.hashed);
+        let Some(least) = wanted.least_tables(asked) else {
+            let needed = RESERVE + wanted.listeners + 1 + ((4 * asked) as f64).sqrt().ceil() as usize;
+            return Err(Impossible::TableTooSmall { needed });
+        };
         let reactors = wanted.reactors.unwrap_or(least.max(wanted.cores));
-        if reactors < least {
+        if !wanted.fits(asked, reactors) {
             return Err(Impossible::TooFewReactors { needed: least });
         }
-        Ok(Self { reactors, own_tables: true, per_reactor: per_table.min(asked), max_connections: asked })
+        let per_reactor = wanted.room(reactors).min(asked);
+        Ok(Self { reactors, own_tables: true, per_reactor, max_connections: asked })
     }
 }
 
-fn least_tables(connections: usize, per_table: usize, hashed: bool) -> usize {
-    let mut tables = connections.div_ceil(per_table);
-    if hashed && tables > 1 {
-        let fits = |tables: usize| {
-            let mean = connections as f64 / tables as f64;
-            mean + 6.0 * mean.sqrt() <= per_table as f64
-        };
-        while !fits(tables) && tables < connections {
-            tables += 1;
-        }
+impl Wanted {
+    /// What a table of its own has room for, when there are so many: each holds the wake-ups of all.
+    fn room(&self, tables: usize) -> usize {
+        self.table.saturating_sub(RESERVE + self.listeners + tables)
     }
-    tables
+
+    fn fits(&self, connections: usize, tables: usize) -> bool {
+        let mean = connections as f64 / tables as f64;
+        let spread = if self.hashed && tables > 1 { 6.0 * mean.sqrt() } else { 0.0 };
+        (mean + spread).ceil() <= self.room(tables) as f64
+    }
+
+    /// The fewest tables that hold `connections`; more wake-ups leave each less room, so there may be no such number.
+    fn least_tables(&self, connections: usize) -> Option<usize> {
+        (1..self.table.min(1 << 16)).find(|&tables| self.fits(connections, tables)).filter(|_| connections > 0)
+    }
 }
 
 /// Raises the soft limit on descriptors to the hard one; gives the limit that now holds for each table.

@@ -13,7 +13,7 @@ use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Limits, Output, Session};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use socket2::{SockAddr, SockRef, Socket};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -125,10 +125,10 @@ impl<D: Driver> Reactor<D> {
     /// A reactor of the calling thread, with that thread's descriptor table.
     ///
     /// # Errors
-    /// As epoll_create1(2) and eventfd(2).
-    pub fn new(driver: D, settings: Settings, counters: Arc<Counters>) -> io::Result<Self> {
+    /// As epoll_create1(2) and epoll_ctl(2).
+    pub fn new(driver: D, settings: Settings, counters: Arc<Counters>, mailbox: Mailbox<D::Mail>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mailbox = Mailbox::new(Waker::new(poll.registry(), WAKER)?);
+        poll.registry().register(&mut SourceFd(&mailbox.bell()), WAKER, Interest::READABLE)?;
         let instant = Instant::now();
         let core = Core {
             poll,
@@ -150,11 +150,6 @@ impl<D: Driver> Reactor<D> {
             stopped: false,
         };
         Ok(Self { core, driver, mailbox, sweep: Sweep::default() })
-    }
-
-    /// Sends to this reactor's driver.
-    pub fn mailbox(&self) -> Mailbox<D::Mail> {
-        self.mailbox.clone()
     }
 
     /// Accepts from `socket`, which listens and does not block; each connection begins with `session`.
@@ -248,7 +243,7 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// What follows the events of a batch: accept, the ready list, the driver, deadlines; then flush and free.
+    /// What follows the events of a batch: the ready list, accept, deadlines; then flush, free, and the driver's own turn.
     fn turn(&mut self) {
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
@@ -260,7 +255,6 @@ impl<D: Driver> Reactor<D> {
         for at in 0..self.core.listeners.len() {
             self.accept(at);
         }
-        self.driver.turn(&mut self.core);
         let ticks = self.core.pass_ticks();
         if ticks > 0 && !self.core.slots.is_empty() {
             for index in self.sweep.next(self.core.slots.end_index(), ticks) {
@@ -268,7 +262,16 @@ impl<D: Driver> Reactor<D> {
             }
         }
         self.core.flush_dirty();
-        self.free_doomed();
+        // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
+        // may end others.
+        loop {
+            self.free_doomed();
+            self.driver.turn(&mut self.core);
+            self.core.flush_dirty();
+            if self.core.doomed.is_empty() {
+                break;
+            }
+        }
     }
 
     fn accept(&mut self, at: usize) {
@@ -448,6 +451,16 @@ impl<S> Core<S> {
             connection.flags.set(Flags::DOOMED);
             connection.cause = Some(cause);
             self.doomed.push(id);
+        }
+    }
+
+    /// Dooms every connection, connected or not, that `which` picks by its state.
+    pub fn doom_all(&mut self, cause: Cause, which: impl Fn(&S) -> bool) {
+        for index in 0..self.slots.end_index() {
+            let Some((id, connection)) = self.slots.at(index) else { continue };
+            if which(&connection.state) {
+                self.doom(id, cause);
+            }
         }
     }
 

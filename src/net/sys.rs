@@ -49,6 +49,17 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     count(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) })
 }
 
+/// A counter that wakes whoever waits for it; eventfd(2), non-blocking.
+///
+/// # Errors
+/// As eventfd(2).
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    // SAFETY: a descriptor that eventfd just made is owned by no one else.
+    check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Lets connect(2) choose the port of a socket that is bound to an address alone: the port must then be unique for
 /// the whole four-tuple, not for the address; ip(7), IP_BIND_ADDRESS_NO_PORT.
 ///
@@ -128,4 +139,9 @@ pub fn cpu_time() -> (Duration, Duration) {
     debug_assert_eq!(result, 0, "getrusage fails only for a bad pointer");
     let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
     (duration(usage.ru_utime), duration(usage.ru_stime))
+}
+
+/// Error numbers that others than the reactor tell apart, errno(3).
+pub mod errno {
+    pub use libc::{EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
 }

@@ -222,7 +222,10 @@ impl Response<'_> {
 pub fn parse_request(input: &[u8], limits: HeadLimits) -> Result<Option<(Request<'_>, usize)>, HeadError> {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
-    let parsed = head.parse_with_uninit_headers(input, &mut headers)?;
+    let parsed = head.parse_with_uninit_headers(input, &mut headers).map_err(|error| match error {
+        httparse::Error::Version if !names_a_version(input) => HeadError::Malformed,
+        error => error.into(),
+    })?;
     let line = &input[..input.len().min(limits.max_request_line_bytes)];
     if input.len() > line.len() && memchr::memchr(b'\n', line).is_none() {
         return Err(HeadError::TargetTooLong);
@@ -233,6 +236,13 @@ pub fn parse_request(input: &[u8], limits: HeadLimits) -> Result<Option<(Request
     };
     let fields = Fields::collect(head.headers, &input[..bytes]);
     Ok(Some((Request { method, target, minor_version, fields }, bytes)))
+}
+
+/// Whether the request line ends as RFC 9112 section 2.3 has it: then the version is another one, else it is no HTTP.
+fn names_a_version(input: &[u8]) -> bool {
+    let line = input.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// Reads a response head from the front of `input`, as [`parse_request`] does a request's.

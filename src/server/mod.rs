@@ -112,13 +112,16 @@ impl Server {
         });
         let starter =
             Starter { config: &config, plan, shared: Arc::clone(&shared), quota: Quota::new(plan.max_connections) };
+        let mailbox =
+            |_| Mailbox::new().map_err(|error| StartError(format!("cannot make a wake-up: eventfd: {error}")));
+        let mailboxes = (0..plan.reactors).map(mailbox).collect::<Result<Vec<_>, _>>()?;
         let (news, heard) = channel();
         let mut threads = Vec::new();
         let mut orders = Vec::new();
-        for index in 0..plan.reactors {
+        for (index, mailbox) in mailboxes.iter().enumerate() {
             let (order, ordered) = channel();
             orders.push(order);
-            threads.push(starter.spawn(index, &unix, ordered, news.clone())?);
+            threads.push(starter.spawn(index, mailbox.clone(), &unix, ordered, news.clone())?);
         }
         drop(news);
         // Only when every thread has left the table of this one may descriptors be made here that they shall not have.
@@ -131,9 +134,8 @@ impl Server {
             // A thread that is gone has sent why, and that is read below.
             let _ = order.send(Arc::clone(&addresses));
         }
-        let mut mailboxes = Vec::new();
         for _ in 0..plan.reactors {
-            mailboxes.extend(expect_news(&heard)?);
+            expect_news(&heard)?;
         }
         let unix_paths = unix_paths(&config.listen);
         let _ = shared.at_ready.set(Memory::read(None));
@@ -174,8 +176,8 @@ impl Server {
     }
 }
 
-/// What a reactor's thread reports: that it has its table, then its mailbox, or why it could not.
-type News = Result<Option<Mailbox<Mail>>, StartError>;
+/// What a reactor's thread reports twice: that it has its table, that it listens; or why it could not.
+type News = Result<(), StartError>;
 
 fn expect_news(heard: &Receiver<News>) -> News {
     heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
@@ -261,6 +263,7 @@ impl Starter<'_> {
     fn spawn(
         &self,
         index: usize,
+        mailbox: Mailbox<Mail>,
         unix: &[Arc<OwnedFd>],
         ordered: Receiver<Arc<[SocketAddr]>>,
         news: Sender<News>,
@@ -277,10 +280,10 @@ impl Starter<'_> {
         };
         let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
         let body = move || {
-            let reactor = prepare(shared, index, settings, session, own_table, &unix, &ordered, &news);
+            let reactor = prepare(shared, index, settings, session, own_table, mailbox, &unix, &ordered, &news);
             match reactor {
                 Ok(reactor) => {
-                    let _ = news.send(Ok(Some(reactor.mailbox())));
+                    let _ = news.send(Ok(()));
                     drop(news);
                     reactor.run()
                 }
@@ -310,6 +313,7 @@ fn prepare(
     settings: Settings,
     session: fn() -> Session,
     own_table: bool,
+    mailbox: Mailbox<Mail>,
     unix: &[Arc<OwnedFd>],
     ordered: &Receiver<Arc<[SocketAddr]>>,
     news: &Sender<News>,
@@ -322,11 +326,12 @@ fn prepare(
             ))
         })?;
     }
-    let _ = news.send(Ok(None));
+    let _ = news.send(Ok(()));
     let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));
     let addresses = ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
     let counters = Arc::clone(&shared.counters[index]);
-    let mut reactor = Reactor::new(App::new(shared), settings, counters).map_err(|error| failed("epoll", error))?;
+    let mut reactor =
+        Reactor::new(App::new(shared), settings, counters, mailbox).map_err(|error| failed("epoll", error))?;
     for &address in &*addresses {
         let socket =
             listener::listen_tcp(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;

@@ -1,0 +1,406 @@
+/* The yardstick: a WebSocket echo server with as little around the protocol as C allows.
+ *
+ *     echo --port PORT
+ *
+ * One thread, one edge-triggered epoll, no library. It does what every server must do for an echo (the handshake with
+ * its real SHA-1, unmasking, ping, the close handshake) and leaves out what a server for the public must have: UTF-8 is
+ * not checked, fragments are echoed as they come, heads are only searched for their key, there are no deadlines. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+enum {
+    BUFFER_BYTES = 1 << 20,
+    MASKED_HEADER_BYTES = 14,
+    PAYLOAD_LIMIT_BYTES = BUFFER_BYTES - MASKED_HEADER_BYTES,
+    HEAD_LIMIT_BYTES = 16 * 1024,
+    EVENTS_A_TURN = 1024,
+    KEY_CHARS = 24,
+    ACCEPT_CHARS = 28,
+    DESCRIPTOR_LIMIT = 1 << 22,
+};
+
+/* RFC 6455, 5.2: the first byte of a frame. */
+enum { FIN = 0x80, RESERVED = 0x70, OPCODE = 0x0f, CLOSE = 0x8, PING = 0x9, PONG = 0xa, MASKED = 0x80 };
+
+enum state { FREE, HEAD, OPEN, CLOSING };
+
+struct tail {
+    size_t length_bytes;
+    uint8_t bytes[];
+};
+
+/* An idle connection owns this and nothing else. */
+struct connection {
+    struct tail *unread; /* a request or frame of which the end has not come yet */
+    struct tail *unsent; /* what the socket refused */
+    enum state state;
+};
+
+/* What one look at the buffer came to. Replies stand at the buffer's start. */
+struct outcome {
+    size_t consumed_bytes;
+    size_t reply_bytes;
+    bool last; /* nothing may follow these replies but the end */
+};
+
+static struct connection *connections; /* by descriptor */
+static uint8_t buffer[BUFFER_BYTES];   /* lent to whichever connection is being read */
+static int epoll_descriptor, listener, signals;
+static bool accept_stalled;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(2);
+}
+
+static uint32_t rotate(uint32_t word, int bits) { return word << bits | word >> (32 - bits); }
+
+/* FIPS 180-4, 6.1.2. */
+static void sha1_block(uint32_t hash[5], const uint8_t block[64])
+{
+    uint32_t schedule[80];
+    memcpy(schedule, block, 64);
+    for (int t = 0; t < 16; t++) schedule[t] = be32toh(schedule[t]);
+    for (int t = 16; t < 80; t++)
+        schedule[t] = rotate(schedule[t - 3] ^ schedule[t - 8] ^ schedule[t - 14] ^ schedule[t - 16], 1);
+
+    uint32_t a = hash[0], b = hash[1], c = hash[2], d = hash[3], e = hash[4];
+#define ROUNDS(from, to, mix, constant)                                         \
+    for (int t = from; t < to; t++) {                                           \
+        uint32_t next = rotate(a, 5) + (mix) + e + (constant) + schedule[t];    \
+        e = d, d = c, c = rotate(b, 30), b = a, a = next;                       \
+    }
+    ROUNDS(0, 20, (b & c) ^ (~b & d), 0x5a827999)
+    ROUNDS(20, 40, b ^ c ^ d, 0x6ed9eba1)
+    ROUNDS(40, 60, (b & c) ^ (b & d) ^ (c & d), 0x8f1bbcdc)
+    ROUNDS(60, 80, b ^ c ^ d, 0xca62c1d6)
+#undef ROUNDS
+    hash[0] += a, hash[1] += b, hash[2] += c, hash[3] += d, hash[4] += e;
+}
+
+/* RFC 6455, 4.2.2, 5.4: the client's key and the protocol's GUID are sixty bytes together, so SHA-1's padding is the
+ * same for every handshake and its length, 480 bits, with it. */
+static void accept_value(char accepted[ACCEPT_CHARS], const uint8_t key[KEY_CHARS])
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    uint8_t message[128] = {0};
+    memcpy(message, key, KEY_CHARS);
+    memcpy(message + KEY_CHARS, guid, sizeof guid - 1);
+    message[60] = 0x80;
+    message[126] = 480 >> 8, message[127] = 480 & 0xff;
+
+    uint32_t hash[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+    sha1_block(hash, message);
+    sha1_block(hash, message + 64);
+    uint8_t digest[21] = {0};
+    for (int i = 0; i < 5; i++) hash[i] = htobe32(hash[i]);
+    memcpy(digest, hash, 20);
+
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (int i = 0, o = 0; i < 21; i += 3, o += 4) {
+        uint32_t group = (uint32_t)digest[i] << 16 | digest[i + 1] << 8 | digest[i + 2];
+        for (int digit = 0; digit < 4; digit++) accepted[o + digit] = digits[group >> (18 - 6 * digit) & 63];
+    }
+    accepted[ACCEPT_CHARS - 1] = '=';
+}
+
+/* The value of the key's field, or NULL. RFC 9110, 5.1: field names do not care about case. */
+static const uint8_t *find_key(const uint8_t *head, size_t head_bytes)
+{
+    static const char name[] = "Sec-WebSocket-Key:";
+    const uint8_t *end = head + head_bytes;
+    for (const uint8_t *line = head; (line = memchr(line, '\n', end - line)) != NULL;) {
+        line++;
+        if ((size_t)(end - line) < sizeof name - 1 + KEY_CHARS + 4) return NULL;
+        if ((line[0] | 0x20) != 's' || strncasecmp((const char *)line, name, sizeof name - 1) != 0) continue;
+        const uint8_t *value = line + sizeof name - 1;
+        while (*value == ' ' || *value == '\t') value++;
+        return end - value > KEY_CHARS && value[KEY_CHARS] == '\r' ? value : NULL;
+    }
+    return NULL;
+}
+
+static struct outcome answer_head(size_t filled_bytes)
+{
+    static const char refusal[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Accept: ............................\r\n\r\n";
+    uint8_t *end = memmem(buffer, filled_bytes, "\r\n\r\n", 4);
+    if (end == NULL && filled_bytes < HEAD_LIMIT_BYTES) return (struct outcome){0};
+
+    /* RFC 6455, 4.1: a client sends nothing behind its request before it has been answered, so the answer can stand
+     * where the request stood. */
+    size_t head_bytes = end == NULL ? filled_bytes : (size_t)(end - buffer) + 4;
+    const uint8_t *key = end == NULL ? NULL : find_key(buffer, head_bytes);
+    if (key == NULL || head_bytes != filled_bytes) {
+        memcpy(buffer, refusal, sizeof refusal - 1);
+        return (struct outcome){filled_bytes, sizeof refusal - 1, true};
+    }
+    char accepted[ACCEPT_CHARS];
+    accept_value(accepted, key);
+    memcpy(buffer, upgrade, sizeof upgrade - 1);
+    memcpy(buffer + sizeof upgrade - 1 - 4 - ACCEPT_CHARS, accepted, ACCEPT_CHARS);
+    return (struct outcome){filled_bytes, sizeof upgrade - 1, false};
+}
+
+struct header {
+    uint64_t payload_bytes; /* not the length while header_bytes is 0, but never above 127 then */
+    size_t header_bytes;    /* 0: not all of it is there */
+};
+
+/* RFC 6455, 5.2. A client's header always carries a key. */
+static struct header read_header(const uint8_t *frame, size_t available_bytes)
+{
+    struct header header = {0};
+    if (available_bytes < 6) return header;
+    header.payload_bytes = frame[1] & 0x7f;
+    if (header.payload_bytes < 126) {
+        header.header_bytes = 6;
+    } else if (header.payload_bytes == 126 && available_bytes >= 8) {
+        uint16_t length;
+        memcpy(&length, frame + 2, sizeof length);
+        header.payload_bytes = be16toh(length);
+        header.header_bytes = 8;
+    } else if (header.payload_bytes == 127 && available_bytes >= 14) {
+        uint64_t length;
+        memcpy(&length, frame + 2, sizeof length);
+        header.payload_bytes = be64toh(length);
+        header.header_bytes = 14;
+    }
+    return header;
+}
+
+static struct outcome echo_frames(size_t filled_bytes)
+{
+    static const uint8_t violation[] = {FIN | CLOSE, 2, 1002 >> 8, 1002 & 0xff};
+    uint8_t *read = buffer, *write = buffer, *const end = buffer + filled_bytes;
+    bool last = false;
+
+    while (!last) {
+        if (end - read < 2) break;
+        uint8_t first = read[0], opcode = first & OPCODE;
+        struct header header = read_header(read, (size_t)(end - read));
+        if (!(read[1] & MASKED) || (first & RESERVED) || header.payload_bytes > PAYLOAD_LIMIT_BYTES) {
+            memcpy(write, violation, sizeof violation);
+            write += sizeof violation;
+            last = true;
+            break;
+        }
+        if (header.header_bytes == 0) break;
+        if ((size_t)(end - read) - header.header_bytes < header.payload_bytes) break;
+
+        /* The key goes first: for the frame at the buffer's start, the reply's header overwrites the request's. */
+        uint32_t key;
+        memcpy(&key, read + header.header_bytes - sizeof key, sizeof key);
+        const uint8_t *payload = read + header.header_bytes;
+        read += header.header_bytes + header.payload_bytes;
+        if (opcode == PONG) continue;
+        write += put_header(write, opcode == PING ? FIN | PONG : first, header.payload_bytes);
+        mask_forward(write, payload, header.payload_bytes, key);
+        write += header.payload_bytes;
+        last = opcode == CLOSE;
+    }
+    return (struct outcome){(size_t)(read - buffer), (size_t)(write - buffer), last};
+}
+
+static struct tail *keep(const uint8_t *bytes, size_t length_bytes)
+{
+    struct tail *tail = malloc(sizeof *tail + length_bytes);
+    if (tail == NULL) die("malloc");
+    tail->length_bytes = length_bytes;
+    memcpy(tail->bytes, bytes, length_bytes);
+    return tail;
+}
+
+static void accept_all(void)
+{
+    accept_stalled = false;
+    for (;;) {
+        int descriptor = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (descriptor < 0) {
+            if (errno == EINTR || errno == ECONNABORTED) continue;
+            /* Out of descriptors or memory the backlog stays full, and a full backlog makes no new edge: the next
+             * connection that ends has to look again. */
+            accept_stalled = errno != EAGAIN;
+            return;
+        }
+        connections[descriptor] = (struct connection){.state = HEAD};
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = descriptor};
+        if (epoll_ctl(epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
+    }
+}
+
+/* The number may come back from the next accept4 in this same turn. No event of the old connection can meet the new
+ * one: epoll reports a descriptor once a turn, and a connection ends only while its own event is served. */
+static void drop(int descriptor)
+{
+    struct connection *connection = &connections[descriptor];
+    free(connection->unread);
+    free(connection->unsent);
+    *connection = (struct connection){.state = FREE};
+    close(descriptor);
+    if (accept_stalled) accept_all();
+}
+
+/* True when all is sent. What is not is kept, and the next EPOLLOUT edge comes for it. */
+static bool send_or_keep(int descriptor, const uint8_t *bytes, size_t length_bytes)
+{
+    ssize_t sent = send(descriptor, bytes, length_bytes, MSG_NOSIGNAL);
+    if (sent == (ssize_t)length_bytes) return true;
+    if (sent < 0 && errno != EAGAIN) sent = (ssize_t)length_bytes; /* the reader will meet the same error */
+    if (sent < 0) sent = 0;
+    if (sent < (ssize_t)length_bytes)
+        connections[descriptor].unsent = keep(bytes + sent, length_bytes - (size_t)sent);
+    return connections[descriptor].unsent == NULL;
+}
+
+static bool send_kept(int descriptor)
+{
+    struct tail *tail = connections[descriptor].unsent;
+    connections[descriptor].unsent = NULL;
+    bool all = send_or_keep(descriptor, tail->bytes, tail->length_bytes);
+    free(tail);
+    return all;
+}
+
+/* True when there may be more to read; false when the socket is drained, blocked or gone. */
+static bool serve_once(int descriptor, bool hung_up)
+{
+    struct connection *connection = &connections[descriptor];
+    size_t kept_bytes = 0;
+    if (connection->unread != NULL) {
+        kept_bytes = connection->unread->length_bytes;
+        memcpy(buffer, connection->unread->bytes, kept_bytes);
+    }
+    ssize_t got = recv(descriptor, buffer + kept_bytes, BUFFER_BYTES - kept_bytes, 0);
+    if (got < 0 && errno == EAGAIN) return false;
+    if (got <= 0) {
+        drop(descriptor);
+        return false;
+    }
+    if (kept_bytes > 0) {
+        free(connection->unread);
+        connection->unread = NULL;
+    }
+    size_t filled_bytes = kept_bytes + (size_t)got;
+    struct outcome outcome = connection->state == HEAD ? answer_head(filled_bytes) : echo_frames(filled_bytes);
+    if (outcome.consumed_bytes > 0 && connection->state == HEAD) connection->state = OPEN;
+    if (outcome.last) connection->state = CLOSING;
+    bool sent = outcome.reply_bytes == 0 || send_or_keep(descriptor, buffer, outcome.reply_bytes);
+    if (sent && outcome.last) {
+        drop(descriptor);
+        return false;
+    }
+    if (outcome.consumed_bytes < filled_bytes)
+        connection->unread = keep(buffer + outcome.consumed_bytes, filled_bytes - outcome.consumed_bytes);
+    /* A short read has drained the socket: what comes later makes an edge of its own. The end of the stream that
+     * arrived before this event was taken does not. */
+    return sent && (hung_up || filled_bytes == BUFFER_BYTES);
+}
+
+static void serve(int descriptor, uint32_t events)
+{
+    struct connection *connection = &connections[descriptor];
+    if (connection->unsent != NULL) {
+        if (!(events & (EPOLLERR | EPOLLHUP)) && !send_kept(descriptor)) return;
+        if (connection->state == CLOSING || connection->unsent != NULL) {
+            drop(descriptor);
+            return;
+        }
+        /* The edge for what arrived while replies were stuck may be long gone, so that the read has to be tried; and
+         * its end as well. */
+        events |= EPOLLRDHUP;
+    }
+    bool hung_up = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+    while (serve_once(descriptor, hung_up)) continue;
+}
+
+static void open_listener(uint16_t port)
+{
+    int yes = 1;
+    struct sockaddr_in address = {AF_INET, htons(port), {htonl(INADDR_LOOPBACK)}, {0}};
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* Linux hands a listener's TCP_NODELAY on to what it accepts, which saves a call for each connection. */
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) die("bind");
+    if (listen(listener, SOMAXCONN) != 0) die("listen");
+}
+
+static void open_reactor(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) die("getrlimit");
+    limit.rlim_cur = limit.rlim_max < DESCRIPTOR_LIMIT ? limit.rlim_max : DESCRIPTOR_LIMIT;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) die("setrlimit");
+    /* calloc takes zeroed pages from the kernel, which exist only once a descriptor that high has been used. */
+    connections = calloc(limit.rlim_cur, sizeof *connections);
+    if (connections == NULL) die("calloc");
+
+    sigset_t stopping;
+    sigemptyset(&stopping);
+    sigaddset(&stopping, SIGTERM);
+    sigaddset(&stopping, SIGINT);
+    sigprocmask(SIG_BLOCK, &stopping, NULL);
+    /* As an event of epoll a signal can not slip in between a check and the wait. */
+    signals = signalfd(-1, &stopping, SFD_NONBLOCK | SFD_CLOEXEC);
+    epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
+    if (signals < 0 || epoll_descriptor < 0) die("epoll_create1");
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = signals};
+    epoll_ctl(epoll_descriptor, EPOLL_CTL_ADD, signals, &event);
+    event = (struct epoll_event){.events = EPOLLIN | EPOLLET, .data.fd = listener};
+    epoll_ctl(epoll_descriptor, EPOLL_CTL_ADD, listener, &event);
+}
+
+static void run(void)
+{
+    static struct epoll_event events[EVENTS_A_TURN];
+    for (;;) {
+        int count = epoll_wait(epoll_descriptor, events, EVENTS_A_TURN, -1);
+        if (count < 0 && errno != EINTR) die("epoll_wait");
+        for (int i = 0; i < count; i++) {
+            int descriptor = events[i].data.fd;
+            if (connections[descriptor].state != FREE)
+                serve(descriptor, events[i].events);
+            else if (descriptor == listener)
+                accept_all();
+            else if (descriptor == signals)
+                return;
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"port", required_argument, NULL, 'p'}, {0}};
+    long port = 0;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        if (option == 'p') port = strtol(optarg, NULL, 10);
+    if (port < 1 || port > 65535 || optind != argc) {
+        fprintf(stderr, "usage: echo --port PORT\n");
+        return 2;
+    }
+    open_listener((uint16_t)port);
+    open_reactor();
+    puts("ready");
+    fflush(stdout);
+    run();
+    return 0;
+}

@@ -1,0 +1,164 @@
+//! The ledger: every connection is in exactly one state at all times, and every one that was lost has a cause.
+
+use crate::net::link::{Cause, Deadline};
+use crate::net::sys::errno;
+use crate::proto::upgrade::Rejected;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+/// Where one connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Not begun.
+    #[default]
+    Planned,
+    /// connect(2) is under way.
+    Connecting,
+    /// The upgrade is under way.
+    Upgrading,
+    /// Open.
+    Open,
+    /// Open, and all its messages were answered rightly.
+    Answered,
+    /// Still alive when the hold had ended: one more message was answered.
+    Held,
+    /// The close is under way.
+    Closing,
+    /// Closed, as asked.
+    Closed,
+    /// Lost, with a cause.
+    Lost,
+}
+
+/// The names of the stages, in order.
+pub const STAGES: [&str; 9] =
+    ["planned", "connecting", "upgrading", "open", "answered", "held", "closing", "closed", "lost"];
+
+/// How many connections are in which stage, and how many have reached one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections in each stage, in the order of [`STAGES`]; they sum to what was planned.
+    pub stages: [u64; 9],
+    /// Connections that were opened, whatever became of them.
+    pub opened: u64,
+    /// Connections whose messages were all answered rightly, whatever became of them.
+    pub answered: u64,
+    /// Connections that were alive at the end of the hold, whatever became of them.
+    pub held: u64,
+    /// Messages that were answered rightly.
+    pub replies: u64,
+}
+
+impl Counts {
+    /// Adds another worker's.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.stages.iter_mut().zip(other.stages) {
+            *sum += more;
+        }
+        self.opened += other.opened;
+        self.answered += other.answered;
+        self.held += other.held;
+        self.replies += other.replies;
+    }
+
+    /// Connections in one stage.
+    pub fn in_stage(&self, stage: Stage) -> u64 {
+        self.stages[stage as usize]
+    }
+}
+
+/// The ledger of one worker. Others see it through [`Board`], as it stood at the end of a turn.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) counts: Counts,
+    pub(super) lost_by_cause: HashMap<Cause, u64>,
+}
+
+impl Ledger {
+    pub(super) fn new(planned: u64) -> Self {
+        let mut ledger = Self::default();
+        ledger.counts.stages[Stage::Planned as usize] = planned;
+        ledger
+    }
+
+    pub(super) fn shift(&mut self, from: Stage, to: Stage) {
+        self.counts.stages[from as usize] -= 1;
+        self.counts.stages[to as usize] += 1;
+        match to {
+            Stage::Open => self.counts.opened += 1,
+            Stage::Answered => self.counts.answered += 1,
+            Stage::Held => self.counts.held += 1,
+            _ => {}
+        }
+    }
+
+    pub(super) fn lose(&mut self, from: Stage, cause: Cause) {
+        self.shift(from, Stage::Lost);
+        *self.lost_by_cause.entry(cause).or_default() += 1;
+    }
+}
+
+/// Where a worker shows its counts: all of one moment, so that they always sum to what was planned.
+#[derive(Debug, Default)]
+pub(super) struct Board(Mutex<Counts>);
+
+impl Board {
+    pub(super) fn show(&self, counts: Counts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    pub(super) fn read(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reply was not what was sent.
+pub(super) const WRONG_REPLY: Cause = Cause::Driver(1);
+/// The flood was interrupted while the connection was being opened.
+pub(super) const INTERRUPTED: Cause = Cause::Driver(2);
+/// The flood was interrupted before the connection's turn came.
+pub(super) const NOT_STARTED: Cause = Cause::Driver(3);
+
+/// Adds what one worker lost to the sums, by the names that a report has for causes.
+pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause, u64>) {
+    for (cause, count) in lost {
+        *sums.entry(name(*cause)).or_default() += count;
+    }
+}
+
+fn name(cause: Cause) -> String {
+    match cause {
+        Cause::Closed(code) => format!("close code {}", code.0),
+        Cause::EndOfStream | Cause::Abrupt | Cause::Answered => "closed by peer".into(),
+        Cause::Io(code) | Cause::Connect(code) => error_name(i32::from(code)),
+        Cause::Local(code) => format!("local limit: {}", error_name(i32::from(code))),
+        Cause::Deadline(deadline) => match deadline {
+            Deadline::Connect | Deadline::Head => "timeout: connect".into(),
+            Deadline::Reply => "timeout: reply".into(),
+            Deadline::Close => "timeout: close".into(),
+            Deadline::Idle | Deadline::KeepAlive => "timeout: silence".into(),
+            Deadline::Stalled => "timeout: stalled".into(),
+        },
+        Cause::Fault(fault) => format!("protocol error: {}", fault.reason()),
+        Cause::BadHead(_) => "protocol error: malformed response".into(),
+        Cause::Rejected(Rejected::Status(status)) => format!("status {status}"),
+        Cause::Rejected(Rejected::NotUpgrade) => "protocol error: 101 without upgrade".into(),
+        Cause::Rejected(Rejected::Accept) => "protocol error: wrong Sec-WebSocket-Accept".into(),
+        Cause::Rejected(Rejected::NotOffered) => "protocol error: extension or subprotocol not offered".into(),
+        WRONG_REPLY => "wrong reply".into(),
+        INTERRUPTED => "interrupted".into(),
+        NOT_STARTED => "not started".into(),
+        Cause::Driver(other) => format!("driver {other}"),
+    }
+}
+
+fn error_name(code: i32) -> String {
+    match code {
+        errno::ECONNREFUSED => "refused".into(),
+        errno::ECONNRESET | errno::EPIPE => "reset".into(),
+        errno::ETIMEDOUT => "timeout: TCP".into(),
+        errno::EADDRNOTAVAIL => "no free port or address".into(),
+        code => std::io::Error::from_raw_os_error(code).to_string(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Which connection goes from which address to which: source address x destination address x port, so that none ever
+//! fails for want of a port.
+
+use super::target::Target;
+use super::{Config, FloodError};
+use socket2::SockAddr;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The part of a loopback source's ports that is used: the kernel finds a free port quickly only while many are.
+const LOOPBACK_FILL: f64 = 0.5;
+
+/// One pair of addresses that connections are opened between.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The address to bind to; `None` leaves it to the kernel.
+    pub(super) source: Option<SockAddr>,
+    pub(super) destination: SockAddr,
+    /// The field Host.
+    pub(super) host: String,
+    pub(super) target: usize,
+}
+
+/// The routes of a flood; connection number `i` takes route `i` modulo their number.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) routes: Vec<Route>,
+}
+
+impl Routes {
+    pub(super) fn plan(config: &Config) -> Result<Self, FloodError> {
+        let ports = local_ports();
+        let connections = config.connections as usize;
+        let destinations: Vec<(usize, SocketAddr, &str)> = destinations(&config.targets);
+        let sources = sources(config, &destinations, connections, ports);
+        let capacity = |source: &Option<IpAddr>| {
+            destinations.iter().filter(|(_, to, _)| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4())).count()
+                * ports
+        };
+        let room: usize = sources.iter().map(capacity).sum();
+        if room < connections {
+            let needed = connections.div_ceil(ports * destinations.len().max(1));
+            return Err(FloodError::new(format!(
+                "{connections} connections to {} addresses need {needed} source addresses with {ports} ports each \
+                 (net.ipv4.ip_local_port_range), and there are {}; name more with --source, or more targets",
+                destinations.len(),
+                sources.len()
+            )));
+        }
+        let mut routes = Vec::new();
+        for source in &sources {
+            for &(target, destination, host) in &destinations {
+                if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
+                    continue;
+                }
+                routes.push(Route {
+                    source: source.map(|source| SocketAddr::new(source, 0).into()),
+                    destination: destination.into(),
+                    host: host.to_owned(),
+                    target,
+                });
+            }
+        }
+        Ok(Self { routes })
+    }
+
+    pub(super) fn of(&self, connection: u32) -> &Route {
+        &self.routes[connection as usize % self.routes.len()]
+    }
+}
+
+fn destinations(targets: &[Target]) -> Vec<(usize, SocketAddr, &str)> {
+    let mut all = Vec::new();
+    for (index, target) in targets.iter().enumerate() {
+        let pairs = target.addresses.iter().zip(&target.hosts);
+        all.extend(pairs.map(|(&address, host)| (index, address, host.as_str())));
+    }
+    all
+}
+
+fn sources(
+    config: &Config,
+    destinations: &[(usize, SocketAddr, &str)],
+    connections: usize,
+    ports: usize,
+) -> Vec<Option<IpAddr>> {
+    if !config.sources.is_empty() {
+        return config.sources.iter().copied().map(Some).collect();
+    }
+    let loopback = |address: &SocketAddr| matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    if !destinations.iter().all(|(_, address, _)| loopback(address)) {
+        return vec![None];
+    }
+    // All of 127.0.0.0/8 is this host's: as many sources as keep each half empty.
+    let each = ((ports as f64 * LOOPBACK_FILL) as usize).max(1) * destinations.len().max(1);
+    let wanted = connections.div_ceil(each).max(1) as u32;
+    let usable = (1..0x00ff_fffe_u32).filter(|host| !matches!(host & 0xff, 0 | 255));
+    usable.take(wanted as usize).map(|host| Some(IpAddr::V4(Ipv4Addr::from(0x7f00_0000 | host)))).collect()
+}
+
+/// How many ports connect(2) may choose from, ip(7); the documented default where the kernel does not tell.
+fn local_ports() -> usize {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_ascii_whitespace().filter_map(|number| number.parse::<usize>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(first), Some(last)) if last >= first => last - first + 1,
+        _ => 28_232,
+    }
+}

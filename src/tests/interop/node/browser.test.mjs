@@ -1,0 +1,144 @@
+// Chromium, driven through its own protocol, on the page that our server serves and on sockets of its own.
+
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { DEADLINE, load, Server } from "./steadfast.mjs";
+
+const { chromium } = load("playwright-core");
+
+const QUIET = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-proxy-server",
+];
+
+let profile, browser, server, page, thrown;
+
+before(async () => {
+  profile = await mkdtemp(join(tmpdir(), "steadfast-chromium-"));
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  browser = await chromium.launchPersistentContext(profile, { executablePath, args: QUIET, headless: true });
+  browser.setDefaultTimeout(DEADLINE.timeout);
+}, DEADLINE);
+
+after(async () => {
+  await browser?.close();
+  // Chromium's helpers may write for a moment after it has gone.
+  await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+}, DEADLINE);
+
+beforeEach(async () => {
+  server = await Server.start();
+  page = await browser.newPage();
+  thrown = [];
+  page.on("pageerror", (error) => thrown.push(error));
+  await page.goto(server.uri("/", "http"));
+}, DEADLINE);
+
+afterEach(async () => {
+  await page.close();
+  assert.equal(await server.stop(), 0);
+  assert.deepEqual(thrown, []);
+}, DEADLINE);
+
+async function status(wanted) {
+  await page.locator("#status", { hasText: new RegExp(`^\\s*${wanted}\\s*$`) }).waitFor();
+}
+
+async function say(text) {
+  await page.locator("#message").fill(text);
+  await page.locator("#send").click();
+}
+
+async function logged(count) {
+  const entries = page.locator("#log > *");
+  await entries.nth(count - 1).waitFor({ state: "attached" });
+  return entries.allTextContents();
+}
+
+test("the page echoes and sees the server stop", DEADLINE, async () => {
+  await status("open");
+  assert.equal(await page.locator("#log > *").count(), 0);
+  const texts = ["hello", "grüße, 世界 🦀", "<b>not bold</b> & 'quoted'", "x".repeat(70_000)];
+  for (const [at, text] of texts.entries()) {
+    await say(text);
+    assert.deepEqual(await logged(at + 1), texts.slice(0, at + 1));
+  }
+  assert.equal(await page.locator("#log b").count(), 0);
+  const code = server.stop();
+  await status("closed");
+  assert.equal(await code, 0);
+});
+
+test("two pages get each their own", DEADLINE, async () => {
+  await status("open");
+  const first = page;
+  page = await browser.newPage();
+  await page.goto(server.uri("/", "http"));
+  await status("open");
+  await say("of the second");
+  assert.deepEqual(await logged(1), ["of the second"]);
+  assert.equal(await first.locator("#log > *").count(), 0);
+  await first.close();
+  await say("alone now");
+  assert.deepEqual(await logged(2), ["of the second", "alone now"]);
+});
+
+// Runs within the page: sends each message when the one before has come back, then closes.
+async function inPage({ uri, sizes, code, reason }) {
+  const socket = new WebSocket(uri);
+  socket.binaryType = "arraybuffer";
+  const next = (name) => new Promise((done) => socket.addEventListener(name, done, { once: true }));
+  await next("open");
+  const wrong = [];
+  for (const size of sizes) {
+    const bytes = Uint8Array.from({ length: size }, (_, at) => at * 7 + (at >> 8));
+    socket.send(bytes);
+    const back = new Uint8Array((await next("message")).data);
+    if (back.length !== size || bytes.some((byte, at) => byte !== back[at])) wrong.push(`binary ${size}`);
+    const text = "ß".repeat(size >> 1) + ".".repeat(size & 1);
+    socket.send(text);
+    if ((await next("message")).data !== text) wrong.push(`text ${size}`);
+  }
+  const extensions = socket.extensions;
+  socket.close(code, reason);
+  const end = await next("close");
+  return { wrong, extensions, code: end.code, clean: end.wasClean };
+}
+
+test("messages of every length, and a close in good order", DEADLINE, async () => {
+  const sizes = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20];
+  for (const [code, reason] of [[1000, "done"], [4001, "grüße 🦀"]]) {
+    const outcome = await page.evaluate(inPage, { uri: server.uri(), sizes, code, reason });
+    assert.deepEqual(outcome, { wrong: [], extensions: "", code, clean: true });
+  }
+});
+
+test("oversize is closed with 1009", DEADLINE, async () => {
+  const code = await page.evaluate((uri) => {
+    const socket = new WebSocket(uri);
+    socket.onopen = () => socket.send(new Uint8Array((1 << 20) + 1));
+    return new Promise((done) => (socket.onclose = (end) => done(end.code)));
+  }, server.uri());
+  assert.equal(code, 1009);
+});
+
+test("a server that stops is seen as 1001", DEADLINE, async () => {
+  await page.evaluate((uri) => {
+    const socket = new WebSocket(uri);
+    window.ended = new Promise((done) => (socket.onclose = (end) => done([end.code, end.wasClean])));
+    return new Promise((done) => (socket.onopen = done));
+  }, server.uri());
+  const code = server.stop();
+  assert.deepEqual(await page.evaluate(() => window.ended), [1001, true]);
+  assert.equal(await code, 0);
+});

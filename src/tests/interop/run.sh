@@ -1,0 +1,76 @@
+#!/bin/sh
+# Lets our server and our flood talk with the programs that others use: Python `websockets`, Node `ws`, Chromium.
+#
+#   STEADFAST=target/release/steadfast src/tests/interop/run.sh
+#
+# What it needs it installs below target/interop, the first time only, and Debian packages where a program is missing.
+# The last line is `N passed, N failed`; the exit code is 0 only if none failed, 2 if there was nothing to test.
+# One file alone, after that:
+#   target/interop/venv/bin/python -B -m pytest src/tests/interop/python/test_echo.py
+#   node --test src/tests/interop/node/echo.test.mjs
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH='' cd -- "$here/../../.." && pwd)
+target=$root/target/interop
+STEADFAST=$(realpath -m -- "${STEADFAST:-$root/target/release/steadfast}")
+CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+# Sources stay as they are: no bytecode beside them.
+PYTHONDONTWRITEBYTECODE=1
+export STEADFAST CHROMIUM PYTHONDONTWRITEBYTECODE
+
+debian() {
+    as_root=
+    [ "$(id -u)" -eq 0 ] || as_root=sudo
+    $as_root apt-get -qq update >&2
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2
+}
+
+install_programs() {
+    missing=
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    command -v node >/dev/null || missing="$missing nodejs"
+    command -v npm >/dev/null || missing="$missing npm"
+    [ -x "$CHROMIUM" ] || missing="$missing chromium"
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$missing" ] || debian $missing
+}
+
+# The copies come last: where one is missing or old, the step before it has not been done.
+install_python() {
+    cmp -s "$here/requirements.txt" "$target/venv/requirements.txt" && return
+    python3 -m venv --clear "$target/venv"
+    "$target/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+    cp "$here/requirements.txt" "$target/venv/requirements.txt"
+}
+
+install_node() {
+    cmp -s "$here/package.json" "$target/node/installed.json" && return
+    rm -rf "$target/node"
+    mkdir -p "$target/node"
+    cp "$here/package.json" "$target/node/package.json"
+    (cd "$target/node" && npm install --loglevel=error --no-audit --no-fund --no-package-lock --ignore-scripts >&2)
+    cp "$here/package.json" "$target/node/installed.json"
+}
+
+if [ ! -x "$STEADFAST" ]; then
+    echo "no program at $STEADFAST: cargo build --release, or set STEADFAST" >&2
+    exit 2
+fi
+mkdir -p "$target"
+install_programs
+install_python
+install_node
+
+results=$target/results
+rm -rf "$results"
+mkdir -p "$results"
+
+# Results of an earlier run must not stand in for those of one that broke down, hence the exit codes as well.
+python_code=0
+(cd "$here/python" && "$target/venv/bin/python" -m pytest --junit-xml="$results/python.xml") || python_code=$?
+node_code=0
+node --test --test-reporter=spec --test-reporter-destination=stdout \
+    --test-reporter=tap --test-reporter-destination="$results/node.tap" "$here"/node/*.test.mjs || node_code=$?
+
+"$target/venv/bin/python" "$here/tally.py" "$results" "$python_code" "$node_code"
