@@ -230,10 +230,12 @@ fn table(report: &Report) -> String {
         text += &format!("  {:>10} {cause}\n", HumanCount(*count).to_string());
     }
     text += "\n             seconds  per second        p50        p90        p99      p99.9        max\n";
-    for (name, phase) in [("connect", &report.connect), ("reply", &report.reply), ("alive", &report.alive)] {
+    let phases =
+        [("connect", &report.connect), ("reply", &report.reply), ("hold", &report.hold), ("alive", &report.alive)];
+    for (name, phase) in phases {
         text += &latency_line(name, phase);
     }
-    text += &format!("hold         {:>7.1}\nclose        {:>7.1}\n", report.hold_seconds, report.close_seconds);
+    text += &format!("close        {:>7.1}\n", report.close_seconds);
     let figure =
         |value: Option<f64>, unit: &str| value.map_or_else(|| "-".into(), |value| format!("{value:.0} {unit}"));
     text += "\neach connection         user space       kernel   CPU to the last reply\n";

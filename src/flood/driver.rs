@@ -56,6 +56,7 @@ pub(super) struct Results {
     pub(super) ledger: Ledger,
     pub(super) connect: Histogram<u32>,
     pub(super) reply: Histogram<u32>,
+    pub(super) hold: Histogram<u32>,
     pub(super) alive: Histogram<u32>,
 }
 
@@ -121,7 +122,8 @@ impl Worker {
         let ledger = Ledger::new(planned.len() as u64);
         board.show(ledger.counts);
         let payload = Payload::new(orders.payload_bytes);
-        let results = Results { ledger, connect: histogram(), reply: histogram(), alive: histogram() };
+        let results =
+            Results { ledger, connect: histogram(), reply: histogram(), hold: histogram(), alive: histogram() };
         let epoch = Instant::now();
         Self {
             orders,
@@ -252,7 +254,7 @@ impl Worker {
                 self.results.alive.saturating_record(took_us);
                 self.shift(link.state, Stage::Held);
             }
-            _ => self.results.alive.saturating_record(took_us),
+            _ => self.results.hold.saturating_record(took_us),
         }
         self.leave_window(link.state);
     }
@@ -429,8 +431,13 @@ impl Driver for Worker {
             }
             Order::Interrupt => self.interrupt(core),
             Order::Finish => {
-                let empty =
-                    Results { ledger: Ledger::default(), connect: histogram(), reply: histogram(), alive: histogram() };
+                let empty = Results {
+                    ledger: Ledger::default(),
+                    connect: histogram(),
+                    reply: histogram(),
+                    hold: histogram(),
+                    alive: histogram(),
+                };
                 // A coordinator that has gone wants no results.
                 let _ = self.done.send(Done::All(std::mem::replace(&mut self.results, Box::new(empty))));
                 core.stop();

@@ -266,8 +266,7 @@ impl Flood<'_> {
         let check = self.phase("check", Phase::Check);
         let close = self.close();
         let results = self.finish();
-        let mut report = self.report(results, [connect, reply, hold + check]);
-        report.hold_seconds = hold.as_secs_f64();
+        let mut report = self.report(results, [connect, reply, hold, check]);
         report.close_seconds = close.as_secs_f64();
         report.memory = Sides { server, client };
         report.cpu = Sides { server: server_cpu, client: Some(client_cpu) };
@@ -364,14 +363,14 @@ impl Flood<'_> {
         results
     }
 
-    fn report(&self, results: Vec<Results>, took: [Duration; 3]) -> Report {
+    fn report(&self, results: Vec<Results>, took: [Duration; 4]) -> Report {
         let mut counts = Counts::default();
         let mut lost_by_cause = BTreeMap::new();
-        let (mut connect, mut reply, mut alive) = (histogram(), histogram(), histogram());
+        let mut sums = [histogram(), histogram(), histogram(), histogram()];
         for one in &results {
             counts.add(&one.ledger.counts);
             add_causes(&mut lost_by_cause, &one.ledger.lost_by_cause);
-            for (sum, part) in [(&mut connect, &one.connect), (&mut reply, &one.reply), (&mut alive, &one.alive)] {
+            for (sum, part) in sums.iter_mut().zip([&one.connect, &one.reply, &one.hold, &one.alive]) {
                 // All have the same bounds, so adding cannot fail.
                 let _ = sum.add(part);
             }
@@ -383,10 +382,10 @@ impl Flood<'_> {
             target: urls.join(" "),
             connections,
             lost_by_cause,
-            connect: report::Phase::of(&connect, took[0]),
-            reply: report::Phase::of(&reply, took[1]),
-            alive: report::Phase::of(&alive, took[2]),
-            hold_seconds: 0.0,
+            connect: report::Phase::of(&sums[0], took[0]),
+            reply: report::Phase::of(&sums[1], took[1]),
+            hold: report::Phase::of(&sums[2], took[2]),
+            alive: report::Phase::of(&sums[3], took[3]),
             close_seconds: 0.0,
             replies: counts.replies,
             reply_check: self.reply_check,

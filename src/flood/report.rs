@@ -25,10 +25,10 @@ pub struct Report {
     pub connect: Phase,
     /// From a message to its answer, one in flight on a connection.
     pub reply: Phase,
-    /// The same while connections were held, and when each was asked whether it is alive.
+    /// The same for the trickle of messages while the connections were held.
+    pub hold: Phase,
+    /// The same when each was asked, at the end of the hold, whether it is alive.
     pub alive: Phase,
-    /// How long the connections were held, in seconds.
-    pub hold_seconds: f64,
     /// How long closing them took, in seconds.
     pub close_seconds: f64,
     /// Messages that were answered, each compared with what it had to be.

@@ -380,6 +380,7 @@ impl<S> Core<S> {
     /// Gives `None` if the connection is gone.
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
+        let state_before = connection.session.state();
         let mut link = Link {
             id,
             session: &mut connection.session,
@@ -389,6 +390,9 @@ impl<S> Core<S> {
             state: &mut connection.state,
         };
         let result = work(&mut link);
+        if connection.session.state() != state_before {
+            connection.stamp_tick = self.now.tick; // another deadline runs
+        }
         if !self.out.bytes.is_empty() {
             let tick = self.now.tick;
             let outbox =

@@ -69,6 +69,7 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
 fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, ring: &mut Ring) -> Outcome {
     let Core { slots, out, message, counters, settings, now, pool, .. } = core;
     let Some(connection) = slots.get(id) else { return Outcome::Over };
+    let state_before = connection.session.state();
     let mut events = 0;
     let mut drained = false;
     let mut eof = false;
@@ -138,7 +139,10 @@ fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connection
             Err(error) => break Outcome::Error(errno(&error)),
         }
     };
-    if events > 0 && connection.session.state() == State::Head {
+    let state = connection.session.state();
+    if state != state_before {
+        connection.stamp_tick = now.tick; // another deadline runs
+    } else if events > 0 && state == State::Head {
         connection.stamp_tick = now.tick;
         if !connection.session.has_partial() {
             connection.flags.set(Flags::BETWEEN);
