@@ -4,9 +4,11 @@ use super::counters::Counters;
 use super::reactor::Core;
 use super::slots::ConnectionId;
 use crate::proto::close::{CloseCode, Fault};
+use crate::proto::frame::Role;
 use crate::proto::http::{Answer, HeadError};
 use crate::proto::session::{Event, MessageKind, Output, Session, State};
 use crate::proto::upgrade::{AcceptKey, Rejected};
+use std::ops::Range;
 
 /// Which deadline a connection missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +84,16 @@ pub trait Driver {
     fn turn(&mut self, _core: &mut Core<Self::State>) {}
 }
 
+/// From this length on a copy costs more than a call of its own to send.
+const IN_PLACE_BYTES: usize = 2048;
+
+/// A message that lies in the ring, and is sent from there.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    pub(super) kind: MessageKind,
+    pub(super) payload: Range<usize>,
+}
+
 /// One connection, lent to its driver for the length of a call.
 #[derive(Debug)]
 pub struct Link<'a, S> {
@@ -90,6 +102,9 @@ pub struct Link<'a, S> {
     pub(super) out: &'a mut Output,
     pub(super) cause: &'a mut Option<Cause>,
     pub(super) counters: &'a Counters,
+    /// Where the ring lies that this turn reads from, and what of it is to be sent from there.
+    pub(super) ring: Range<usize>,
+    pub(super) in_place: Option<InPlace>,
     /// What the driver keeps for this connection.
     pub state: &'a mut S,
 }
@@ -110,9 +125,27 @@ impl<S> Link<'_, S> {
     /// Sends a message; nothing if the connection is not open. What a turn sends goes out with one call.
     #[inline]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
-        if self.session.send(kind, payload, self.out) {
+        if (payload.len() >= IN_PLACE_BYTES && self.send_in_place(kind, payload))
+            || self.session.send(kind, payload, self.out)
+        {
             self.counters.messages_out.add(1);
         }
+    }
+
+    /// A large payload that lies in the ring is sent from there: a server's header is shorter than that of the frame it
+    /// came in, and goes over it. Only the first of a turn, since what was said before has to go first.
+    fn send_in_place(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
+        let address = payload.as_ptr() as usize;
+        let fits = self.ring.contains(&address)
+            && self.out.bytes.is_empty()
+            && self.in_place.is_none()
+            && self.session.role() == Role::Server
+            && self.session.state() == State::Open;
+        if fits {
+            let from = address - self.ring.start;
+            self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
+        }
+        fits
     }
 
     /// Sends bytes as they are, without a protocol.

@@ -1,39 +1,53 @@
-//! Lends rings to connections that have something to read, and takes them back: the same warm one again and again.
+//! Lends rings to connections that have something to read: the same warm one, turn after turn.
 
 use crate::proto::ring::Ring;
 
 /// Bytes of a ring, and so the most that a connection reads in one turn.
 pub const RING_BYTES: usize = 64 << 10;
 
-/// Rings kept for the next turn; more than one are out only while connections wait with unparsed bytes.
-const KEPT: usize = 4;
+/// Rings kept beside the one in use; more are made only while connections wait with unparsed bytes.
+const KEPT: usize = 3;
 
 /// The rings of one reactor.
 #[derive(Debug)]
 pub struct Pool {
-    free: Vec<Ring>,
+    /// The one that is lent to whoever has its turn; empty between turns.
+    pub(super) current: Ring,
+    spare: Vec<Ring>,
 }
 
 impl Default for Pool {
-    /// Has one ring ready: that is all an ordinary turn needs.
+    /// Has one ring: that is all that ordinary turns need.
     fn default() -> Self {
-        Self { free: vec![Ring::new(RING_BYTES)] }
+        Self { current: Ring::new(RING_BYTES), spare: Vec::new() }
     }
 }
 
 impl Pool {
-    /// Lends an empty ring, the one that came back last.
-    #[inline]
-    pub fn lend(&mut self) -> Ring {
-        self.free.pop().unwrap_or_else(|| Ring::new(RING_BYTES))
+    /// Takes the ring out of use with what is unparsed in it, for a connection that has the next turn but one.
+    pub(super) fn park(&mut self) -> Ring {
+        let next = self.spare.pop().unwrap_or_else(|| Ring::new(RING_BYTES));
+        std::mem::replace(&mut self.current, next)
     }
 
-    /// Takes a ring back, and forgets what is in it.
+    /// Puts a parked ring back in use.
+    pub(super) fn resume(&mut self, parked: Ring) {
+        let current = std::mem::replace(&mut self.current, parked);
+        self.keep(current);
+    }
+
+    /// Puts a whole ring in use, where a smaller one served a connection that had waited.
     #[inline]
-    pub fn give_back(&mut self, mut ring: Ring) {
-        if self.free.len() < KEPT && ring.capacity() == RING_BYTES {
+    pub(super) fn restore(&mut self) {
+        if self.current.capacity() < RING_BYTES {
+            self.park();
+        }
+    }
+
+    fn keep(&mut self, mut ring: Ring) {
+        if self.spare.len() < KEPT && ring.capacity() == RING_BYTES {
             ring.clear();
-            self.free.push(ring);
+            self.spare.push(ring);
         }
     }
 }

@@ -387,6 +387,8 @@ impl<S> Core<S> {
             out: &mut self.out,
             cause: &mut connection.cause,
             counters: &self.counters,
+            ring: 0..0,
+            in_place: None,
             state: &mut connection.state,
         };
         let result = work(&mut link);

@@ -1,12 +1,13 @@
 //! One turn of one connection: read, understand, answer, send; and how it comes to its end.
 
-use super::link::{Cause, Deadline, Driver, Link};
+use super::counters::Counters;
+use super::link::{Cause, Deadline, Driver, InPlace, Link};
 use super::reactor::Core;
 use super::slots::{Connection, ConnectionId, Flags, Outbox};
 use super::sweep::{Due, due};
 use super::sys;
 use crate::proto::close::CloseCode;
-use crate::proto::frame::Role;
+use crate::proto::frame::{self, Opcode, Role};
 use crate::proto::http::Answer;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Event, State};
@@ -50,23 +51,23 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     if connection.outbox.is_some() {
         return; // whoever does not take its answers is not read; the outbox's end brings it back
     }
-    let mut ring = if connection.flags.has(Flags::HOLDS_RING) {
+    if connection.flags.has(Flags::HOLDS_RING) {
         connection.flags.clear(Flags::HOLDS_RING);
-        core.held.remove(&id).unwrap_or_else(|| core.pool.lend())
-    } else {
-        core.pool.lend()
-    };
+        if let Some(ring) = core.held.remove(&id) {
+            core.pool.resume(ring);
+        }
+    }
     let outcome = if connection.flags.has(Flags::LINGERS) {
-        discard(connection, &mut ring)
+        discard(connection, &mut core.pool.current)
     } else {
-        converse(core, driver, id, &mut ring)
+        converse(core, driver, id)
     };
-    settle(core, id, outcome, ring);
+    settle(core, id, outcome);
 }
 
 /// Reads and handles until the socket is empty or the budget is.
 #[inline]
-fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, ring: &mut Ring) -> Outcome {
+fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> Outcome {
     let Core { slots, out, message, counters, settings, now, pool, .. } = core;
     let Some(connection) = slots.get(id) else { return Outcome::Over };
     let state_before = connection.session.state();
@@ -74,10 +75,12 @@ fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connection
     let mut drained = false;
     let mut eof = false;
     let outcome = loop {
+        let ring = &mut pool.current;
         while !ring.is_empty() || connection.session.has_event() {
             if events == TURN_EVENTS {
                 break;
             }
+            let addresses = ring.addresses();
             let (bytes, event) =
                 connection.session.receive(ring.unparsed(), message, &settings.limits, now.second, out);
             events += 1;
@@ -87,12 +90,19 @@ fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connection
                 out,
                 cause: &mut connection.cause,
                 counters,
+                ring: addresses,
+                in_place: None,
                 state: &mut connection.state,
             };
             note(&mut link, &event);
             match event {
                 Event::NeedMore => events -= 1,
                 event => driver.event(&mut link, event),
+            }
+            if let Some(message) = link.in_place
+                && let Err(error) = send_in_place(connection, ring, message, counters, now.tick)
+            {
+                return Outcome::Error(errno(&error));
             }
             ring.parsed(bytes);
             if connection.session.state() == State::Closed {
@@ -117,20 +127,18 @@ fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connection
         if drained {
             break Outcome::Drained;
         }
-        if events == TURN_EVENTS {
+        if events == TURN_EVENTS || connection.outbox.is_some() {
             break Outcome::Again;
         }
-        if ring.spare().len() < super::pool::RING_BYTES {
-            *ring = pool.lend(); // what waited in a smaller one is parsed
-        }
-        let spare = ring.spare();
+        pool.restore();
+        let spare = pool.current.spare();
         match sys::recv(connection.socket.as_fd(), spare) {
             Ok(0) => eof = true,
             Ok(bytes) => {
                 // A short read has emptied the socket: the next byte makes an edge of its own. Only a FIN that came
                 // before the read shows no other way than by reading on.
                 drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED);
-                ring.wrote(bytes);
+                pool.current.wrote(bytes);
                 counters.bytes_in.add(bytes as u64);
                 arrived(connection, now.tick);
             }
@@ -203,45 +211,51 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
 
 /// Sends what the turn made, and files the connection where it belongs until its next one.
 #[inline]
-fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, ring: Ring) {
-    if let Outcome::Error(code) = outcome {
-        core.out.bytes.clear();
-        core.pool.give_back(ring);
-        return core.doom(id, Cause::Io(code));
-    }
+fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
     if !core.out.bytes.is_empty() {
         send_or_queue(core, id);
+    }
+    if core.message.capacity() > super::pool::RING_BYTES {
+        core.message = Vec::new();
+    }
+    if !core.pool.current.is_empty() {
+        return hold_ring(core, id, &outcome);
     }
     let Some(connection) = core.slots.get(id) else { return };
     match outcome {
         Outcome::Drained => connection.flags.clear(Flags::UNDRAINED),
-        Outcome::Again => {
-            let blocked = connection.outbox.is_some();
-            if !ring.is_empty() {
-                connection.flags.set(Flags::HOLDS_RING);
-                // One that waits for its peer keeps what it has and no more; one that is next keeps the ring.
-                let kept = if blocked { ring.unparsed_only() } else { ring };
-                core.held.insert(id, kept);
-                if !blocked {
-                    core.make_ready(id);
-                }
-                return;
-            }
-            if !blocked {
-                core.make_ready(id);
-            }
-        }
+        Outcome::Again if connection.outbox.is_some() => {} // its end brings the connection back
+        Outcome::Again => core.make_ready(id),
         Outcome::Eof => {
             connection.flags.set(Flags::PEER_CLOSED);
             connection.cause.get_or_insert(Cause::Abrupt);
             finish(core, id);
         }
-        Outcome::Over | Outcome::Error(_) => {
+        Outcome::Over => {
             connection.cause.get_or_insert(Cause::Answered);
             finish(core, id);
         }
+        Outcome::Error(code) => core.doom(id, Cause::Io(code)),
     }
-    core.pool.give_back(ring);
+}
+
+/// The budget left bytes unparsed: they wait in their ring for the connection's next turn.
+#[cold]
+fn hold_ring<S>(core: &mut Core<S>, id: ConnectionId, outcome: &Outcome) {
+    let Some(connection) = core.slots.get(id) else { return core.pool.current.clear() };
+    if let Outcome::Error(code) = outcome {
+        core.pool.current.clear();
+        return core.doom(id, Cause::Io(*code));
+    }
+    connection.flags.set(Flags::HOLDS_RING);
+    if connection.outbox.is_some() {
+        // One that waits for its peer keeps what it has and no more.
+        core.held.insert(id, core.pool.current.unparsed_only());
+        core.pool.current.clear();
+    } else {
+        core.held.insert(id, core.pool.park());
+        core.make_ready(id);
+    }
 }
 
 /// Sends the bytes of this turn with one call; what the socket refuses goes into the connection's outbox.
@@ -249,29 +263,46 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, ring: Ring)
 fn send_or_queue<S>(core: &mut Core<S>, id: ConnectionId) {
     let Core { slots, out, counters, now, .. } = core;
     let Some(connection) = slots.get(id) else { return out.bytes.clear() };
-    let sent = match sys::send(connection.socket.as_fd(), &out.bytes) {
-        Ok(sent) => sent,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        Err(error) => {
-            out.bytes.clear();
-            return core.doom(id, Cause::Io(errno(&error)));
-        }
-    };
-    counters.bytes_out.add(sent as u64);
-    if sent < out.bytes.len() {
-        connection.outbox = Some(Box::new(Outbox { bytes: out.bytes[sent..].to_vec(), sent: 0, moved_tick: now.tick }));
-    }
+    let sent = send_or_keep(connection, &out.bytes, counters, now.tick);
     out.bytes.clear();
     if out.bytes.capacity() > super::pool::RING_BYTES * 4 {
         out.bytes.shrink_to(super::pool::RING_BYTES); // one large message shall not cost for ever
     }
-    if message_is_large(&core.message) {
-        core.message = Vec::new();
+    if let Err(error) = sent {
+        core.doom(id, Cause::Io(errno(&error)));
     }
 }
 
-fn message_is_large(message: &Vec<u8>) -> bool {
-    message.capacity() > super::pool::RING_BYTES
+#[inline]
+fn send_or_keep<S>(connection: &mut Connection<S>, bytes: &[u8], counters: &Counters, tick: u32) -> io::Result<()> {
+    if let Some(outbox) = &mut connection.outbox {
+        outbox.bytes.extend_from_slice(bytes); // behind what waits already
+        return Ok(());
+    }
+    let sent = match sys::send(connection.socket.as_fd(), bytes) {
+        Ok(sent) => sent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    counters.bytes_out.add(sent as u64);
+    if sent < bytes.len() {
+        connection.outbox = Some(Box::new(Outbox { bytes: bytes[sent..].to_vec(), sent: 0, moved_tick: tick }));
+    }
+    Ok(())
+}
+
+/// Sends a message from where it lies in the ring.
+fn send_in_place<S>(
+    connection: &mut Connection<S>,
+    ring: &mut Ring,
+    message: InPlace,
+    counters: &Counters,
+    tick: u32,
+) -> io::Result<()> {
+    let first = 0x80 | Opcode::from(message.kind) as u8;
+    let (header, header_bytes) = frame::encode_header(first, 0, message.payload.len());
+    let bytes = ring.frame_in_place(message.payload, &header[..header_bytes]);
+    send_or_keep(connection, bytes, counters, tick)
 }
 
 /// Sends what an outbox holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.

@@ -168,11 +168,26 @@ pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
 /// ```
 #[inline]
 pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Option<Mask>) {
-    // Gathered first and appended once: one check of the capacity instead of three.
-    let mut header = [0_u8; MAX_HEADER_BYTES];
     let masked = if mask.is_some() { 0x80 } else { 0 };
-    header[0] = u8::from(fin) << 7 | opcode as u8;
-    let mut header_bytes = match payload.len() {
+    let (header, header_bytes) = encode_header(u8::from(fin) << 7 | opcode as u8, masked, payload.len());
+    out.reserve(MAX_HEADER_BYTES + payload.len());
+    // All ten bytes, and cut: a copy of a known length is two moves, and not a call.
+    let header_end = out.len() + header_bytes;
+    out.extend_from_slice(&header);
+    out.truncate(header_end);
+    let Some(mask) = mask else { return out.extend_from_slice(payload) };
+    out.extend_from_slice(&mask);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    mask::apply(&mut out[start..], mask);
+}
+
+/// A header without its mask, from its `first` byte and the bit that says whether a mask follows; and its length.
+#[inline]
+pub fn encode_header(first: u8, masked: u8, payload_bytes: usize) -> ([u8; 10], usize) {
+    let mut header = [0; 10];
+    header[0] = first;
+    let header_bytes = match payload_bytes {
         short @ 0..=125 => {
             header[1] = masked | short as u8;
             2
@@ -184,19 +199,9 @@ pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask
         }
         long => {
             header[1] = masked | 127;
-            header[2..10].copy_from_slice(&(long as u64).to_be_bytes());
+            header[2..].copy_from_slice(&(long as u64).to_be_bytes());
             10
         }
     };
-    if let Some(mask) = mask {
-        header[header_bytes..header_bytes + 4].copy_from_slice(&mask);
-        header_bytes += 4;
-    }
-    out.reserve(header_bytes + payload.len());
-    out.extend_from_slice(&header[..header_bytes]);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(mask) = mask {
-        mask::apply(&mut out[start..], mask);
-    }
+    (header, header_bytes)
 }

@@ -93,9 +93,11 @@ pub enum Event<'a> {
     /// Nothing to tell yet.
     NeedMore,
     /// A request's head; the caller answers it with [`Session::answer`] or [`Session::accept`].
-    Request(Request<'a>),
+    ///
+    /// Boxed, so that an event is small: it is moved for every message, and a head comes once.
+    Request(Box<Request<'a>>),
     /// The head of an answer to [`Session::request`]; body and end follow.
-    Response(Response<'a>),
+    Response(Box<Response<'a>>),
     /// A piece of that answer's body.
     Body(&'a [u8]),
     /// That answer is complete.
@@ -448,7 +450,7 @@ impl Session {
                     return (0, Event::BadHead(error));
                 }
             };
-        (consumed, head.map_or(Event::NeedMore, Event::Request))
+        (consumed, head.map_or(Event::NeedMore, |head| Event::Request(Box::new(head))))
     }
 
     fn receive_upgrade<'a>(
@@ -504,7 +506,7 @@ impl Session {
                 let Ok(body) = Body::of_response(&response) else { return self.bad_response(HeadError::Malformed) };
                 let body = body.unwrap_or(Body::Sized(0));
                 self.partial = Some(Box::new(Partial::body(body)));
-                (consumed, Event::Response(response))
+                (consumed, Event::Response(Box::new(response)))
             }
             Err(error) => self.bad_response(error),
         }
