@@ -102,8 +102,8 @@ pub struct Link<'a, S> {
     pub(super) out: &'a mut Output,
     pub(super) cause: &'a mut Option<Cause>,
     pub(super) counters: &'a Counters,
-    /// Where the ring lies that this turn reads from, and what of it is to be sent from there.
-    pub(super) ring: Range<usize>,
+    /// The addresses of the input that this turn reads, and what of it is to be sent from there.
+    pub(super) lent: Range<usize>,
     pub(super) in_place: Option<InPlace>,
     /// What the driver keeps for this connection.
     pub state: &'a mut S,
@@ -136,13 +136,13 @@ impl<S> Link<'_, S> {
     /// came in, and goes over it. Only the first of a turn, since what was said before has to go first.
     fn send_in_place(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
         let address = payload.as_ptr() as usize;
-        let fits = self.ring.contains(&address)
+        let fits = self.lent.contains(&address)
             && self.out.bytes.is_empty()
             && self.in_place.is_none()
             && self.session.role() == Role::Server
             && self.session.state() == State::Open;
         if fits {
-            let from = address - self.ring.start;
+            let from = address - self.lent.start;
             self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
         }
         fits

@@ -1,10 +1,12 @@
 //! The shell: the only place that names mio, libc and socket2.
 
 pub mod counters;
+mod ending;
 pub mod fd_table;
 pub mod link;
 pub mod listener;
 pub mod mailbox;
+mod outgoing;
 pub mod pool;
 pub mod reactor;
 pub mod slots;

@@ -8,7 +8,8 @@ use super::pool::Pool;
 use super::slots::{ConnectionId, Flags, Outbox, Slots};
 use super::sweep::{Deadlines, Sweep, TICK_MS};
 use super::sys;
-use super::turn::{self, errno};
+use super::turn::{self, Tools, errno};
+use super::{ending, outgoing};
 use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Limits, Output, Session};
@@ -110,6 +111,8 @@ pub struct Core<S> {
     accept_paused: bool,
     wake_at: Option<Instant>,
     stopped: bool,
+    /// How many connections wait for connect(2); a server has none, and need not look.
+    connecting: usize,
 }
 
 /// A reactor with its driver.
@@ -148,6 +151,7 @@ impl<D: Driver> Reactor<D> {
             accept_paused: false,
             wake_at: None,
             stopped: false,
+            connecting: 0,
         };
         Ok(Self { core, driver, mailbox, sweep: Sweep::default() })
     }
@@ -198,29 +202,12 @@ impl<D: Driver> Reactor<D> {
                 listener.ready = true;
             }
         } else {
-            self.connection_event(ConnectionId::of_token(token), event);
-        }
-    }
-
-    #[inline]
-    fn connection_event(&mut self, id: ConnectionId, event: &mio::event::Event) {
-        // A stale token names a connection that this very batch has freed.
-        let Some(connection) = self.core.slots.get(id) else { return };
-        if connection.flags.has(Flags::CONNECTING) {
-            return self.connect_event(id, event);
-        }
-        if event.is_read_closed() {
-            connection.flags.set(Flags::PEER_CLOSED);
-        }
-        let queued = connection.outbox.is_some();
-        if event.is_readable() || event.is_error() {
-            connection.flags.set(Flags::UNDRAINED);
-            if !queued && !connection.flags.has(Flags::READY) {
-                return turn::serve(&mut self.core, &mut self.driver, id);
+            let id = ConnectionId::of_token(token);
+            if self.core.connecting > 0 && self.core.is_connecting(id) {
+                self.connect_event(id, event);
+            } else {
+                turn::on_event(&mut self.core, &mut self.driver, id, event);
             }
-        }
-        if queued && (event.is_writable() || event.is_error()) {
-            turn::flush(&mut self.core, id);
         }
     }
 
@@ -236,6 +223,7 @@ impl<D: Driver> Reactor<D> {
         }
         if event.is_writable() {
             connection.flags.clear(Flags::CONNECTING);
+            self.core.connecting -= 1;
             self.core.counters.opened.add(1);
             connection.stamp_tick = self.core.now.tick;
             let driver = &mut self.driver;
@@ -258,7 +246,7 @@ impl<D: Driver> Reactor<D> {
         let ticks = self.core.pass_ticks();
         if ticks > 0 && !self.core.slots.is_empty() {
             for index in self.sweep.next(self.core.slots.end_index(), ticks) {
-                turn::visit(&mut self.core, &mut self.driver, index);
+                ending::visit(&mut self.core, &mut self.driver, index);
             }
         }
         self.core.flush_dirty();
@@ -330,6 +318,9 @@ impl<D: Driver> Reactor<D> {
             if connection.flags.has(Flags::HOLDS_RING) {
                 self.core.held.remove(&id);
             }
+            if connection.flags.has(Flags::CONNECTING) {
+                self.core.connecting -= 1;
+            }
             let cause = connection.cause.unwrap_or(Cause::Abrupt);
             self.core.counters.ended.add(1);
             match cause {
@@ -387,7 +378,7 @@ impl<S> Core<S> {
             out: &mut self.out,
             cause: &mut connection.cause,
             counters: &self.counters,
-            ring: 0..0,
+            lent: 0..0,
             in_place: None,
             state: &mut connection.state,
         };
@@ -445,8 +436,27 @@ impl<S> Core<S> {
                 self.slots.remove(id);
                 return Err(error);
             }
+            self.connecting += 1;
         }
         Ok(id)
+    }
+
+    fn is_connecting(&mut self, id: ConnectionId) -> bool {
+        self.slots.get(id).is_some_and(|connection| connection.flags.has(Flags::CONNECTING))
+    }
+
+    /// The connections, and what a turn works with beside them.
+    #[inline]
+    pub(super) fn split(&mut self) -> (&mut Slots<S>, Tools<'_>) {
+        let tools = Tools {
+            pool: &mut self.pool,
+            out: &mut self.out,
+            message: &mut self.message,
+            counters: &self.counters,
+            limits: &self.settings.limits,
+            now: self.now,
+        };
+        (&mut self.slots, tools)
     }
 
     /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
@@ -549,9 +559,9 @@ impl<S> Core<S> {
             let Some(connection) = self.slots.get(id) else { continue };
             connection.flags.clear(Flags::DIRTY);
             if connection.outbox.is_some() {
-                turn::flush(self, id);
+                outgoing::flush(self, id);
             } else {
-                turn::finish(self, id);
+                ending::finish(self, id);
             }
         }
     }

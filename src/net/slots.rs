@@ -56,6 +56,8 @@ impl Flags {
     pub(super) const BETWEEN: Self = Self(1 << 8);
     /// To be freed when the batch is done.
     pub(super) const DOOMED: Self = Self(1 << 9);
+    /// Whose turn is not simply to talk.
+    pub(super) const SPECIAL: Self = Self(Self::HOLDS_RING.0 | Self::LINGERS.0 | Self::DOOMED.0);
     /// On the list of those to be flushed before sleeping.
     pub(super) const DIRTY: Self = Self(1 << 10);
 

@@ -1,38 +1,45 @@
-//! One turn of one connection: read, understand, answer, send; and how it comes to its end.
+//! One turn of one connection: read once, understand, answer, send once.
 
 use super::counters::Counters;
-use super::link::{Cause, Deadline, Driver, InPlace, Link};
-use super::reactor::Core;
-use super::slots::{Connection, ConnectionId, Flags, Outbox};
-use super::sweep::{Due, due};
+use super::ending::finish;
+use super::link::{Cause, Driver, Link};
+use super::outgoing::{flush, send_in_place, send_or_keep};
+use super::pool::{Pool, RING_BYTES};
+use super::reactor::{Core, Now};
+use super::slots::{Connection, ConnectionId, Flags};
 use super::sys;
-use crate::proto::close::CloseCode;
-use crate::proto::frame::{self, Opcode, Role};
-use crate::proto::http::Answer;
 use crate::proto::ring::Ring;
-use crate::proto::session::{Event, State};
-use socket2::SockRef;
+use crate::proto::session::{Event, Limits, Output, State};
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
-/// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget,
-/// bytes, is the size of a ring.
+/// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget is
+/// bytes: a turn reads once, and at most a ring.
 const TURN_EVENTS: usize = 32;
 
-/// How a turn of reading came to its end.
+/// How a turn came to its end.
+#[derive(Clone, Copy)]
 enum Outcome {
     /// The socket has no more for now.
     Drained,
-    /// The budget is used up.
+    /// It may have more, or the budget left bytes unparsed.
     Again,
     /// The peer closed.
     Eof,
     /// The session is over; what it wrote is still to be sent.
     Over,
-    /// recv(2) failed.
+    /// recv(2) or send(2) failed.
     Error(u16),
+}
+
+/// What a turn works with, apart from the connections.
+pub(super) struct Tools<'a> {
+    pub(super) pool: &'a mut Pool,
+    pub(super) out: &'a mut Output,
+    pub(super) message: &'a mut Vec<u8>,
+    pub(super) counters: &'a Counters,
+    pub(super) limits: &'a Limits,
+    pub(super) now: Now,
 }
 
 /// errno of a failed call; 0 for errors that are none of the kernel's.
@@ -40,16 +47,47 @@ pub(super) fn errno(error: &io::Error) -> u16 {
     error.raw_os_error().and_then(|code| u16::try_from(code).ok()).unwrap_or(0)
 }
 
-/// Gives a connection its turn: what its socket has is read and handled, what that makes is sent with one call.
+/// What epoll tells of a connection that is connected.
 #[inline]
-pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
-    let Some(connection) = core.slots.get(id) else { return };
-    if connection.flags.has(Flags::DOOMED) {
+pub(super) fn on_event<D: Driver>(
+    core: &mut Core<D::State>,
+    driver: &mut D,
+    id: ConnectionId,
+    event: &mio::event::Event,
+) {
+    let (slots, mut tools) = core.split();
+    // A stale token names a connection that this very batch has freed.
+    let Some(connection) = slots.get(id) else { return };
+    let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+    if readable {
+        connection.flags.set(Flags::UNDRAINED);
+    }
+    if event.is_read_closed() {
+        connection.flags.set(Flags::PEER_CLOSED);
+    }
+    if connection.outbox.is_some() {
+        // Whoever does not take its answers is not read; the outbox's end brings it back.
+        return flush(core, id);
+    }
+    // On the ready list its turn will come, and in order.
+    if !readable || connection.flags.has(Flags::READY) {
         return;
     }
+    if connection.flags.has(Flags::SPECIAL) {
+        return serve(core, driver, id);
+    }
+    match talk(connection, &mut tools, driver, id) {
+        Outcome::Drained => connection.flags.clear(Flags::UNDRAINED),
+        outcome => settle(core, id, outcome),
+    }
+}
+
+/// Gives a connection its turn outside of an event: the first one, or one from the ready list.
+pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let Some(connection) = core.slots.get(id) else { return };
     connection.flags.set(Flags::UNDRAINED);
-    if connection.outbox.is_some() {
-        return; // whoever does not take its answers is not read; the outbox's end brings it back
+    if connection.outbox.is_some() || connection.flags.has(Flags::DOOMED) {
+        return;
     }
     if connection.flags.has(Flags::HOLDS_RING) {
         connection.flags.clear(Flags::HOLDS_RING);
@@ -57,106 +95,151 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
             core.pool.resume(ring);
         }
     }
+    let (slots, mut tools) = core.split();
+    let Some(connection) = slots.get(id) else { return };
     let outcome = if connection.flags.has(Flags::LINGERS) {
-        discard(connection, &mut core.pool.current)
+        discard(connection, &mut tools.pool.current)
     } else {
-        converse(core, driver, id)
+        talk(connection, &mut tools, driver, id)
     };
     settle(core, id, outcome);
 }
 
-/// Reads and handles until the socket is empty or the budget is.
+/// Reads once, unless a ring with unparsed bytes was held; hands on what came; sends what that made.
 #[inline]
-fn converse<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> Outcome {
-    let Core { slots, out, message, counters, settings, now, pool, .. } = core;
-    let Some(connection) = slots.get(id) else { return Outcome::Over };
+fn talk<D: Driver>(
+    connection: &mut Connection<D::State>,
+    tools: &mut Tools<'_>,
+    driver: &mut D,
+    id: ConnectionId,
+) -> Outcome {
     let state_before = connection.session.state();
-    let mut events = 0;
     let mut drained = false;
-    let mut eof = false;
-    let outcome = loop {
-        let ring = &mut pool.current;
-        while !ring.is_empty() || connection.session.has_event() {
-            if events == TURN_EVENTS {
-                break;
-            }
-            let addresses = ring.addresses();
-            let (bytes, event) =
-                connection.session.receive(ring.unparsed(), message, &settings.limits, now.second, out);
-            events += 1;
-            let mut link = Link {
-                id,
-                session: &mut connection.session,
-                out,
-                cause: &mut connection.cause,
-                counters,
-                ring: addresses,
-                in_place: None,
-                state: &mut connection.state,
-            };
-            note(&mut link, &event);
-            match event {
-                Event::NeedMore => events -= 1,
-                event => driver.event(&mut link, event),
-            }
-            if let Some(message) = link.in_place
-                && let Err(error) = send_in_place(connection, ring, message, counters, now.tick)
-            {
-                return Outcome::Error(errno(&error));
-            }
-            ring.parsed(bytes);
-            if connection.session.state() == State::Closed {
-                ring.clear();
-            }
-        }
-        if connection.session.state() == State::Closed {
-            break if eof { Outcome::Eof } else { Outcome::Over };
-        }
-        if eof {
-            if connection.session.end_of_input() {
-                connection.cause.get_or_insert(Cause::EndOfStream);
-            }
-            if connection.session.has_event() {
-                continue;
-            }
-            break Outcome::Eof;
-        }
-        if !ring.is_empty() {
-            break Outcome::Again;
-        }
-        if drained {
-            break Outcome::Drained;
-        }
-        if events == TURN_EVENTS || connection.outbox.is_some() {
-            break Outcome::Again;
-        }
-        pool.restore();
-        let spare = pool.current.spare();
+    if tools.pool.current.is_empty() {
+        tools.pool.restore();
+        let spare = tools.pool.current.spare();
         match sys::recv(connection.socket.as_fd(), spare) {
-            Ok(0) => eof = true,
+            Ok(0) => return end_of_stream(connection, tools, driver, id),
             Ok(bytes) => {
                 // A short read has emptied the socket: the next byte makes an edge of its own. Only a FIN that came
                 // before the read shows no other way than by reading on.
                 drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED);
-                pool.current.wrote(bytes);
-                counters.bytes_in.add(bytes as u64);
-                arrived(connection, now.tick);
+                tools.pool.current.wrote(bytes);
+                tools.counters.bytes_in.add(bytes as u64);
+                arrived(connection, tools.now.tick);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => drained = true,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Outcome::Error(errno(&error)),
-        }
-    };
-    let state = connection.session.state();
-    if state != state_before {
-        connection.stamp_tick = now.tick; // another deadline runs
-    } else if events > 0 && state == State::Head {
-        connection.stamp_tick = now.tick;
-        if !connection.session.has_partial() {
-            connection.flags.set(Flags::BETWEEN);
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => return Outcome::Drained,
+                io::ErrorKind::Interrupted => return Outcome::Again,
+                _ => return Outcome::Error(errno(&error)),
+            },
         }
     }
-    outcome
+    let understood = understand(connection, tools, driver, id);
+    if let Err(error) = understood.and_then(|()| send(connection, tools)) {
+        tools.pool.current.clear();
+        return Outcome::Error(errno(&error));
+    }
+    let state = connection.session.state();
+    if state != State::Open || state_before != State::Open {
+        file(connection, state_before, tools.now.tick);
+        if state == State::Closed {
+            return Outcome::Over;
+        }
+    }
+    if drained && tools.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
+}
+
+/// Hands the driver what stands in the ring, event by event, as far as the budget goes.
+#[inline]
+fn understand<D: Driver>(
+    connection: &mut Connection<D::State>,
+    tools: &mut Tools<'_>,
+    driver: &mut D,
+    id: ConnectionId,
+) -> io::Result<()> {
+    let input = tools.pool.current.unparsed();
+    let lent = input.as_ptr_range();
+    let lent = lent.start as usize..lent.end as usize;
+    let (mut at, mut events) = (0, 0);
+    let mut result = Ok(());
+    while events < TURN_EVENTS && (at < input.len() || connection.session.has_event()) {
+        let rest = &mut input[at..];
+        let (bytes, event) = connection.session.receive(rest, tools.message, tools.limits, tools.now.second, tools.out);
+        at += bytes;
+        if matches!(event, Event::NeedMore) {
+            continue;
+        }
+        events += 1;
+        let mut link = Link {
+            id,
+            session: &mut connection.session,
+            out: tools.out,
+            cause: &mut connection.cause,
+            counters: tools.counters,
+            lent: lent.clone(),
+            in_place: None,
+            state: &mut connection.state,
+        };
+        note(&mut link, &event);
+        driver.event(&mut link, event);
+        if let Some(message) = link.in_place {
+            result = send_in_place(connection, input, message, tools.counters, tools.now.tick);
+        }
+        if connection.session.state() == State::Closed || result.is_err() {
+            at = input.len(); // nothing is read behind the end
+            break;
+        }
+    }
+    tools.pool.current.parsed(at);
+    result
+}
+
+/// What a turn has made goes out with one call.
+#[inline]
+fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<()> {
+    if tools.out.bytes.is_empty() {
+        return Ok(());
+    }
+    let sent = send_or_keep(connection, &tools.out.bytes, tools.counters, tools.now.tick);
+    tools.out.bytes.clear();
+    // One large message shall not cost for ever.
+    if tools.out.bytes.capacity() > 4 * RING_BYTES {
+        tools.out.bytes.shrink_to(RING_BYTES);
+    }
+    if tools.message.capacity() > RING_BYTES {
+        *tools.message = Vec::new();
+    }
+    sent
+}
+
+/// The peer will send no more.
+#[cold]
+fn end_of_stream<D: Driver>(
+    connection: &mut Connection<D::State>,
+    tools: &mut Tools<'_>,
+    driver: &mut D,
+    id: ConnectionId,
+) -> Outcome {
+    if connection.session.end_of_input() {
+        connection.cause.get_or_insert(Cause::EndOfStream);
+    }
+    // A page that ends with the stream is complete now.
+    match understand(connection, tools, driver, id).and_then(|()| send(connection, tools)) {
+        Ok(()) => Outcome::Eof,
+        Err(error) => Outcome::Error(errno(&error)),
+    }
+}
+
+/// Which deadline runs, and since when, for a connection that is not simply open.
+fn file<S>(connection: &mut Connection<S>, state_before: State, now_tick: u32) {
+    let state = connection.session.state();
+    if state != state_before {
+        connection.stamp_tick = now_tick;
+    } else if state == State::Head && !connection.session.has_partial() {
+        connection.stamp_tick = now_tick;
+        connection.flags.set(Flags::BETWEEN);
+    }
 }
 
 /// Bytes have come: they are life, except while a head is awaited, whose deadline is absolute.
@@ -209,23 +292,12 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
     }
 }
 
-/// Sends what the turn made, and files the connection where it belongs until its next one.
-#[inline]
+/// Files a connection where it belongs until its next turn.
 fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
-    if !core.out.bytes.is_empty() {
-        send_or_queue(core, id);
-    }
-    if core.message.capacity() > super::pool::RING_BYTES {
-        core.message = Vec::new();
-    }
-    if !core.pool.current.is_empty() {
-        return hold_ring(core, id, &outcome);
-    }
     let Some(connection) = core.slots.get(id) else { return };
     match outcome {
         Outcome::Drained => connection.flags.clear(Flags::UNDRAINED),
-        Outcome::Again if connection.outbox.is_some() => {} // its end brings the connection back
-        Outcome::Again => core.make_ready(id),
+        Outcome::Again => go_on(core, id),
         Outcome::Eof => {
             connection.flags.set(Flags::PEER_CLOSED);
             connection.cause.get_or_insert(Cause::Abrupt);
@@ -239,177 +311,23 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
     }
 }
 
-/// The budget left bytes unparsed: they wait in their ring for the connection's next turn.
-#[cold]
-fn hold_ring<S>(core: &mut Core<S>, id: ConnectionId, outcome: &Outcome) {
-    let Some(connection) = core.slots.get(id) else { return core.pool.current.clear() };
-    if let Outcome::Error(code) = outcome {
-        core.pool.current.clear();
-        return core.doom(id, Cause::Io(*code));
-    }
-    connection.flags.set(Flags::HOLDS_RING);
-    if connection.outbox.is_some() {
-        // One that waits for its peer keeps what it has and no more.
-        core.held.insert(id, core.pool.current.unparsed_only());
-        core.pool.current.clear();
-    } else {
-        core.held.insert(id, core.pool.park());
-        core.make_ready(id);
-    }
-}
-
-/// Sends the bytes of this turn with one call; what the socket refuses goes into the connection's outbox.
-#[inline]
-fn send_or_queue<S>(core: &mut Core<S>, id: ConnectionId) {
-    let Core { slots, out, counters, now, .. } = core;
-    let Some(connection) = slots.get(id) else { return out.bytes.clear() };
-    let sent = send_or_keep(connection, &out.bytes, counters, now.tick);
-    out.bytes.clear();
-    if out.bytes.capacity() > super::pool::RING_BYTES * 4 {
-        out.bytes.shrink_to(super::pool::RING_BYTES); // one large message shall not cost for ever
-    }
-    if let Err(error) = sent {
-        core.doom(id, Cause::Io(errno(&error)));
-    }
-}
-
-#[inline]
-fn send_or_keep<S>(connection: &mut Connection<S>, bytes: &[u8], counters: &Counters, tick: u32) -> io::Result<()> {
-    if let Some(outbox) = &mut connection.outbox {
-        outbox.bytes.extend_from_slice(bytes); // behind what waits already
-        return Ok(());
-    }
-    let sent = match sys::send(connection.socket.as_fd(), bytes) {
-        Ok(sent) => sent,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        Err(error) => return Err(error),
-    };
-    counters.bytes_out.add(sent as u64);
-    if sent < bytes.len() {
-        connection.outbox = Some(Box::new(Outbox { bytes: bytes[sent..].to_vec(), sent: 0, moved_tick: tick }));
-    }
-    Ok(())
-}
-
-/// Sends a message from where it lies in the ring.
-fn send_in_place<S>(
-    connection: &mut Connection<S>,
-    ring: &mut Ring,
-    message: InPlace,
-    counters: &Counters,
-    tick: u32,
-) -> io::Result<()> {
-    let first = 0x80 | Opcode::from(message.kind) as u8;
-    let (header, header_bytes) = frame::encode_header(first, 0, message.payload.len());
-    let bytes = ring.frame_in_place(message.payload, &header[..header_bytes]);
-    send_or_keep(connection, bytes, counters, tick)
-}
-
-/// Sends what an outbox holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
-pub(super) fn flush<S>(core: &mut Core<S>, id: ConnectionId) {
-    let Core { slots, counters, now, .. } = core;
-    let Some(connection) = slots.get(id) else { return };
-    let Some(outbox) = connection.outbox.as_mut().filter(|_| !connection.flags.has(Flags::DOOMED)) else { return };
-    match sys::send(connection.socket.as_fd(), &outbox.bytes[outbox.sent..]) {
-        Ok(sent) => {
-            counters.bytes_out.add(sent as u64);
-            outbox.sent += sent;
-            outbox.moved_tick = now.tick;
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-        Err(error) => return core.doom(id, Cause::Io(errno(&error))),
-    }
-    if outbox.sent < outbox.bytes.len() {
-        return; // the socket said how much room it has; its next room makes an edge
-    }
-    connection.outbox = None;
-    if connection.cause.is_some() {
-        finish(core, id);
-    } else if connection.flags.has(Flags::UNDRAINED) {
-        core.make_ready(id);
-    }
-}
-
-/// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
-pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
+/// More is to be read or parsed: after the others, or when the peer has taken what waits for it.
+fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    let Some(cause) = connection.cause else { return };
-    if connection.outbox.is_some() || connection.flags.has(Flags::LINGERS | Flags::DOOMED) {
-        if connection.flags.has(Flags::LINGERS) && connection.flags.has(Flags::PEER_CLOSED) {
-            core.doom(id, cause);
-        }
-        return;
+    let blocked = connection.outbox.is_some();
+    if !core.pool.current.is_empty() {
+        connection.flags.set(Flags::HOLDS_RING);
+        let held = if blocked {
+            // One that waits for its peer keeps what it has and no more.
+            let kept = core.pool.current.unparsed_only();
+            core.pool.current.clear();
+            kept
+        } else {
+            core.pool.park()
+        };
+        core.held.insert(id, held);
     }
-    let role = connection.session.role();
-    let lingers = match (role, cause) {
-        _ if connection.flags.has(Flags::PEER_CLOSED) => false,
-        // The peer may still be sending; closing with bytes unread makes TCP reset, and the reset overtakes what we
-        // said last (RFC 1122 section 4.2.2.13).
-        (_, Cause::Fault(_)) | (Role::Server, Cause::BadHead(_) | Cause::Answered | Cause::Deadline(_)) => {
-            // A peer that is already gone cannot be shut down, and then needs no lingering either.
-            SockRef::from(&connection.socket).shutdown(Shutdown::Write).is_ok()
-        }
-        // RFC 6455 section 7.1.1: the server closes first, the client waits for it.
-        (Role::Client, Cause::Closed(_)) => true,
-        _ => false,
-    };
-    if !lingers {
-        return core.doom(id, cause);
-    }
-    connection.flags.set(Flags::LINGERS);
-    connection.stamp_tick = core.now.tick;
-    core.make_ready(id);
-}
-
-/// Looks whether a connection has missed a deadline, and does what is due.
-pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) {
-    let (now_tick, deadlines) = (core.now.tick, core.settings.deadlines);
-    let Some((id, connection)) = core.slots.at(index) else { return };
-    match due(connection, index, now_tick, &deadlines) {
-        Due::Nothing => {
-            if matches!(connection.session.state(), State::Open | State::Http | State::Raw)
-                && !connection.flags.has(Flags::DOOMED | Flags::CONNECTING)
-            {
-                core.with(id, |link| driver.swept(link));
-            }
-        }
-        Due::Ping => {
-            connection.flags.set(Flags::PINGED);
-            core.with(id, |link| link.ping(b""));
-        }
-        Due::Missed(deadline) => {
-            core.counters.ended_by_deadline.add(1);
-            missed(core, id, deadline);
-        }
-    }
-}
-
-fn missed<S>(core: &mut Core<S>, id: ConnectionId, deadline: Deadline) {
-    let cause = Cause::Deadline(deadline);
-    match deadline {
-        Deadline::Head => {
-            core.with(id, |link| {
-                link.answer(&Answer::refusal(408), false);
-                *link.cause = Some(cause);
-            });
-        }
-        Deadline::Idle => {
-            core.with(id, |link| {
-                link.close(CloseCode::GOING_AWAY, "no sign of life");
-                *link.cause = Some(cause);
-            });
-            flush(core, id); // sent if it can be, and closed either way
-            core.doom(id, cause);
-        }
-        Deadline::Stalled | Deadline::Close => {
-            // A reset, so that the kernel keeps nothing either.
-            if let Some(connection) = core.slots.get(id) {
-                let known = connection.cause.unwrap_or(cause);
-                let lingered = connection.flags.has(Flags::LINGERS);
-                let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
-                core.doom(id, if lingered { known } else { cause });
-            }
-        }
-        Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.doom(id, cause),
+    if !blocked {
+        core.make_ready(id);
     }
 }

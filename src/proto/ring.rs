@@ -1,7 +1,5 @@
 //! The receive ring: one block of bytes that a connection is lent while it has something to read.
 
-use std::ops::Range;
-
 /// Bytes from a socket on their way into a session.
 ///
 /// A session takes all that it is given: it stores half a frame itself, and only the budget of a turn can leave
@@ -47,20 +45,6 @@ impl Ring {
             self.parsed = 0;
             self.written = 0;
         }
-    }
-
-    /// Where in memory it lies: a payload that an event lends is found again by its address.
-    #[inline]
-    pub fn addresses(&self) -> Range<usize> {
-        let pointers = self.bytes.as_ptr_range();
-        pointers.start as usize..pointers.end as usize
-    }
-
-    /// Puts `header` right in front of the `payload` that lies here, over what has been parsed of it, and gives both.
-    pub fn frame_in_place(&mut self, payload: Range<usize>, header: &[u8]) -> &[u8] {
-        let start = payload.start - header.len();
-        self.bytes[start..payload.start].copy_from_slice(header);
-        &self.bytes[start..payload.end]
     }
 
     /// Whether everything that was written has been parsed.

@@ -201,7 +201,7 @@ impl Session {
     ///
     /// It is called again while bytes are left, and takes them all: what is incomplete it stores. `message` holds
     /// what an event borrows when it came in pieces; `now_s` is any clock that counts seconds.
-    #[inline]
+    #[inline(always)]
     pub fn receive<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -213,10 +213,23 @@ impl Session {
         match self.state {
             State::Open | State::Closing => self.receive_frame(input, message, limits, now_s, out),
             State::Raw => (input.len(), Event::Data(input)),
+            _ => self.receive_head(input, message, limits, out),
+        }
+    }
+
+    #[inline(never)]
+    fn receive_head<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        match self.state {
             State::Head => self.receive_request(input, message, limits, out),
             State::Handshake => self.receive_upgrade(input, message, limits),
             State::Http => self.receive_response(input, message, limits),
-            State::Closed => (input.len(), Event::NeedMore),
+            _ => (input.len(), Event::NeedMore),
         }
     }
 
@@ -285,7 +298,7 @@ impl Session {
         Event::Failed(fault)
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive_frame<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -392,6 +405,7 @@ impl Session {
         }
     }
 
+    #[inline(never)]
     fn control<'a>(
         &mut self,
         opcode: Opcode,

@@ -1,0 +1,98 @@
+//! How a connection comes to its end: in the way that loses the peer nothing, or by a deadline.
+
+use super::link::{Cause, Deadline, Driver};
+use super::outgoing::flush;
+use super::reactor::Core;
+use super::slots::{ConnectionId, Flags};
+use super::sweep::{Due, due};
+use crate::proto::close::CloseCode;
+use crate::proto::frame::Role;
+use crate::proto::http::Answer;
+use crate::proto::session::State;
+use socket2::SockRef;
+use std::net::Shutdown;
+use std::time::Duration;
+
+/// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
+pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
+    let Some(connection) = core.slots.get(id) else { return };
+    let Some(cause) = connection.cause else { return };
+    if connection.outbox.is_some() || connection.flags.has(Flags::LINGERS | Flags::DOOMED) {
+        if connection.flags.has(Flags::LINGERS) && connection.flags.has(Flags::PEER_CLOSED) {
+            core.doom(id, cause);
+        }
+        return;
+    }
+    let role = connection.session.role();
+    let lingers = match (role, cause) {
+        _ if connection.flags.has(Flags::PEER_CLOSED) => false,
+        // The peer may still be sending; closing with bytes unread makes TCP reset, and the reset overtakes what we
+        // said last (RFC 1122 section 4.2.2.13).
+        (_, Cause::Fault(_)) | (Role::Server, Cause::BadHead(_) | Cause::Answered | Cause::Deadline(_)) => {
+            // A peer that is already gone cannot be shut down, and then needs no lingering either.
+            SockRef::from(&connection.socket).shutdown(Shutdown::Write).is_ok()
+        }
+        // RFC 6455 section 7.1.1: the server closes first, the client waits for it.
+        (Role::Client, Cause::Closed(_)) => true,
+        _ => false,
+    };
+    if !lingers {
+        return core.doom(id, cause);
+    }
+    connection.flags.set(Flags::LINGERS);
+    connection.stamp_tick = core.now.tick;
+    core.make_ready(id);
+}
+
+/// Looks whether a connection has missed a deadline, and does what is due.
+pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) {
+    let (now_tick, deadlines) = (core.now.tick, core.settings.deadlines);
+    let Some((id, connection)) = core.slots.at(index) else { return };
+    match due(connection, index, now_tick, &deadlines) {
+        Due::Nothing => {
+            if matches!(connection.session.state(), State::Open | State::Http | State::Raw)
+                && !connection.flags.has(Flags::DOOMED | Flags::CONNECTING)
+            {
+                core.with(id, |link| driver.swept(link));
+            }
+        }
+        Due::Ping => {
+            connection.flags.set(Flags::PINGED);
+            core.with(id, |link| link.ping(b""));
+        }
+        Due::Missed(deadline) => {
+            core.counters.ended_by_deadline.add(1);
+            missed(core, id, deadline);
+        }
+    }
+}
+
+fn missed<S>(core: &mut Core<S>, id: ConnectionId, deadline: Deadline) {
+    let cause = Cause::Deadline(deadline);
+    match deadline {
+        Deadline::Head => {
+            core.with(id, |link| {
+                link.answer(&Answer::refusal(408), false);
+                *link.cause = Some(cause);
+            });
+        }
+        Deadline::Idle => {
+            core.with(id, |link| {
+                link.close(CloseCode::GOING_AWAY, "no sign of life");
+                *link.cause = Some(cause);
+            });
+            flush(core, id); // sent if it can be, and closed either way
+            core.doom(id, cause);
+        }
+        Deadline::Stalled | Deadline::Close => {
+            // A reset, so that the kernel keeps nothing either.
+            if let Some(connection) = core.slots.get(id) {
+                let known = connection.cause.unwrap_or(cause);
+                let lingered = connection.flags.has(Flags::LINGERS);
+                let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+                core.doom(id, if lingered { known } else { cause });
+            }
+        }
+        Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.doom(id, cause),
+    }
+}

@@ -1,0 +1,20 @@
+//! End to end: raw bytes over real sockets, against a server in this process and against the binary.
+//!
+//! Nothing here measures time against the speed of the host: what is waited for is an event, and a wait that takes
+//! longer than [`wire::PATIENCE`] is a failure.
+
+mod accept_errors;
+mod bad_frames;
+mod bad_heads;
+mod deadlines;
+mod flags;
+mod flood;
+mod flood_loss;
+mod host;
+mod http;
+mod pressure;
+mod quota;
+mod stop;
+mod tokens;
+mod unix;
+mod wire;
