@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Sends `bytes`; what the socket refuses goes into the connection's outbox.
-#[inline]
+#[inline(always)]
 pub(super) fn send_or_keep<S>(
     connection: &mut Connection<S>,
     bytes: &[u8],
@@ -31,9 +31,14 @@ pub(super) fn send_or_keep<S>(
     };
     counters.bytes_out.add(sent as u64);
     if sent < bytes.len() {
-        connection.outbox = Some(Box::new(Outbox { bytes: bytes[sent..].to_vec(), sent: 0, moved_tick: tick }));
+        keep(connection, &bytes[sent..], tick);
     }
     Ok(())
+}
+
+#[cold]
+fn keep<S>(connection: &mut Connection<S>, bytes: &[u8], tick: u32) {
+    connection.outbox = Some(Box::new(Outbox { bytes: bytes.to_vec(), sent: 0, moved_tick: tick }));
 }
 
 /// Sends a message from where it lies in `input`: its header goes over that of the frame it came in.

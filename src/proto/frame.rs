@@ -85,6 +85,26 @@ pub fn parse(input: &[u8]) -> Option<Header> {
     Some(Header { first: *first, mask, payload_bytes, header_bytes: 2 + length_bytes + mask_bytes })
 }
 
+/// The frame that nearly all are: a whole message of at most 125 bytes, masked as its sender must. For those, this is
+/// what [`parse`] and [`check`] say, in a few instructions; `None` leaves the judgement to them.
+#[inline(always)]
+pub fn parse_short(input: &[u8], role: Role) -> Option<(Opcode, Option<Mask>, usize)> {
+    let [first @ (0x81 | 0x82), second, rest @ ..] = input else { return None };
+    let opcode = if *first == 0x81 { Opcode::Text } else { Opcode::Binary };
+    match role {
+        Role::Server if matches!(second, 0x80..=0xfd) => {
+            let (mask, payload) = rest.split_first_chunk::<4>()?;
+            let payload_bytes = usize::from(second & 0x7f);
+            (payload_bytes <= payload.len()).then_some((opcode, Some(*mask), payload_bytes))
+        }
+        Role::Client if matches!(second, 0..=0x7d) => {
+            let payload_bytes = usize::from(*second);
+            (payload_bytes <= rest.len()).then_some((opcode, None, payload_bytes))
+        }
+        _ => None,
+    }
+}
+
 /// What [`check`] judges a header against.
 #[derive(Clone, Copy, Debug)]
 pub struct Expect {
@@ -166,7 +186,7 @@ pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
 /// frame::encode(&mut out, true, Opcode::Text, b"Hello", None);
 /// assert_eq!(out, b"\x81\x05Hello"); // the example of RFC 6455 section 5.7
 /// ```
-#[inline]
+#[inline(always)]
 pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Option<Mask>) {
     let masked = if mask.is_some() { 0x80 } else { 0 };
     let (header, header_bytes) = encode_header(u8::from(fin) << 7 | opcode as u8, masked, payload.len());

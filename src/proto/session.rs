@@ -18,6 +18,7 @@ use super::mask::{self, RandomSource};
 use super::partial::{Partial, Payload, Progress};
 use super::upgrade::{self, AcceptKey, Rejected};
 use super::utf8;
+use std::ops::Range;
 
 /// What a peer may make grow, with the defaults of this project.
 #[derive(Clone, Copy, Debug)]
@@ -308,29 +309,68 @@ impl Session {
         out: &mut Output,
     ) -> (usize, Event<'a>) {
         // Nearly every frame arrives whole, and is a message: it is unmasked where it lies.
-        if self.partial.is_none()
-            && let Some(header) = frame::parse(input)
-            && header.payload_bytes <= (input.len() - header.header_bytes) as u64
-            && header.fin()
-        {
-            let opcode = match frame::check(&header, self.expect(limits)) {
-                Ok(opcode) => opcode,
-                Err(fault) => return (input.len(), self.fail(fault, out)),
-            };
-            let end = header.header_bytes + header.payload_bytes as usize;
-            let payload = &mut input[header.header_bytes..end];
-            if let Some(mask) = header.mask {
-                mask::apply(payload, mask);
+        if self.partial.is_none() {
+            if let Some((opcode, mask, payload_bytes)) = frame::parse_short(input, self.role)
+                && payload_bytes as u64 <= limits.max_message_bytes
+            {
+                let from = if mask.is_some() { 6 } else { 2 };
+                return self.receive_whole(input, opcode, mask, from..from + payload_bytes, out);
             }
-            let payload = &*payload;
-            return match opcode {
-                Opcode::Text if !utf8::is_valid(payload) => (end, self.fail(Fault::TextNotUtf8, out)),
-                Opcode::Text => (end, self.message(MessageKind::Text, payload)),
-                Opcode::Binary => (end, self.message(MessageKind::Binary, payload)),
-                control => (end, self.control(control, payload, limits, now_s, out)),
-            };
+            return self.receive_any(input, message, limits, now_s, out);
         }
         self.receive_piece(input, message, limits, now_s, out)
+    }
+
+    /// A message whose frame lies whole in `input`.
+    #[inline(always)]
+    fn receive_whole<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        opcode: Opcode,
+        mask: Option<mask::Mask>,
+        payload: Range<usize>,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        let end = payload.end;
+        let payload = &mut input[payload];
+        if let Some(mask) = mask {
+            mask::apply(payload, mask);
+        }
+        let payload = &*payload;
+        if opcode == Opcode::Binary {
+            return (end, self.message(MessageKind::Binary, payload));
+        }
+        if !utf8::is_valid(payload) {
+            return (end, self.fail(Fault::TextNotUtf8, out));
+        }
+        (end, self.message(MessageKind::Text, payload))
+    }
+
+    /// Any frame, while nothing has arrived in part.
+    #[inline(never)]
+    fn receive_any<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        now_s: u32,
+        out: &mut Output,
+    ) -> (usize, Event<'a>) {
+        let whole = frame::parse(input)
+            .filter(|header| header.fin() && header.payload_bytes <= (input.len() - header.header_bytes) as u64);
+        let Some(header) = whole else { return self.receive_piece(input, message, limits, now_s, out) };
+        let opcode = match frame::check(&header, self.expect(limits)) {
+            Ok(opcode) => opcode,
+            Err(fault) => return (input.len(), self.fail(fault, out)),
+        };
+        let payload = header.header_bytes..header.header_bytes + header.payload_bytes as usize;
+        if !opcode.is_control() {
+            return self.receive_whole(input, opcode, header.mask, payload, out);
+        }
+        let end = payload.end;
+        let payload = &mut input[payload];
+        mask::apply(payload, header.mask.unwrap_or_default());
+        (end, self.control(opcode, payload, limits, now_s, out))
     }
 
     /// A message that comes while our Close is under way is read, and not delivered.

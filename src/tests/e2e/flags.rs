@@ -1,0 +1,152 @@
+//! What cannot be done as asked: one clear line on stderr that names it, and exit code 2.
+
+use crate::host::{Scratch, Serve, run, text};
+use crate::wire::Wire;
+use std::net::TcpListener;
+
+/// One line that has all of `words`, and nothing else.
+fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) -> String {
+    let ended = run(setup, arguments);
+    assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{arguments:?}: {ended:?}");
+    let line = ended.err[0].clone();
+    for word in words {
+        assert!(line.contains(word), "{arguments:?}: no {word:?} in {line:?}");
+    }
+    line
+}
+
+#[test]
+fn flags_of_serve_out_of_range() {
+    let cases: [(&[&str], &[&str]); 18] = [
+        (&["--max-connections", "0"], &["--max-connections", "'0'", "1"]),
+        (&["--max-connections", "many"], &["--max-connections", "'many'"]),
+        (&["--reactors", "0"], &["--reactors", "'0'", "1..=4096"]),
+        (&["--reactors", "4097"], &["--reactors", "'4097'", "1..=4096"]),
+        (&["--max-head-bytes", "63"], &["--max-head-bytes", "'63'", "64..="]),
+        (&["--max-request-line-bytes", "15"], &["--max-request-line-bytes", "'15'", "16..="]),
+        (&["--max-message-bytes", "0"], &["--max-message-bytes", "'0'", "1..="]),
+        (&["--max-fragments", "0"], &["--max-fragments", "'0'"]),
+        (&["--head-timeout-s", "0"], &["--head-timeout-s", "'0'", "1..=86400"]),
+        (&["--ping-interval-s", "-1"], &["--ping-interval-s", "-1"]),
+        (&["--protocol", "udp"], &["--protocol", "'udp'", "ws", "tcp"]),
+        (&["--origin", "example.org"], &["--origin", "example.org", "https://example.org"]),
+        (&["--listen", "here"], &["--listen", "here", "127.0.0.1:8080"]),
+        (&["--listen", "127.0.0.1:65536"], &["--listen", "65536", "65535"]),
+        (&["--listen", "127.0.0.1:7009-7000"], &["--listen", "7009-7000"]),
+        (&["--listen", "unix:"], &["--listen", "unix:", "path"]),
+        (&["--listen"], &["--listen"]),
+        (&["--no-such-flag"], &["--no-such-flag"]),
+    ];
+    for (arguments, words) in cases {
+        assert_refused("", &[&["serve"], arguments].concat(), words);
+    }
+}
+
+#[test]
+fn flags_of_flood_out_of_range() {
+    let url = "tcp://127.0.0.1:1";
+    let cases: [(&[&str], &[&str]); 18] = [
+        (&[], &["URL"]),
+        (&[url, "--connections", "0"], &["--connections", "'0'", "1..="]),
+        (&[url, "--rate", "0"], &["--rate", "'0'"]),
+        (&[url, "--in-flight", "0"], &["--in-flight", "'0'", "1..="]),
+        (&[url, "--payload", "0"], &["--payload", "'0'", "1..="]),
+        (&[url, "--messages", "65536"], &["--messages", "'65536'"]),
+        (&[url, "--hold", "soon"], &["--hold", "'soon'", "30"]),
+        (&[url, "--hold", "NaN"], &["--hold", "NaN"]),
+        (&[url, "--source", "here"], &["--source", "'here'", "10.0.0.1"]),
+        (&[url, "--source", "127.0.0.9-127.0.0.1"], &["--source", "range"]),
+        (&[url, "--json", "no-such-directory/x.json"], &["--json", "no-such-directory/x.json"]),
+        (&[url, "http://127.0.0.1:1/"], &[url, "http://127.0.0.1:1/", "scheme"]),
+        (&["127.0.0.1:1"], &["127.0.0.1:1", "scheme", "ws://"]),
+        (&["wss://127.0.0.1/"], &["wss://127.0.0.1/", "TLS"]),
+        (&["ftp://127.0.0.1/"], &["ftp", "ws://"]),
+        (&["tcp://127.0.0.1"], &["tcp://127.0.0.1", "port"]),
+        (&["ws://127.0.0.1:0/"], &["ws://127.0.0.1:0/", "65535"]),
+        (&["ws://:80/"], &["ws://:80/", "host"]),
+    ];
+    for (arguments, words) in cases {
+        assert_refused("", &[&["flood"], arguments].concat(), words);
+    }
+}
+
+#[test]
+fn more_connections_than_there_are_ports() {
+    let arguments = ["flood", "tcp://127.0.0.1:1", "--connections", "1000000", "--source", "127.0.0.1"];
+    assert_refused("", &arguments, &["1000000", "127.0.0.1", "--source"]);
+}
+
+#[test]
+fn a_port_that_another_program_has() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = other.local_addr().expect("its address").to_string();
+    assert_refused("", &["serve", "--listen", &address], &[&address, "in use", "another port"]);
+    // Nor is it found too late: the ports before it are given up.
+    assert_refused("", &["serve", "--listen", "127.0.0.1:0", "--listen", &address], &[&address, "in use"]);
+}
+
+#[test]
+fn a_port_that_another_steadfast_has() {
+    let first = Serve::start(&[]);
+    let address = first.address().to_string();
+    assert_refused("", &["serve", "--listen", &address], &[&address, "in use", "another port"]);
+    let twice = ["serve", "--listen", "127.0.0.1:0", "--listen", &address, "--listen", &address];
+    assert_refused("", &twice, &[&address, "in use"]);
+    Wire::websocket(first.address()).echo(b"the first one is not disturbed");
+    first.stop();
+}
+
+#[test]
+fn an_address_that_is_not_of_this_host() {
+    // Kept for documentation, RFC 5737.
+    assert_refused("", &["serve", "--listen", "192.0.2.1:8080"], &["192.0.2.1:8080", "address of this host"]);
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_socket_file_behind() {
+    let scratch = Scratch::new();
+    let path = scratch.file("socket");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = other.local_addr().expect("its address").to_string();
+    let unix = format!("unix:{}", text(&path));
+    assert_refused("", &["serve", "--listen", &unix, "--listen", &address], &[&address, "in use"]);
+    assert!(!path.exists(), "a socket file of nobody");
+}
+
+/// The number behind `before`.
+fn number_after(line: &str, before: &str) -> u32 {
+    let digits = line.split_once(before).map(|(_, rest)| rest.split(|next: char| !next.is_ascii_digit()).next());
+    digits.flatten().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no {before:?} in {line:?}"))
+}
+
+#[test]
+fn a_limit_too_low_for_serve_is_refused_with_one_that_will_do() {
+    for more in [&[][..], &["--max-connections", "1000"], &["--reactors", "8"]] {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let line = assert_refused("ulimit -n 64", &arguments, &["RLIMIT_NOFILE", "64", "ulimit -n"]);
+        let needed = number_after(&line, "raise it to ");
+        let server = Serve::start_under(&format!("ulimit -n {needed}"), more);
+        Wire::websocket(server.address()).echo(b"enough");
+        server.stop();
+    }
+}
+
+#[test]
+fn a_limit_too_low_for_flood_is_refused_with_one_that_will_do() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let arguments = ["flood", &url, "--connections", "100"];
+    let line = assert_refused("ulimit -n 64", &arguments, &["RLIMIT_NOFILE", "64", "ulimit -n"]);
+    let ended = run(&format!("ulimit -n {}", number_after(&line, "raise it to ")), &arguments);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    server.stop();
+}
+
+#[test]
+fn too_few_reactors_are_refused_with_a_number_that_will_do() {
+    let more = ["--max-connections", "500", "--reactors"];
+    let arguments = [&["serve", "--listen", "127.0.0.1:0"], &more[..], &["2"]].concat();
+    let line = assert_refused("ulimit -n 200", &arguments, &["--reactors 2", "RLIMIT_NOFILE 200"]);
+    let needed = number_after(&line, "RLIMIT_NOFILE 200; ").to_string();
+    Serve::start_under("ulimit -n 200", &[&more[..], &[&needed]].concat()).stop();
+}
