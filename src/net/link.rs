@@ -123,7 +123,7 @@ impl<S> Link<'_, S> {
     }
 
     /// Sends a message; nothing if the connection is not open. What a turn sends goes out with one call.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
         if (payload.len() >= IN_PLACE_BYTES && self.send_in_place(kind, payload))
             || self.session.send(kind, payload, self.out)
@@ -134,6 +134,7 @@ impl<S> Link<'_, S> {
 
     /// A large payload that lies in the ring is sent from there: a server's header is shorter than that of the frame it
     /// came in, and goes over it. Only the first of a turn, since what was said before has to go first.
+    #[inline(never)]
     fn send_in_place(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
         let address = payload.as_ptr() as usize;
         let fits = self.lent.contains(&address)

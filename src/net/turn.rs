@@ -48,7 +48,7 @@ pub(super) fn errno(error: &io::Error) -> u16 {
 }
 
 /// What epoll tells of a connection that is connected.
-#[inline]
+#[inline(always)]
 pub(super) fn on_event<D: Driver>(
     core: &mut Core<D::State>,
     driver: &mut D,
@@ -83,6 +83,7 @@ pub(super) fn on_event<D: Driver>(
 }
 
 /// Gives a connection its turn outside of an event: the first one, or one from the ready list.
+#[inline(never)]
 pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     connection.flags.set(Flags::UNDRAINED);
@@ -106,7 +107,7 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
 }
 
 /// Reads once, unless a ring with unparsed bytes was held; hands on what came; sends what that made.
-#[inline]
+#[inline(always)]
 fn talk<D: Driver>(
     connection: &mut Connection<D::State>,
     tools: &mut Tools<'_>,
@@ -151,7 +152,7 @@ fn talk<D: Driver>(
 }
 
 /// Hands the driver what stands in the ring, event by event, as far as the budget goes.
-#[inline]
+#[inline(always)]
 fn understand<D: Driver>(
     connection: &mut Connection<D::State>,
     tools: &mut Tools<'_>,
@@ -196,7 +197,7 @@ fn understand<D: Driver>(
 }
 
 /// What a turn has made goes out with one call.
-#[inline]
+#[inline(always)]
 fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<()> {
     if tools.out.bytes.is_empty() {
         return Ok(());

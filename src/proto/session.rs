@@ -59,7 +59,7 @@ impl Output {
         Self { bytes: Vec::new(), random }
     }
 
-    #[inline]
+    #[inline(always)]
     fn frame(&mut self, role: Role, opcode: Opcode, payload: &[u8]) {
         let mask = match role {
             Role::Server => None,
@@ -257,7 +257,7 @@ impl Session {
     }
 
     /// Sends a message; gives whether the state allowed it. Text must be UTF-8.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
         if self.state == State::Open {
             out.frame(self.role, kind.into(), payload);
