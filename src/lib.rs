@@ -1,4 +1,36 @@
-//! Steadfast
+//! Steadfast holds a million WebSocket connections on one Linux host, and proves it: a server with one single-threaded
+//! epoll reactor per core, and a flood that opens connections, checks every reply, holds, and accounts for each.
+//!
+//! # The map
+//!
+//! ```text
+//!   socket -> ring -> http | frame -> session -> driver -> out -> socket
+//!             (lent)  (sans-IO: no socket, no clock)      (what is refused: outbox)
+//!
+//!   proto    the core: bytes in, events out, bytes out, in both roles
+//!   net      the shell: descriptor tables, listeners, the reactor; the only place that names mio, libc, socket2
+//!   server   routes, counters, start and stop          } drivers of reactors;
+//!   flood    plan, workers, ledger, report             } neither knows the other
+//!   stats    what proc(5) tells of memory and time
+//! ```
+//!
+//! One thread does all of that for its share of the connections, alone. An idle connection owns nothing but its slot:
+//! what has arrived in part is kept by its session, what could not be sent by its outbox, and both are gone when they
+//! are empty. Arrows point downwards only: `proto` uses nothing of `net`, `net` nothing of the drivers. A test holds
+//! the sources to that.
+//!
+//! # A server
+//!
+//! ```no_run
+//! use steadfast::server::{Config, Server};
+//!
+//! let listen = vec!["127.0.0.1:8080".parse()?];
+//! let server = Server::start(Config { listen, max_connections: Some(1_000_000), ..Config::default() })?;
+//! println!("{} reactors", server.plan().reactors);
+//! server.join()?; // until another thread calls `stop`
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 pub mod flood;
 pub mod net;
 pub mod proto;

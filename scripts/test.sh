@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Runs every test: format, lints, unit, property and end-to-end tests, other people's clients and servers, a browser,
+# and the main script with fewer connections. On a fresh machine it installs what it needs (Debian's strace, chromium,
+# nodejs, npm, python3-venv; packages from PyPI and npm), below target/ where it can. It takes about ten minutes on two
+# cores the first time. The last line is `N passed, N failed`; the exit code is 0 only if none failed.
+#
+#     scripts/test.sh
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0 failed=0 log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+
+# One check that either passes or fails as a whole.
+check() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAILED: %s\n' "$name"
+    fi
+}
+
+# A runner of many tests: its own counts are added up from what it prints. One that breaks down counts as a failure.
+suite() {
+    local name=$1 pattern=$2 status more_passed more_failed
+    shift 2
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 | tee "$log/out"
+    status=${PIPESTATUS[0]}
+    read -r more_passed more_failed < <(
+        sed -nE "s/$pattern/\1 \2/p" "$log/out" | awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }'
+    )
+    passed=$((passed + more_passed)) failed=$((failed + more_failed))
+    if ((status != 0 && more_failed == 0)); then
+        failed=$((failed + 1))
+        printf 'FAILED: %s ended with %d\n' "$name" "$status"
+    elif ((more_passed == 0)); then
+        failed=$((failed + 1))
+        printf 'FAILED: %s ran no test\n' "$name"
+    fi
+}
+
+install_strace() {
+    command -v strace >/dev/null && return
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo)
+    "${as_root[@]}" apt-get -qq update && "${as_root[@]}" apt-get -qq install -y --no-install-recommends strace >/dev/null
+}
+
+million_in_small() {
+    scripts/c1000k.sh 40000 --hold 1 --json "$log/flood.json" && grep -q '"ok": true' "$log/flood.json"
+}
+
+# Interrupted in its hold, the script leaves no process behind and says that it was not complete.
+interrupted() {
+    local script
+    scripts/c1000k.sh 2000 --hold 600 >"$log/interrupted" 2>&1 &
+    script=$!
+    until grep -q '^hold' "$log/interrupted"; do
+        kill -0 "$script" 2>/dev/null || { cat "$log/interrupted"; return 1; }
+        sleep 0.1
+    done
+    local children
+    children=$(pgrep -P "$script")
+    kill -TERM "$script"
+    wait "$script"
+    (($? != 0)) || return 1
+    for child in $children; do
+        ! kill -0 "$child" 2>/dev/null || return 1
+    done
+}
+
+too_many() {
+    local said
+    said=$(scripts/c1000k.sh 40000000 2>&1 </dev/null)
+    (($? == 2)) && grep -q 'largest number that fits is' <<<"$said"
+}
+
+check 'strace is here' install_strace
+check 'format' cargo fmt --check
+check 'lints' cargo clippy --quiet --all-targets -- -D warnings
+check 'lints of the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
+suite 'cargo test' 'test result: .* ([0-9]+) passed; ([0-9]+) failed.*' cargo test --no-fail-fast
+check 'release build' cargo build --release --quiet
+suite 'other clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
+check 'c1000k.sh with 40,000' million_in_small
+check 'c1000k.sh interrupted' interrupted
+check 'c1000k.sh with more than fit' too_many
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+((failed == 0))
