@@ -38,6 +38,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum Order {
     Begin(Phase),
+    /// The hold is over; the next phase begins when others are done with it.
+    Rest,
     /// Give up what is not open; the close comes next.
     Interrupt,
     Finish,
@@ -429,6 +431,7 @@ impl Driver for Worker {
                 self.paced = 0;
                 self.cursor = 0;
             }
+            Order::Rest => self.phase = None,
             Order::Interrupt => self.interrupt(core),
             Order::Finish => {
                 let empty = Results {

@@ -331,6 +331,9 @@ impl Flood<'_> {
             thread::sleep(LOOK_EVERY.min(length.saturating_sub(began.elapsed())));
             self.look("hold", began);
         }
+        for worker in 0..self.crew.mailboxes.len() {
+            self.crew.order(worker, Order::Rest);
+        }
         began.elapsed()
     }
 

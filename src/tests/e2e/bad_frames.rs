@@ -13,12 +13,7 @@ const FIN: u8 = 0x80;
 /// Limits that take few bytes to exceed.
 fn strict() -> Config {
     Config {
-        limits: Limits {
-            max_message_bytes: 1000,
-            max_fragments: 4,
-            max_control_frames_per_s: 5,
-            ..Limits::default()
-        },
+        limits: Limits { max_message_bytes: 1000, max_fragments: 4, max_control_frames_per_s: 5, ..Limits::default() },
         deadlines: Deadlines { close_s: 1, ..Deadlines::default() },
         ..Config::default()
     }
@@ -169,8 +164,9 @@ fn limits_are_taken_to_the_last_byte() {
         wire.send(fragment);
         // A ping between fragments is answered at once.
         wire.send(&frame(PING, &[at as u8; 125]));
-        let answer = if at == 3 { wire.frame() } else { Frame { first: BINARY, payload: vec![8; 1000] } };
-        assert_eq!(answer, Frame { first: BINARY, payload: vec![8; 1000] });
+        if at == fragments.len() - 1 {
+            assert_eq!(wire.frame(), Frame { first: BINARY, payload: vec![8; 1000] });
+        }
         assert_eq!(wire.frame(), Frame { first: PONG, payload: vec![at as u8; 125] });
     }
 }
@@ -186,6 +182,7 @@ fn a_close_is_answered_with_its_own_code() {
         wire.send(&[frame(TEXT, b"last"), close, frame(TEXT, b"behind")].concat());
         assert_eq!(wire.frame(), Frame { first: TEXT, payload: b"last".to_vec() });
         assert_eq!(wire.frame().close_code(), code);
+        wire.assert_ended();
     }
     let mut wire = Wire::websocket(local.address);
     wire.send(&frame(CLOSE, b""));

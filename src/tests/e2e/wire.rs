@@ -234,6 +234,14 @@ impl<S: Socket> Wire<S> {
         assert!(rest.is_empty(), "before the end came {:?}", String::from_utf8_lossy(&rest));
     }
 
+    /// The end, proper or not, with nothing before it.
+    pub(crate) fn assert_gone(&mut self) {
+        match self.fill() {
+            Ok(more) => assert!(!more, "before the end came {:?}", String::from_utf8_lossy(&self.unread)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+        }
+    }
+
     /// The peer resets the connection; what it sent before does not matter.
     pub(crate) fn assert_reset(&mut self) {
         loop {

@@ -1,0 +1,96 @@
+//! accept4(2) fails for want of descriptors or memory: nobody is lost, and nothing spins.
+//!
+//! A plan never lets it come to that, so strace(1) makes the failures.
+
+use crate::host::{BINARY, Serve};
+use crate::wire::{UPGRADE, Wire};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const FAILURES: u32 = 8;
+
+/// A tick of the reactor, at which it tries again.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Whether strace is there and may trace.
+fn has_strace() -> bool {
+    let probe = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    let works = probe.is_ok_and(|status| status.success());
+    if !works {
+        println!("skipped: strace is not here, or may not trace");
+    }
+    works
+}
+
+/// A server whose first calls of accept4 fail with `error`.
+fn failing(error: &str) -> Serve {
+    let mut command = Command::new("strace");
+    // -D keeps the server our child, to be signalled and waited for.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e"]);
+    command.arg(format!("inject=accept4:error={error}:when=1..{FAILURES}"));
+    command.args([BINARY, "serve", "--listen", "127.0.0.1:0", "--reactors", "1"]).stdin(Stdio::null());
+    Serve::of(command)
+}
+
+/// Connections that come while accepting fails are all served; gives how long that took.
+fn assert_served(server: &Serve) -> Duration {
+    let since = Instant::now();
+    let mut wires: Vec<Wire> = (0..20).map(|_| Wire::connect(server.address())).collect();
+    for wire in &mut wires {
+        wire.send(UPGRADE.as_bytes());
+    }
+    for wire in &mut wires {
+        wire.assert_upgraded();
+    }
+    let took = since.elapsed();
+    for wire in &mut wires {
+        wire.echo(b"served after all");
+    }
+    took
+}
+
+fn assert_survives(error: &str) {
+    if !has_strace() {
+        return;
+    }
+    let server = failing(error);
+    let took = assert_served(&server);
+    // One try a tick: the edge is not lost, and the failures are not used up in a spin.
+    assert!(took >= TICK * (FAILURES - 1), "{FAILURES} failures within {took:?}");
+    let mut stats = Wire::connect(server.address());
+    assert_eq!(stats.counter("accept_paused_error"), u64::from(FAILURES));
+    assert_eq!(stats.counter("accept_paused_full"), 0);
+    drop(stats);
+    server.stop();
+}
+
+#[test]
+fn no_descriptor_in_the_table() {
+    assert_survives("EMFILE");
+}
+
+#[test]
+fn no_descriptor_in_the_system() {
+    assert_survives("ENFILE");
+}
+
+#[test]
+fn no_buffer_space() {
+    assert_survives("ENOBUFS");
+}
+
+#[test]
+fn no_memory() {
+    assert_survives("ENOMEM");
+}
+
+#[test]
+fn connections_that_are_gone_before_they_are_accepted() {
+    if !has_strace() {
+        return;
+    }
+    let server = failing("ECONNABORTED");
+    assert_served(&server);
+    assert_eq!(Wire::connect(server.address()).counter("accept_paused_error"), 0);
+    server.stop();
+}

@@ -1,0 +1,140 @@
+//! What takes too long: each deadline is set to a second or a few, and its end is awaited.
+
+use crate::host::{Local, Serve, quick};
+use crate::wire::{BINARY, PING, PONG, Wire, frame};
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
+use steadfast::net::sweep::Deadlines;
+use steadfast::server::Config;
+
+fn with(deadlines: Deadlines) -> Local {
+    Local::start(Config { deadlines, ..quick() })
+}
+
+/// A deadline may come late on a slow host, but never early.
+fn assert_took(since: Instant, least: Duration) {
+    assert!(since.elapsed() >= least, "after {:?} only", since.elapsed());
+}
+
+#[test]
+fn who_answers_pings_stays_and_who_does_not_is_closed_with_1001() {
+    // Far apart, so that a pong may take seconds.
+    let deadlines = Deadlines { ping_s: 1, idle_s: 6, close_s: 1, ..Deadlines::default() };
+    let local = with(deadlines);
+    let mut dead = Wire::websocket(local.address);
+    let mut alive = Wire::websocket(local.address);
+    let since = Instant::now();
+    // A ping a second at most, so that seven of them span more than the six seconds of silence.
+    for at in 0..8 {
+        let ping = alive.frame();
+        assert_eq!(ping.first, PING, "frame {at}: {ping:?}");
+        alive.send(&frame(PONG, &ping.payload));
+    }
+    assert_took(since, Duration::from_secs(6));
+    alive.echo(b"alive");
+    assert_eq!(dead.frame().first, PING);
+    assert_eq!(dead.frame().close_code(), 1001);
+    dead.assert_ended();
+    alive.echo(b"still alive");
+}
+
+#[test]
+fn messages_are_signs_of_life_too() {
+    let deadlines = Deadlines { ping_s: 100, idle_s: 4, close_s: 1, ..Deadlines::default() };
+    let local = with(deadlines);
+    let mut dead = Wire::websocket(local.address);
+    let mut alive = Wire::websocket(local.address);
+    dead.socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    let since = Instant::now();
+    while dead.socket.peek(&mut [0]).is_err() {
+        alive.echo(b"alive");
+        assert!(since.elapsed() < crate::wire::PATIENCE, "the silent one is never closed");
+    }
+    assert_took(since, Duration::from_secs(3));
+    assert_eq!(dead.frame().close_code(), 1001);
+    alive.echo(b"still alive");
+}
+
+#[test]
+fn between_requests_a_connection_is_closed_without_a_word() {
+    let local = with(Deadlines { keep_alive_s: 1, close_s: 1, ..Deadlines::default() });
+    let mut neighbour = Wire::websocket(local.address);
+    let mut wire = Wire::connect(local.address);
+    for _ in 0..2 {
+        assert_eq!(wire.counter("ended_by_deadline"), 0);
+    }
+    wire.assert_ended();
+    assert_eq!(Wire::connect(local.address).counter("ended_by_deadline"), 1);
+    neighbour.echo(b"another deadline");
+}
+
+#[test]
+fn who_does_not_answer_a_close_is_reset() {
+    let local = with(Deadlines { close_s: 1, ..Deadlines::default() });
+    let mut deaf = Wire::websocket(local.address);
+    // Talking on is no answer either.
+    let mut talker = Wire::websocket(local.address);
+    local.server.stop();
+    for wire in [&mut deaf, &mut talker] {
+        assert_eq!(wire.frame().close_code(), 1001);
+    }
+    talker.send(&frame(BINARY, b"by the way"));
+    deaf.assert_reset();
+    talker.assert_reset();
+    local.join();
+}
+
+#[test]
+fn who_was_failed_and_stays_is_reset() {
+    let local = with(Deadlines { close_s: 1, ..Deadlines::default() });
+    let mut stats = Wire::connect(local.address);
+    let mut neighbour = Wire::websocket(local.address);
+    let mut refused = Wire::connect(local.address);
+    refused.send(b"garbage\r\n\r\n");
+    assert_eq!(refused.answer().status, 400);
+    refused.assert_ended();
+    let mut failed = Wire::websocket(local.address);
+    failed.send(b"\x81\x00");
+    assert_eq!(failed.frame().close_code(), 1002);
+    failed.assert_ended();
+    // Both ends are half open; the server gives up on its own.
+    let after = stats.stats_until("two are reset", |stats| stats["connections"]["now"] == 2);
+    assert_eq!(after["counters"]["ended_by_deadline"], 2, "{after}");
+    neighbour.echo(b"not disturbed");
+}
+
+/// Sends until the connection is reset, and reads nothing.
+fn talk_until_reset(wire: &mut Wire, bytes: &[u8]) {
+    let error = loop {
+        if let Err(error) = wire.socket.write_all(bytes) {
+            break error;
+        }
+    };
+    let expected = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    assert!(expected.contains(&error.kind()), "{error} instead of a reset");
+}
+
+#[test]
+fn who_takes_nothing_of_what_is_queued_is_reset() {
+    let local = with(Deadlines { stalled_s: 1, close_s: 1, ..Deadlines::default() });
+    let mut stats = Wire::connect(local.address);
+    let mut neighbour = Wire::websocket(local.address);
+    let mut stalled = Wire::websocket(local.address);
+    talk_until_reset(&mut stalled, &frame(BINARY, &[7; 60_000]));
+    let after = stats.stats_until("it is counted", |stats| stats["counters"]["ended_by_deadline"] == 1);
+    assert_eq!(after["connections"]["now"], 2, "{after}");
+    neighbour.echo(b"not disturbed");
+}
+
+#[test]
+fn raw_bytes_that_nobody_takes_are_reset() {
+    let server = Serve::start(&["--protocol", "tcp", "--stalled-timeout-s", "1"]);
+    let mut silent = Wire::connect(server.address());
+    let mut stalled = Wire::connect(server.address());
+    talk_until_reset(&mut stalled, &[7; 60_000]);
+    // Silence alone is no offence where there is no protocol.
+    silent.send(b"still here");
+    assert_eq!(silent.read(10), b"still here");
+    drop((silent, stalled));
+    server.stop();
+}

@@ -1,0 +1,257 @@
+//! Floods that do not go well: every connection that is lost has a cause, and the sums are right.
+
+use crate::flood::flood;
+use crate::host::{Ended, Running, Scratch, Serve, steadfast, text};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+
+fn count(report: &Value, name: &str) -> u64 {
+    report["connections"][name].as_u64().unwrap_or_else(|| panic!("no {name}: {report}"))
+}
+
+/// The books are in order: closed and lost are all there were, each loss has a cause, and none is claimed twice.
+fn assert_balanced(ended: &Ended, report: &Value, planned: u64) {
+    assert_eq!((ended.code(), &report["ok"]), (1, &Value::Bool(false)), "{ended:?}");
+    assert_eq!(count(report, "planned"), planned);
+    assert_eq!(count(report, "closed") + count(report, "lost"), planned, "{report}");
+    let causes = report["lost_by_cause"].as_object().expect("causes");
+    assert_eq!(causes.values().filter_map(Value::as_u64).sum::<u64>(), count(report, "lost"), "{report}");
+    let way = ["planned", "opened", "answered", "held"].map(|name| count(report, name));
+    assert!(way.is_sorted_by(|before, after| before >= after), "{report}");
+    let table = ended.out.join("\n");
+    assert!(table.contains("NOT all opened") && causes.keys().all(|cause| table.contains(cause)), "{table}");
+}
+
+fn assert_lost(arguments: &[&str], planned: u64, causes: &Value) -> Value {
+    let planned_text = planned.to_string();
+    let (ended, report) = flood(&[arguments, &["--connections", &planned_text]].concat());
+    assert_balanced(&ended, &report, planned);
+    assert_eq!(&report["lost_by_cause"], causes, "{report}");
+    report
+}
+
+/// A server that treats every connection in its own way, each in its own thread.
+fn foreign(treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let treat = std::sync::Arc::new(treat);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let treat = std::sync::Arc::clone(&treat);
+            // How it ends is the flood's business.
+            thread::spawn(move || drop(treat(stream)));
+        }
+    });
+    address
+}
+
+/// Reads until the peer has gone.
+fn until_gone(stream: &mut TcpStream) -> std::io::Result<()> {
+    while stream.read(&mut [0; 1024])? > 0 {}
+    Ok(())
+}
+
+#[test]
+fn nobody_listens() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let report = assert_lost(&[&format!("ws://{address}/")], 20, &json!({ "refused": 20 }));
+    assert_eq!(count(&report, "opened"), 0);
+}
+
+#[test]
+fn another_path_or_another_protocol() {
+    let server = Serve::start(&[]);
+    let address = server.address();
+    assert_lost(&[&format!("ws://{address}/nothing")], 10, &json!({ "status 404": 10 }));
+    assert_lost(&[&format!("http://{address}/nothing")], 10, &json!({ "status 404": 10 }));
+    // What a tcp:// flood sends is no request, and the refusal is no echo.
+    let report = assert_lost(&[&format!("tcp://{address}"), "--payload", "600"], 10, &json!({ "wrong reply": 10 }));
+    assert_eq!((count(&report, "opened"), count(&report, "answered")), (10, 0));
+    server.stop();
+}
+
+#[test]
+fn replies_that_are_not_what_was_sent() {
+    let shouting = foreign(|mut stream| {
+        let mut bytes = [0; 20];
+        loop {
+            stream.read_exact(&mut bytes)?;
+            bytes[19] = b'!';
+            stream.write_all(&bytes)?;
+        }
+    });
+    assert_lost(&[&format!("tcp://{shouting}")], 10, &json!({ "wrong reply": 10 }));
+    let talkative = foreign(|mut stream| {
+        let mut bytes = [0; 20];
+        loop {
+            stream.read_exact(&mut bytes)?;
+            stream.write_all(&[&bytes[..], b"and more"].concat())?;
+        }
+    });
+    let (ended, report) = flood(&[&format!("tcp://{talkative}"), "--connections", "10"]);
+    assert_balanced(&ended, &report, 10);
+    assert_eq!(report["lost_by_cause"], json!({ "wrong reply": 10 }));
+}
+
+#[test]
+fn a_server_that_says_nothing() {
+    let silent = foreign(|mut stream| until_gone(&mut stream));
+    let timeouts = ["--connect-timeout-s", "1", "--reply-timeout-s", "1"];
+    let ws = format!("ws://{silent}/");
+    let report = assert_lost(&[&[ws.as_str()], &timeouts[..]].concat(), 10, &json!({ "timeout: connect": 10 }));
+    assert_eq!(count(&report, "opened"), 0);
+    let tcp = format!("tcp://{silent}");
+    let report = assert_lost(&[&[tcp.as_str()], &timeouts[..]].concat(), 10, &json!({ "timeout: reply": 10 }));
+    assert_eq!((count(&report, "opened"), count(&report, "answered")), (10, 0));
+}
+
+#[test]
+fn a_server_that_leaves_in_the_middle() {
+    let leaving = foreign(|mut stream| {
+        let mut bytes = [0; 20];
+        stream.read_exact(&mut bytes)?;
+        stream.write_all(&bytes[..7])
+    });
+    assert_lost(&[&format!("tcp://{leaving}")], 10, &json!({ "closed by peer": 10 }));
+    let rude = foreign(|mut stream| {
+        stream.read_exact(&mut [0; 20])?;
+        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))
+    });
+    assert_lost(&[&format!("tcp://{rude}")], 10, &json!({ "reset": 10 }));
+}
+
+#[test]
+fn answers_that_are_no_handshake() {
+    let cases: [(&[u8], &str); 4] = [
+        (b"hello\r\n\r\n", "protocol error: malformed response"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "status 503"),
+        (b"HTTP/1.1 101 Yes\r\n\r\n", "protocol error: 101 without upgrade"),
+        (
+            b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+            "protocol error: wrong Sec-WebSocket-Accept",
+        ),
+    ];
+    for (answer, cause) in cases {
+        let address = foreign(move |mut stream| {
+            stream.write_all(answer)?;
+            until_gone(&mut stream)
+        });
+        assert_lost(&[&format!("ws://{address}/")], 5, &json!({ cause: 5 }));
+    }
+}
+
+#[test]
+fn a_server_that_is_full() {
+    let server = Serve::start(&["--max-connections", "6"]);
+    // Asking /stats takes a place only before and between; the six are held all through the connect phase.
+    let url = format!("ws://{}/echo", server.address());
+    let pid = server.running.pid().to_string();
+    let more = ["--connect-timeout-s", "2", "--server-pid", &pid];
+    let report = assert_lost(&[&[url.as_str()], &more[..]].concat(), 10, &json!({ "timeout: connect": 4 }));
+    let counts = ["opened", "answered", "held", "closed"].map(|name| count(&report, name));
+    assert_eq!(counts, [6; 4], "{report}");
+    server.stop();
+}
+
+/// A flood whose report is awaited by hand.
+fn spawn(file: &Path, arguments: &[&str]) -> Running {
+    Running::spawn(steadfast("", &[&["flood", "--json", text(file)], arguments].concat()))
+}
+
+fn report_of(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).expect("a report")).expect("JSON")
+}
+
+#[test]
+fn an_interrupt_in_the_hold_closes_and_reports() {
+    let server = Serve::start(&[]);
+    let scratch = Scratch::new();
+    for signal in ["INT", "TERM"] {
+        let file = scratch.file(signal);
+        let url = format!("ws://{}/echo", server.address());
+        let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "3600"]);
+        flood.error_line("hold");
+        flood.signal(signal);
+        let ended = flood.ended();
+        let report = report_of(&file);
+        assert_balanced(&ended, &report, 50);
+        let counts = ["opened", "answered", "held", "closed", "lost"].map(|name| count(&report, name));
+        assert_eq!(counts, [50, 50, 0, 50, 0], "SIG{signal}: {report}");
+    }
+    server.stop();
+}
+
+#[test]
+fn an_interrupt_while_connecting_accounts_for_those_not_begun() {
+    let server = Serve::start(&[]);
+    let scratch = Scratch::new();
+    let file = scratch.file("report.json");
+    let url = format!("ws://{}/echo", server.address());
+    let mut flood = spawn(&file, &[&url, "--connections", "5000", "--rate", "10"]);
+    flood.error_line("connect");
+    flood.signal("INT");
+    let ended = flood.ended();
+    let report = report_of(&file);
+    assert_balanced(&ended, &report, 5000);
+    let not_started = report["lost_by_cause"]["not started"].as_u64().expect("those not begun");
+    let interrupted = report["lost_by_cause"]["interrupted"].as_u64().unwrap_or(0);
+    assert_eq!(not_started + interrupted, count(&report, "lost"), "{report}");
+    assert_eq!(count(&report, "opened"), count(&report, "closed"), "{report}");
+    server.stop();
+}
+
+#[test]
+fn a_second_interrupt_means_now() {
+    // It never closes, so the flood waits for it.
+    let deaf = foreign(|mut stream| {
+        let mut bytes = [0; 20];
+        stream.read_exact(&mut bytes)?;
+        stream.write_all(&bytes)?;
+        until_gone(&mut stream)?;
+        loop {
+            thread::park();
+        }
+    });
+    let scratch = Scratch::new();
+    let mut flood = spawn(&scratch.file("x"), &[&format!("tcp://{deaf}"), "--connections", "5", "--hold", "3600"]);
+    flood.error_line("hold");
+    flood.signal("INT");
+    flood.signal("INT");
+    let ended = flood.ended();
+    assert!([1, 130].contains(&ended.code()), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_hold_loses_all() {
+    let server = Serve::start(&[]);
+    let scratch = Scratch::new();
+    let file = scratch.file("report.json");
+    let url = format!("ws://{}/echo", server.address());
+    let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "3"]);
+    flood.error_line("hold");
+    server.running.signal("KILL");
+    let ended = flood.ended();
+    let report = report_of(&file);
+    assert_balanced(&ended, &report, 50);
+    let counts = ["opened", "answered", "held", "closed", "lost"].map(|name| count(&report, name));
+    assert_eq!(counts, [50, 50, 0, 0, 50], "{report}");
+    let causes = report["lost_by_cause"].as_object().expect("causes");
+    assert!(causes.keys().all(|cause| ["closed by peer", "reset"].contains(&cause.as_str())), "{report}");
+}
+
+#[test]
+fn a_server_that_stops_in_the_hold_says_so() {
+    let server = Serve::start(&[]);
+    let scratch = Scratch::new();
+    let file = scratch.file("report.json");
+    let url = format!("ws://{}/echo", server.address());
+    let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "3"]);
+    flood.error_line("hold");
+    server.stop();
+    let ended = flood.ended();
+    assert_balanced(&ended, &report_of(&file), 50);
+    assert_eq!(report_of(&file)["lost_by_cause"], json!({ "close code 1001": 50 }));
+}
