@@ -1,6 +1,7 @@
 //! One worker of the flood: the driver of one reactor, with its share of the connections.
 
 use super::ledger::{Board, INTERRUPTED, Ledger, NOT_STARTED, Stage, WRONG_REPLY};
+use super::page::Page;
 use super::payload::Payload;
 use super::plan::Routes;
 use super::target::{Scheme, Target};
@@ -13,6 +14,7 @@ use crate::proto::upgrade::Rejected;
 use hdrhistogram::Histogram;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,8 @@ pub(super) struct Results {
     pub(super) reply: Histogram<u32>,
     pub(super) hold: Histogram<u32>,
     pub(super) alive: Histogram<u32>,
+    /// Whether every page was compared by content; those that vary are not.
+    pub(super) by_content: bool,
 }
 
 /// What all workers share.
@@ -74,8 +78,8 @@ pub(super) struct Orders {
     /// Connects a second of one worker.
     pub(super) rate: Option<f64>,
     pub(super) reply_timeout_s: u32,
-    /// The body that every GET has to bring, by target; `None` where it varies.
-    pub(super) bodies: Vec<Option<Vec<u8>>>,
+    /// A page came from a server of ours: it can be asked for more.
+    pub(super) is_ours: AtomicBool,
 }
 
 /// What the flood keeps for a connection: 20 bytes.
@@ -111,6 +115,8 @@ pub(super) struct Worker {
     shown: bool,
     epoch: Instant,
     payload: Payload,
+    /// What the pages of the targets look like.
+    pages: Vec<Page>,
     results: Box<Results>,
 }
 
@@ -124,8 +130,15 @@ impl Worker {
         let ledger = Ledger::new(planned.len() as u64);
         board.show(ledger.counts);
         let payload = Payload::new(orders.payload_bytes);
-        let results =
-            Results { ledger, connect: histogram(), reply: histogram(), hold: histogram(), alive: histogram() };
+        let pages = orders.targets.iter().map(|_| Page::default()).collect();
+        let results = Results {
+            ledger,
+            connect: histogram(),
+            reply: histogram(),
+            hold: histogram(),
+            alive: histogram(),
+            by_content: true,
+        };
         let epoch = Instant::now();
         Self {
             orders,
@@ -140,6 +153,7 @@ impl Worker {
             shown: true,
             epoch,
             payload,
+            pages,
             results: Box::new(results),
         }
     }
@@ -233,7 +247,10 @@ impl Worker {
         match self.orders.targets[route.target].scheme {
             Scheme::Ws => link.send(MessageKind::Binary, self.payload.make(number, sequence)),
             Scheme::Tcp => link.send_raw(self.payload.make(number, sequence)),
-            Scheme::Http => link.request(&route.host, &self.orders.targets[route.target].path),
+            Scheme::Http => {
+                self.pages[route.target].begin(number);
+                link.request(&route.host, &self.orders.targets[route.target].path);
+            }
         }
     }
 
@@ -282,17 +299,15 @@ impl Worker {
         let from = link.state.received as usize;
         link.state.received = link.state.received.saturating_add(bytes.len() as u32);
         let target = self.orders.routes.of(link.state.number).target;
-        if let Some(wanted) = &self.orders.bodies[target]
-            && wanted.get(from..from + bytes.len()) != Some(bytes)
-        {
+        if !self.pages[target].piece(link.state.number, from, bytes) {
             link.end(WRONG_REPLY);
         }
     }
 
     fn body_end(&mut self, link: &mut Link<'_, Peer>) {
         let target = self.orders.routes.of(link.state.number).target;
-        let wanted = self.orders.bodies[target].as_ref().map(Vec::len);
-        if !link.state.awaits || wanted.is_some_and(|wanted| wanted != link.state.received as usize) {
+        let right = self.pages[target].end(link.state.number, link.state.received as usize);
+        if !right || !link.state.awaits {
             return link.end(WRONG_REPLY);
         }
         self.replied(link);
@@ -314,12 +329,12 @@ impl Worker {
                 continue;
             }
             if phase == Phase::Reply && self.orders.messages == 0 {
-                let mut taken = std::mem::take(peer);
-                self.shift(&mut taken, Stage::Answered);
-                if let Some((_, peer)) = core.at(index) {
-                    *peer = taken;
-                }
+                self.shift(peer, Stage::Answered);
                 continue;
+            }
+            if phase == Phase::Reply && self.in_window > 0 && self.is_learning(peer.number) {
+                self.cursor = index; // the first pages come one at a time, to see whether they are all alike
+                break;
             }
             peer.counted = true;
             self.in_window += 1;
@@ -331,6 +346,11 @@ impl Worker {
             });
         }
         self.cursor >= core.end_index() && self.in_window == 0
+    }
+
+    fn is_learning(&self, number: u32) -> bool {
+        let target = self.orders.routes.of(number).target;
+        self.orders.targets[target].scheme == Scheme::Http && self.pages[target].is_learning()
     }
 
     fn close(&mut self, link: &mut Link<'_, Peer>) {
@@ -397,6 +417,9 @@ impl Driver for Worker {
             }
             Event::Data(bytes) => self.piece(link, bytes),
             Event::Response(head) if head.status != 200 => link.end(Cause::Rejected(Rejected::Status(head.status))),
+            Event::Response(head) if head.fields.server == Some(b"steadfast") => {
+                self.orders.is_ours.store(true, Ordering::Relaxed);
+            }
             Event::Body(bytes) => self.body(link, bytes),
             Event::ResponseEnd => self.body_end(link),
             _ => {}
@@ -406,6 +429,7 @@ impl Driver for Worker {
     fn ended(&mut self, _id: ConnectionId, peer: &mut Peer, cause: Cause) {
         self.leave_window(peer);
         self.shown = false;
+        self.pages[self.orders.routes.of(peer.number).target].forget(peer.number);
         let as_asked = matches!(cause, Cause::Closed(_) | Cause::EndOfStream);
         if peer.stage == Stage::Closing && as_asked {
             self.shift(peer, Stage::Closed);
@@ -440,7 +464,9 @@ impl Driver for Worker {
                     reply: histogram(),
                     hold: histogram(),
                     alive: histogram(),
+                    by_content: true,
                 };
+                self.results.by_content = !self.pages.iter().any(Page::varies);
                 // A coordinator that has gone wants no results.
                 let _ = self.done.send(Done::All(std::mem::replace(&mut self.results, Box::new(empty))));
                 core.stop();

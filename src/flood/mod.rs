@@ -3,6 +3,7 @@
 mod driver;
 mod fetch;
 pub mod ledger;
+mod page;
 mod payload;
 mod plan;
 pub mod report;
@@ -107,8 +108,6 @@ pub fn run(
     let plan = plan_workers(config.connections as usize)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let active = cores.min(plan.reactors);
-    let view = ServerView::new(config);
-    let (bodies, reply_check) = view.expected_bodies();
     let orders = Arc::new(Orders {
         routes,
         targets: config.targets.clone(),
@@ -117,10 +116,11 @@ pub fn run(
         window: (config.in_flight as usize / active).max(1),
         rate: config.rate.map(|rate| f64::from(rate) / active as f64),
         reply_timeout_s: config.reply_timeout_s,
-        bodies,
+        is_ours: AtomicBool::new(false),
     });
     let crew = Crew::start(config, plan, &orders, active)?;
-    Flood { config, crew, view, interrupted, observe, reply_check }.run()
+    let view = ServerView::new(config, orders);
+    Flood { config, crew, view, interrupted, observe }.run()
 }
 
 fn plan_workers(connections: usize) -> Result<Plan, FloodError> {
@@ -243,7 +243,6 @@ struct Flood<'a> {
     view: ServerView<'a>,
     interrupted: &'a AtomicBool,
     observe: &'a mut dyn FnMut(&Progress),
-    reply_check: &'static str,
 }
 
 impl Flood<'_> {
@@ -391,7 +390,7 @@ impl Flood<'_> {
             alive: report::Phase::of(&sums[3], took[3]),
             close_seconds: 0.0,
             replies: counts.replies,
-            reply_check: self.reply_check,
+            reply_check: if results.iter().all(|one| one.by_content) { "content" } else { "status" },
             memory: Sides::default(),
             cpu: Sides::default(),
             workers: results.len(),

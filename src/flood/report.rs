@@ -33,7 +33,7 @@ pub struct Report {
     pub close_seconds: f64,
     /// Messages that were answered, each compared with what it had to be.
     pub replies: u64,
-    /// What was compared: `content`, or `length` or `status` for pages that vary.
+    /// What was compared: `content`, or only `status` if a page varies.
     pub reply_check: &'static str,
     /// Memory of each connection, when all were open and answered.
     pub memory: Sides<SideMemory>,

@@ -1,10 +1,13 @@
 //! What can be learned of the server: from its `/stats` if it is one of ours, from proc(5) if its process is named.
 
+use super::driver::Orders;
 use super::report::SideMemory;
-use super::target::{Scheme, Target};
+use super::target::Scheme;
 use super::{Config, fetch};
 use crate::stats::{Cpu, Memory};
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A server that is asked once is asked again in vain if it takes longer.
@@ -16,17 +19,22 @@ pub(super) struct ServerView<'a> {
     config: &'a Config,
     memory_before: Memory,
     cpu_before: Option<Cpu>,
+    orders: Arc<Orders>,
+    /// Whether it may be one of ours. A stranger that speaks WebSocket is asked for `/stats` once, and not again; one
+    /// that serves pages, and counts them, only when its first page says whose it is.
+    asked_in_vain: bool,
 }
 
 impl<'a> ServerView<'a> {
-    pub(super) fn new(config: &'a Config) -> Self {
-        Self { config, memory_before: Memory::default(), cpu_before: None }
+    pub(super) fn new(config: &'a Config, orders: Arc<Orders>) -> Self {
+        Self { config, memory_before: Memory::default(), cpu_before: None, orders, asked_in_vain: false }
     }
 
     /// Remembers how things stand before the first connection.
     pub(super) fn begin(&mut self) {
         self.memory_before = Memory::read(self.config.server_pid);
         self.cpu_before = self.cpu();
+        self.asked_in_vain = self.is_websocket() && self.cpu_before.is_none();
     }
 
     /// CPU time of the server since [`ServerView::begin`].
@@ -58,29 +66,20 @@ impl<'a> ServerView<'a> {
         }
     }
 
+    fn is_websocket(&self) -> bool {
+        self.config.targets.first().is_some_and(|target| target.scheme == Scheme::Ws)
+    }
+
     /// `/stats`, if the first target is a server that has it.
     fn stats(&self) -> Option<Value> {
-        let target = self.config.targets.first().filter(|target| target.scheme != Scheme::Tcp)?;
+        let known = self.orders.is_ours.load(Ordering::Relaxed);
+        if self.asked_in_vain || !(known || self.is_websocket()) {
+            return None;
+        }
+        let target = self.config.targets.first()?;
         let (status, body) =
             fetch::get(*target.addresses.first()?, target.hosts.first()?, "/stats", ASK_TIMEOUT).ok()?;
         let stats: Value = serde_json::from_slice(&body).ok().filter(|_| status == 200)?;
         (stats.get("server")? == "steadfast").then_some(stats)
     }
-
-    /// What each target's page looks like, if it looks the same twice; and what can therefore be compared.
-    pub(super) fn expected_bodies(&self) -> (Vec<Option<Vec<u8>>>, &'static str) {
-        let bodies: Vec<_> = self.config.targets.iter().map(expected_body).collect();
-        let is_http = self.config.targets.iter().any(|target| target.scheme == Scheme::Http);
-        let varies = is_http && bodies.iter().any(Option::is_none);
-        (bodies, if varies { "status" } else { "content" })
-    }
-}
-
-fn expected_body(target: &Target) -> Option<Vec<u8>> {
-    if target.scheme != Scheme::Http {
-        return None;
-    }
-    let get = || fetch::get(*target.addresses.first()?, target.hosts.first()?, &target.path, ASK_TIMEOUT).ok();
-    let (first, second) = (get()?, get()?);
-    (first.0 == 200 && first == second).then_some(first.1)
 }

@@ -62,6 +62,8 @@ pub struct Fields<'a> {
     raw: &'a [u8],
     /// Host (RFC 9112 section 3.2).
     pub host: Option<&'a [u8]>,
+    /// Server (RFC 9110 section 10.2.4).
+    pub server: Option<&'a [u8]>,
     /// Origin (RFC 6454).
     pub origin: Option<&'a [u8]>,
     /// Content-Length, as it stands there.
@@ -113,6 +115,10 @@ impl<'a> Fields<'a> {
         let slot = match name.len() {
             4 if is("host") => &mut self.host,
             6 if is("origin") => &mut self.origin,
+            6 if is("server") => {
+                self.server = Some(value);
+                return;
+            }
             7 if is("upgrade") => {
                 self.upgrade_websocket |= has_token(value, "websocket");
                 return;

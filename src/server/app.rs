@@ -72,7 +72,7 @@ impl App {
         let answer = Answer {
             status: 200,
             content_type,
-            more_fields: "Cache-Control: no-store\r\n",
+            more_fields: "Server: steadfast\r\nCache-Control: no-store\r\n",
             body: &body(),
             close: must_close(request),
         };

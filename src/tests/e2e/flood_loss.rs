@@ -2,11 +2,15 @@
 
 use crate::flood::flood;
 use crate::host::{Ended, Running, Scratch, Serve, steadfast, text};
+use crate::wire::CLOSE;
 use serde_json::{Value, json};
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 fn count(report: &Value, name: &str) -> u64 {
     report["connections"][name].as_u64().unwrap_or_else(|| panic!("no {name}: {report}"))
@@ -37,10 +41,10 @@ fn assert_lost(arguments: &[&str], planned: u64, causes: &Value) -> Value {
 fn foreign(treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("its address");
-    let treat = std::sync::Arc::new(treat);
+    let treat = Arc::new(treat);
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let treat = std::sync::Arc::clone(&treat);
+            let treat = Arc::clone(&treat);
             // How it ends is the flood's business.
             thread::spawn(move || drop(treat(stream)));
         }
@@ -118,7 +122,7 @@ fn a_server_that_leaves_in_the_middle() {
     assert_lost(&[&format!("tcp://{leaving}")], 10, &json!({ "closed by peer": 10 }));
     let rude = foreign(|mut stream| {
         stream.read_exact(&mut [0; 20])?;
-        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))
     });
     assert_lost(&[&format!("tcp://{rude}")], 10, &json!({ "reset": 10 }));
 }
@@ -203,25 +207,52 @@ fn an_interrupt_while_connecting_accounts_for_those_not_begun() {
     server.stop();
 }
 
+/// A WebSocket server that echoes short messages, and does not answer a Close.
+fn deaf_to_closes() -> SocketAddr {
+    foreign(|mut stream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.extend(byte);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let key = head.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let accept = steadfast::proto::upgrade::accept_key(key.unwrap_or_default().as_bytes());
+        stream.write_all(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")?;
+        stream.write_all(&[&accept[..], b"\r\n\r\n"].concat())?;
+        loop {
+            let mut header = [0; 6];
+            stream.read_exact(&mut header)?;
+            let [first, length, mask @ ..] = header;
+            let mut payload = vec![0; usize::from(length & 0x7f)];
+            stream.read_exact(&mut payload)?;
+            payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+            if first != CLOSE {
+                stream.write_all(&[&[first, payload.len() as u8], &payload[..]].concat())?;
+            }
+        }
+    })
+}
+
+#[test]
+fn a_server_that_does_not_answer_a_close() {
+    let url = format!("ws://{}/", deaf_to_closes());
+    let report = assert_lost(&[&url], 5, &json!({ "timeout: close": 5 }));
+    assert_eq!(count(&report, "held"), 5);
+}
+
 #[test]
 fn a_second_interrupt_means_now() {
-    // It never closes, so the flood waits for it.
-    let deaf = foreign(|mut stream| {
-        let mut bytes = [0; 20];
-        stream.read_exact(&mut bytes)?;
-        stream.write_all(&bytes)?;
-        until_gone(&mut stream)?;
-        loop {
-            thread::park();
-        }
-    });
+    let url = format!("ws://{}/", deaf_to_closes());
     let scratch = Scratch::new();
-    let mut flood = spawn(&scratch.file("x"), &[&format!("tcp://{deaf}"), "--connections", "5", "--hold", "3600"]);
+    let mut flood = spawn(&scratch.file("x"), &[&url, "--connections", "5", "--hold", "3600"]);
     flood.error_line("hold");
     flood.signal("INT");
+    flood.error_line("close");
     flood.signal("INT");
     let ended = flood.ended();
-    assert!([1, 130].contains(&ended.code()), "{ended:?}");
+    assert_eq!(ended.code(), 130, "{ended:?}");
 }
 
 #[test]

@@ -12,7 +12,11 @@ use steadfast::proto::upgrade::{self, Origins, Rejected};
 /// An event with what it borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    Request { method: String, target: String, host: Option<String> },
+    Request {
+        method: String,
+        target: String,
+        host: Option<String>,
+    },
     Response(u16),
     Body(Vec<u8>),
     ResponseEnd,
@@ -164,13 +168,8 @@ impl Peer {
     fn step(&mut self) {
         let (state, sent) = (self.session.state(), self.out.bytes.len());
         let offered = self.ring.unparsed().len();
-        let (consumed, event) = self.session.receive(
-            self.ring.unparsed(),
-            &mut self.message,
-            &self.limits,
-            self.now_s,
-            &mut self.out,
-        );
+        let (consumed, event) =
+            self.session.receive(self.ring.unparsed(), &mut self.message, &self.limits, self.now_s, &mut self.out);
         let seen = Seen::of(&event);
         if let Event::Request(request) = &event {
             answer(&mut self.session, request, &mut self.out);
@@ -192,7 +191,9 @@ impl Peer {
     fn note(&mut self, seen: Seen) {
         match (self.seen.last_mut(), seen) {
             (_, Seen::Body(piece)) if piece.is_empty() => {}
-            (Some(Seen::Body(all)), Seen::Body(piece)) | (Some(Seen::Data(all)), Seen::Data(piece)) => all.extend(piece),
+            (Some(Seen::Body(all)), Seen::Body(piece)) | (Some(Seen::Data(all)), Seen::Data(piece)) => {
+                all.extend(piece)
+            }
             (_, seen) => self.seen.push(seen),
         }
     }

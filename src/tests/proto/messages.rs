@@ -44,10 +44,18 @@ fn fragments_make_one_message() {
     for role in both_roles() {
         for (name, input, seen) in [
             ("two", frames(role, &[(OPEN_TEXT, b"ab"), (LAST, b"cd")]), Seen::text("abcd")),
-            ("three", frames(role, &[(OPEN_BINARY, b"a"), (MORE, b"b"), (LAST, b"\xff")]), Seen::Binary(b"ab\xff".into())),
+            (
+                "three",
+                frames(role, &[(OPEN_BINARY, b"a"), (MORE, b"b"), (LAST, b"\xff")]),
+                Seen::Binary(b"ab\xff".into()),
+            ),
             ("all empty", frames(role, &[(OPEN_TEXT, b""), (MORE, b""), (LAST, b"")]), Seen::text("")),
             ("empty ends", frames(role, &[(OPEN_BINARY, b""), (MORE, b"x"), (LAST, b"")]), Seen::Binary(b"x".into())),
-            ("cut in a character", frames(role, &[(OPEN_TEXT, b"\xf0\x9f"), (MORE, b"\x98"), (LAST, b"\x80!")]), Seen::text("😀!")),
+            (
+                "cut in a character",
+                frames(role, &[(OPEN_TEXT, b"\xf0\x9f"), (MORE, b"\x98"), (LAST, b"\x80!")]),
+                Seen::text("😀!"),
+            ),
         ] {
             Transcript::new(format!("{role:?}, {name}"), Start::Open(role), input).sees([seen]).leaves(State::Open);
         }

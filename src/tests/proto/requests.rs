@@ -35,11 +35,15 @@ fn an_unfinished_request_behind_a_whole_one_waits() {
 
 #[test]
 fn empty_lines_in_front_of_a_request_are_skipped() {
-    Transcript::new("empty lines", Start::Server, "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        .sees([Seen::request("GET", "/", "h"), Seen::request("GET", "/", "h")])
-        .sends(OK)
-        .sends(OK)
-        .leaves(State::Head);
+    Transcript::new(
+        "empty lines",
+        Start::Server,
+        "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    )
+    .sees([Seen::request("GET", "/", "h"), Seen::request("GET", "/", "h")])
+    .sends(OK)
+    .sends(OK)
+    .leaves(State::Head);
 }
 
 #[test]
@@ -51,10 +55,14 @@ fn what_follows_a_last_request_is_never_read() {
             .sends(OK_AND_CLOSE)
             .leaves(State::Closed);
     }
-    Transcript::new("a body", Start::Server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n")
-        .sees([Seen::request("POST", "/", "h")])
-        .sends(OK_AND_CLOSE)
-        .leaves(State::Closed);
+    Transcript::new(
+        "a body",
+        Start::Server,
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    )
+    .sees([Seen::request("POST", "/", "h")])
+    .sends(OK_AND_CLOSE)
+    .leaves(State::Closed);
 }
 
 #[test]
@@ -63,10 +71,14 @@ fn http_1_0_closes_unless_it_asks_not_to() {
         .sees([Seen::Request { method: "GET".into(), target: "/".into(), host: None }])
         .sends(OK_AND_CLOSE)
         .leaves(State::Closed);
-    Transcript::new("HTTP/1.0 keep-alive", Start::Server, "GET / HTTP/1.0\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n")
-        .sees([Seen::request("GET", "/", "h")])
-        .sends(OK)
-        .leaves(State::Head);
+    Transcript::new(
+        "HTTP/1.0 keep-alive",
+        Start::Server,
+        "GET / HTTP/1.0\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n",
+    )
+    .sees([Seen::request("GET", "/", "h")])
+    .sends(OK)
+    .leaves(State::Head);
 }
 
 #[test]

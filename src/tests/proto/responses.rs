@@ -51,7 +51,8 @@ fn chunked_bodies_are_put_together() {
     ] {
         answered(name, &format!("{head}{body}"), 200, expected);
     }
-    let codings = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\nContent-Length: 99\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    let codings =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\nContent-Length: 99\r\n\r\n1\r\nx\r\n0\r\n\r\n";
     answered("the last of two codings, over a length", codings, 200, "x");
 }
 
