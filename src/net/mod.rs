@@ -1,5 +1,6 @@
 //! The shell: the only place that names mio, libc and socket2.
 
+mod core;
 pub mod counters;
 mod ending;
 pub mod fd_table;
@@ -8,6 +9,7 @@ pub mod listener;
 pub mod mailbox;
 mod outgoing;
 pub mod pool;
+mod quota;
 pub mod reactor;
 pub mod slots;
 pub mod sweep;

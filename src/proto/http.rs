@@ -165,6 +165,9 @@ pub fn has_token(value: &[u8], token: &str) -> bool {
     tokens(value).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))
 }
 
+/// What parsing a head gives: the head and its length in bytes, `None` while it is not all there, or why not.
+pub type Parsed<T> = Result<Option<(T, usize)>, HeadError>;
+
 /// A request's head.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -225,7 +228,7 @@ impl Response<'_> {
 /// assert_eq!((request.path(), bytes), ("/chat", head.len()));
 /// assert!(parse_request(&head[..20], HeadLimits::default()).unwrap().is_none());
 /// ```
-pub fn parse_request(input: &[u8], limits: HeadLimits) -> Result<Option<(Request<'_>, usize)>, HeadError> {
+pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
     let parsed = head.parse_with_uninit_headers(input, &mut headers).map_err(|error| match error {
@@ -255,7 +258,7 @@ fn names_a_version(input: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`HeadError`], as soon as what is there shows it.
-pub fn parse_response(input: &[u8], limits: HeadLimits) -> Result<Option<(Response<'_>, usize)>, HeadError> {
+pub fn parse_response(input: &[u8], limits: HeadLimits) -> Parsed<Response<'_>> {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Response::new(&mut []);
     let parsed =

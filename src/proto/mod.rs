@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod close;
+mod event;
 pub mod frame;
 pub mod http;
 pub mod mask;

@@ -1,10 +1,10 @@
 //! What a session keeps of a head, a frame or a message that has arrived in part; an idle one has none of it.
 
 use super::body::Body;
+use super::event::MessageKind;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode};
-use super::http::{self, HeadError, HeadLimits};
+use super::http::{self, HeadError, HeadLimits, Parsed};
 use super::mask::{self, Mask};
-use super::session::MessageKind;
 use super::utf8::{Invalid, Utf8Stream};
 
 /// Up to this length a head is judged at every arrival, so that garbage is refused at once; a longer one when it
@@ -117,7 +117,7 @@ impl Partial {
         input: &'a [u8],
         message: &'a mut Vec<u8>,
         limits: HeadLimits,
-        parse: fn(&'a [u8], HeadLimits) -> Result<Option<(T, usize)>, HeadError>,
+        parse: fn(&'a [u8], HeadLimits) -> Parsed<T>,
     ) -> Result<(usize, Option<T>), HeadError> {
         let from = match this {
             Some(partial) if partial.key().is_some() => KEY_BYTES,

@@ -1,0 +1,333 @@
+//! Everything of a reactor but its driver: the connections, and what may be done to them from outside their turn.
+
+use super::counters::Counters;
+use super::link::{Cause, Link};
+use super::pool::Pool;
+use super::quota::Quota;
+use super::slots::{ConnectionId, Flags, Outbox, Slots};
+use super::sweep::{Deadlines, TICK_MS};
+use super::turn::{Tools, errno};
+use super::{ending, outgoing, sys};
+use crate::proto::mask::RandomSource;
+use crate::proto::ring::Ring;
+use crate::proto::session::{Limits, Output, Session};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll};
+use socket2::{SockAddr, Socket};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a reactor works by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What a peer may make grow.
+    pub limits: Limits,
+    /// How long it may take.
+    pub deadlines: Deadlines,
+    /// The most connections that this reactor takes: what its descriptor table holds.
+    pub max_connections: usize,
+    /// The most that all reactors take together.
+    pub quota: Arc<Quota>,
+}
+
+/// The time, read once a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// As a point in time.
+    pub instant: Instant,
+    /// Ticks since the reactor began.
+    pub tick: u32,
+    /// Seconds since the reactor began.
+    pub second: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: OwnedFd,
+    pub(super) session: fn() -> Session,
+    /// Its queue may not be empty. Edge-triggered epoll says so once: after EMFILE it would never say it again.
+    pub(super) ready: bool,
+}
+
+/// Everything of a reactor but its driver; the driver works on it.
+#[derive(Debug)]
+pub struct Core<S> {
+    pub(super) poll: Poll,
+    pub(super) slots: Slots<S>,
+    pub(super) pool: Pool,
+    pub(super) held: HashMap<ConnectionId, Ring>,
+    pub(super) ready: VecDeque<ConnectionId>,
+    pub(super) dirty: Vec<ConnectionId>,
+    pub(super) doomed: Vec<ConnectionId>,
+    pub(super) out: Output,
+    pub(super) message: Vec<u8>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) settings: Settings,
+    pub(super) now: Now,
+    pub(super) started: Instant,
+    pub(super) listeners: Vec<Listener>,
+    /// Accepting failed or is full: until a tick passes or a descriptor is freed.
+    pub(super) accept_paused: bool,
+    pub(super) wake_at: Option<Instant>,
+    pub(super) stopped: bool,
+    /// How many connections wait for connect(2); a server has none, and need not look.
+    pub(super) connecting: usize,
+}
+
+impl<S> Core<S> {
+    pub(super) fn new(poll: Poll, settings: Settings, counters: Arc<Counters>) -> Self {
+        let instant = Instant::now();
+        Self {
+            poll,
+            slots: Slots::with_capacity(settings.max_connections),
+            pool: Pool::default(),
+            held: HashMap::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            doomed: Vec::new(),
+            out: Output::new(RandomSource::new(sys::random)),
+            message: Vec::new(),
+            counters,
+            settings,
+            now: Now { instant, tick: 0, second: 0 },
+            started: instant,
+            listeners: Vec::new(),
+            accept_paused: false,
+            wake_at: None,
+            stopped: false,
+            connecting: 0,
+        }
+    }
+
+    /// The time of this turn.
+    #[inline]
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// How many connections there are, those that are connecting included.
+    pub fn connections(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many connections have ended and are not yet freed: until then their places are taken.
+    pub fn doomed(&self) -> usize {
+        self.doomed.len()
+    }
+
+    /// One more than the highest place that may be taken; see [`Core::at`].
+    pub fn end_index(&self) -> usize {
+        self.slots.end_index()
+    }
+
+    /// The connection at a place of the slab that is connected, and its state.
+    pub fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut S)> {
+        let (id, connection) = self.slots.at(index)?;
+        if connection.flags.has(Flags::DOOMED | Flags::CONNECTING) {
+            return None;
+        }
+        Some((id, &mut connection.state))
+    }
+
+    /// Works on a connection outside its own turn; what that sends is flushed once, before the reactor sleeps.
+    /// Gives `None` if the connection is gone.
+    pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
+        let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
+        let state_before = connection.session.state();
+        let mut link = Link {
+            id,
+            session: &mut connection.session,
+            out: &mut self.out,
+            cause: &mut connection.cause,
+            counters: &self.counters,
+            lent: 0..0,
+            in_place: None,
+            state: &mut connection.state,
+        };
+        let result = work(&mut link);
+        if connection.session.state() != state_before {
+            connection.stamp_tick = self.now.tick; // another deadline runs
+        }
+        if !self.out.bytes.is_empty() {
+            let tick = self.now.tick;
+            let outbox =
+                connection.outbox.get_or_insert_with(|| Box::new(Outbox { moved_tick: tick, ..Outbox::default() }));
+            if outbox.bytes.is_empty() {
+                std::mem::swap(&mut outbox.bytes, &mut self.out.bytes);
+            } else {
+                outbox.bytes.append(&mut self.out.bytes);
+            }
+        }
+        let has_work = connection.outbox.is_some() || connection.cause.is_some();
+        if has_work && !connection.flags.has(Flags::DIRTY) {
+            connection.flags.set(Flags::DIRTY);
+            self.dirty.push(id);
+        }
+        Some(result)
+    }
+
+    /// Opens a connection to `target`, bound to `source` if there is one; the driver hears of it in `connected` or
+    /// `ended`.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2), connect(2) and epoll_ctl(2): then there is no connection, and nothing is heard of it.
+    pub fn connect(
+        &mut self,
+        target: &SockAddr,
+        source: Option<&SockAddr>,
+        session: Session,
+        state: S,
+    ) -> io::Result<ConnectionId> {
+        let socket = Socket::new(target.domain(), socket2::Type::STREAM.nonblocking().cloexec(), None)?;
+        if let Some(source) = source {
+            sys::set_bind_address_no_port(socket.as_fd())?;
+            socket.bind(source)?;
+        }
+        if let Err(error) = socket.connect(target)
+            && error.raw_os_error() != Some(libc::EINPROGRESS)
+        {
+            return Err(error);
+        }
+        let id = self.slots.insert(socket.into(), session, self.now.tick, state);
+        if let Some(connection) = self.slots.get(id) {
+            connection.flags.set(Flags::CONNECTING | Flags::REGISTERED);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let registered =
+                self.poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest);
+            if let Err(error) = registered {
+                self.slots.remove(id);
+                return Err(error);
+            }
+            self.connecting += 1;
+        }
+        Ok(id)
+    }
+
+    pub(super) fn is_connecting(&mut self, id: ConnectionId) -> bool {
+        self.slots.get(id).is_some_and(|connection| connection.flags.has(Flags::CONNECTING))
+    }
+
+    /// The connections, and what a turn works with beside them.
+    #[inline]
+    pub(super) fn split(&mut self) -> (&mut Slots<S>, Tools<'_>) {
+        let tools = Tools {
+            pool: &mut self.pool,
+            out: &mut self.out,
+            message: &mut self.message,
+            counters: &self.counters,
+            limits: &self.settings.limits,
+            now: self.now,
+        };
+        (&mut self.slots, tools)
+    }
+
+    /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
+    pub fn doom(&mut self, id: ConnectionId, cause: Cause) {
+        if let Some(connection) = self.slots.get(id)
+            && !connection.flags.has(Flags::DOOMED)
+        {
+            connection.flags.set(Flags::DOOMED);
+            connection.cause = Some(cause);
+            self.doomed.push(id);
+        }
+    }
+
+    /// Dooms every connection, connected or not, that `which` picks by its state.
+    pub fn doom_all(&mut self, cause: Cause, which: impl Fn(&S) -> bool) {
+        for index in 0..self.slots.end_index() {
+            let Some((id, connection)) = self.slots.at(index) else { continue };
+            if which(&connection.state) {
+                self.doom(id, cause);
+            }
+        }
+    }
+
+    /// Has the reactor wake up at `instant` at the latest, once.
+    pub fn wake_at(&mut self, instant: Instant) {
+        self.wake_at = Some(self.wake_at.map_or(instant, |at| at.min(instant)));
+    }
+
+    /// Stops accepting, closes the listeners, and ends the reactor when its last connection has ended.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.listeners.clear();
+    }
+
+    pub(super) fn make_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.slots.get(id)
+            && !connection.flags.has(Flags::READY | Flags::DOOMED)
+        {
+            connection.flags.set(Flags::READY);
+            self.ready.push_back(id);
+        }
+    }
+
+    #[inline]
+    pub(super) fn register(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slots.get(id) else { return };
+        if connection.flags.has(Flags::DOOMED | Flags::REGISTERED) {
+            return;
+        }
+        connection.flags.set(Flags::REGISTERED);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered =
+            self.poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest);
+        if let Err(error) = registered {
+            // ENOSPC, fs.epoll.max_user_watches; ENOMEM.
+            self.counters.accept_paused_error.add(1);
+            self.doom(id, Cause::Local(errno(&error)));
+        }
+    }
+
+    /// How long to sleep at the most.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let accepting = !self.accept_paused && self.listeners.iter().any(|listener| listener.ready);
+        if !self.ready.is_empty() || accepting {
+            return Some(Duration::ZERO);
+        }
+        let tick = (!self.slots.is_empty() || self.accept_paused).then(|| {
+            let next_ms = (u64::from(self.now.tick) + 1) * TICK_MS;
+            (self.started + Duration::from_millis(next_ms)).saturating_duration_since(self.now.instant)
+        });
+        let wake = self.wake_at.map(|at| at.saturating_duration_since(self.now.instant));
+        match (tick, wake) {
+            (Some(tick), Some(wake)) => Some(tick.min(wake)),
+            (tick, wake) => tick.or(wake),
+        }
+    }
+
+    pub(super) fn read_clock(&mut self) {
+        self.now.instant = Instant::now();
+        if self.wake_at.is_some_and(|at| at <= self.now.instant) {
+            self.wake_at = None;
+        }
+    }
+
+    /// Moves the tick on to the clock; gives how many have passed.
+    pub(super) fn pass_ticks(&mut self) -> u32 {
+        let elapsed_ms = (self.now.instant - self.started).as_millis() as u64;
+        let tick = (elapsed_ms / TICK_MS) as u32;
+        let passed = tick.wrapping_sub(self.now.tick);
+        if passed > 0 {
+            self.now.tick = tick;
+            self.now.second = (elapsed_ms / 1000) as u32;
+            self.accept_paused = false;
+        }
+        passed
+    }
+
+    pub(super) fn flush_dirty(&mut self) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(connection) = self.slots.get(id) else { continue };
+            connection.flags.clear(Flags::DIRTY);
+            if connection.outbox.is_some() {
+                outgoing::flush(self, id);
+            } else {
+                ending::finish(self, id);
+            }
+        }
+    }
+}
