@@ -50,7 +50,7 @@ pub(super) enum Order {
 /// From a worker to the coordinator.
 #[derive(Debug)]
 pub(super) enum Done {
-    Phase,
+    Phase(Phase),
     All(Box<Results>),
 }
 
@@ -492,9 +492,8 @@ impl Driver for Worker {
             self.shown = true;
             self.board.show(self.results.ledger.counts);
         }
-        if over {
-            self.phase = None;
-            let _ = self.done.send(Done::Phase);
+        if over && let Some(phase) = self.phase.take() {
+            let _ = self.done.send(Done::Phase(phase));
         }
     }
 }

@@ -295,13 +295,14 @@ impl Flood<'_> {
         let mut next_look = began;
         while left > 0 {
             match self.crew.done.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
-                Ok(Done::Phase) => {
+                Ok(Done::Phase(done)) if done == phase => {
                     left -= 1;
                     if let Some(worker) = waiting.pop_front() {
                         self.crew.order(worker, Order::Begin(phase));
                     }
                 }
-                Ok(Done::All(_)) => {}
+                // From a phase that was interrupted.
+                Ok(Done::Phase(_) | Done::All(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     next_look += LOOK_EVERY;
                     self.look(name, began);
@@ -341,8 +342,6 @@ impl Flood<'_> {
             for worker in 0..self.crew.mailboxes.len() {
                 self.crew.order(worker, Order::Interrupt);
             }
-            // Whoever had the phase that was broken off may have said so since.
-            while self.crew.done.try_recv().is_ok() {}
         }
         self.phase("close", Phase::Close)
     }
@@ -355,7 +354,7 @@ impl Flood<'_> {
         while results.len() < self.crew.mailboxes.len() {
             match self.crew.done.recv() {
                 Ok(Done::All(one)) => results.push(*one),
-                Ok(Done::Phase) => {}
+                Ok(Done::Phase(_)) => {}
                 Err(_) => break,
             }
         }

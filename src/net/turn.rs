@@ -137,13 +137,16 @@ fn talk<D: Driver>(
         }
     }
     let understood = understand(connection, tools, driver, id);
-    if let Err(error) = understood.and_then(|()| send(connection, tools)) {
-        tools.pool.current.clear();
-        return Outcome::Error(errno(&error));
-    }
+    let events = match understood.and_then(|events| send(connection, tools).map(|()| events)) {
+        Ok(events) => events,
+        Err(error) => {
+            tools.pool.current.clear();
+            return Outcome::Error(errno(&error));
+        }
+    };
     let state = connection.session.state();
     if state != State::Open || state_before != State::Open {
-        file(connection, state_before, tools.now.tick);
+        file(connection, state_before, events, tools.now.tick);
         if state == State::Closed {
             return Outcome::Over;
         }
@@ -151,14 +154,14 @@ fn talk<D: Driver>(
     if drained && tools.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
 }
 
-/// Hands the driver what stands in the ring, event by event, as far as the budget goes.
+/// Hands the driver what stands in the ring, event by event, as far as the budget goes; gives how many there were.
 #[inline(always)]
 fn understand<D: Driver>(
     connection: &mut Connection<D::State>,
     tools: &mut Tools<'_>,
     driver: &mut D,
     id: ConnectionId,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     let input = tools.pool.current.unparsed();
     let lent = input.as_ptr_range();
     let lent = lent.start as usize..lent.end as usize;
@@ -193,7 +196,7 @@ fn understand<D: Driver>(
         }
     }
     tools.pool.current.parsed(at);
-    result
+    result.map(|()| events)
 }
 
 /// What a turn has made goes out with one call.
@@ -226,20 +229,24 @@ fn end_of_stream<D: Driver>(
         connection.cause.get_or_insert(Cause::EndOfStream);
     }
     // A page that ends with the stream is complete now.
-    match understand(connection, tools, driver, id).and_then(|()| send(connection, tools)) {
+    match understand(connection, tools, driver, id).and_then(|_| send(connection, tools)) {
         Ok(()) => Outcome::Eof,
         Err(error) => Outcome::Error(errno(&error)),
     }
 }
 
 /// Which deadline runs, and since when, for a connection that is not simply open.
-fn file<S>(connection: &mut Connection<S>, state_before: State, now_tick: u32) {
+fn file<S>(connection: &mut Connection<S>, state_before: State, events: usize, now_tick: u32) {
     let state = connection.session.state();
     if state != state_before {
         connection.stamp_tick = now_tick;
-    } else if state == State::Head && !connection.session.has_partial() {
+    } else if state == State::Head && events > 0 {
+        // Another request begins now, or with its first byte. Empty lines in front of one are no event: they do not
+        // put its deadline off.
         connection.stamp_tick = now_tick;
-        connection.flags.set(Flags::BETWEEN);
+        if !connection.session.has_partial() {
+            connection.flags.set(Flags::BETWEEN);
+        }
     }
 }
 
