@@ -157,7 +157,7 @@ impl Display {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(planned);
             // The template is a constant, and known to be right.
-            if let Ok(style) = ProgressStyle::with_template("{prefix:>8} {wide_bar} {pos}/{len} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
                 bar.set_style(style);
             }
             bar
@@ -185,11 +185,15 @@ impl Display {
         let lost = counts.in_stage(Stage::Lost);
         let held = format!("{} held, {} lost", HumanCount(open), HumanCount(lost));
         if let Some(bar) = &self.bar {
-            bar.set_prefix(progress.phase);
-            bar.set_length(if progress.phase == "hold" { self.hold_s.ceil() as u64 } else { self.planned });
-            bar.set_position(done);
-            let message = if progress.phase == "hold" { held } else { format!("{}/s, {held}", HumanCount(rate)) };
-            bar.set_message(message);
+            let (length, of) = match progress.phase {
+                "hold" => (self.hold_s.ceil() as u64, format!("{done} of {} s", self.hold_s)),
+                _ => (self.planned, format!("{} {what}, {}/s", HumanCount(done), HumanCount(rate))),
+            };
+            bar.update(|state| {
+                state.set_len(length);
+                state.set_pos(done);
+            });
+            bar.set_message(format!("{}: {of}; {held}", progress.phase));
             return;
         }
         if !new_phase && self.last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
