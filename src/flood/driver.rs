@@ -402,19 +402,20 @@ impl Driver for Worker {
         link.upgrade(&route.host, &self.orders.targets[route.target].path);
     }
 
+    fn message(&mut self, link: &mut Link<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
+        if !link.state.awaits {
+            return; // a server may say more than it was asked
+        }
+        if payload == self.payload.make(link.state.number, link.state.sequence) {
+            self.replied(link);
+        } else {
+            link.end(WRONG_REPLY);
+        }
+    }
+
     fn event(&mut self, link: &mut Link<'_, Peer>, event: Event<'_>) {
         match event {
             Event::Opened => self.opened(link),
-            Event::Message(_, payload) => {
-                if !link.state.awaits {
-                    return; // a server may say more than it was asked
-                }
-                if payload == self.payload.make(link.state.number, link.state.sequence) {
-                    self.replied(link);
-                } else {
-                    link.end(WRONG_REPLY);
-                }
-            }
             Event::Data(bytes) => self.piece(link, bytes),
             Event::Response(head) if head.status != 200 => link.end(Cause::Rejected(Rejected::Status(head.status))),
             Event::Response(head) if head.fields.server == Some(b"steadfast") => {

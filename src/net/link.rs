@@ -68,7 +68,10 @@ pub trait Driver {
     /// A connect(2) of ours succeeded.
     fn connected(&mut self, _link: &mut Link<'_, Self::State>) {}
 
-    /// A session understood something.
+    /// A message, whole. Apart from the other events, since it is the one that has to be fast.
+    fn message(&mut self, link: &mut Link<'_, Self::State>, kind: MessageKind, payload: &[u8]);
+
+    /// A session understood something that is no message.
     fn event(&mut self, link: &mut Link<'_, Self::State>, event: Event<'_>);
 
     /// A connection has ended; its slot is about to be freed.
@@ -92,6 +95,18 @@ const IN_PLACE_BYTES: usize = 2048;
 pub(super) struct InPlace {
     pub(super) kind: MessageKind,
     pub(super) payload: Range<usize>,
+}
+
+/// Where in the input a payload lies that can be sent from there: a server's header is shorter than that of the frame it
+/// came in, and goes over it. Only while nothing else waits to be sent, since what was said before has to go first.
+#[inline(never)]
+fn lies_at(payload: &[u8], lent: &Range<usize>, session: &Session, out: &Output) -> Option<usize> {
+    let address = payload.as_ptr() as usize;
+    let fits = lent.contains(&address)
+        && out.bytes.is_empty()
+        && session.role() == Role::Server
+        && session.state() == State::Open;
+    fits.then(|| address - lent.start)
 }
 
 /// One connection, lent to its driver for the length of a call.
@@ -125,28 +140,15 @@ impl<S> Link<'_, S> {
     /// Sends a message; nothing if the connection is not open. What a turn sends goes out with one call.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
-        if (payload.len() >= IN_PLACE_BYTES && self.send_in_place(kind, payload))
-            || self.session.send(kind, payload, self.out)
+        if payload.len() >= IN_PLACE_BYTES
+            && self.in_place.is_none()
+            && let Some(from) = lies_at(payload, &self.lent, self.session, self.out)
         {
+            self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
+            self.counters.messages_out.add(1);
+        } else if self.session.send(kind, payload, self.out) {
             self.counters.messages_out.add(1);
         }
-    }
-
-    /// A large payload that lies in the ring is sent from there: a server's header is shorter than that of the frame it
-    /// came in, and goes over it. Only the first of a turn, since what was said before has to go first.
-    #[inline(never)]
-    fn send_in_place(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
-        let address = payload.as_ptr() as usize;
-        let fits = self.lent.contains(&address)
-            && self.out.bytes.is_empty()
-            && self.in_place.is_none()
-            && self.session.role() == Role::Server
-            && self.session.state() == State::Open;
-        if fits {
-            let from = address - self.lent.start;
-            self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
-        }
-        fits
     }
 
     /// Sends bytes as they are, without a protocol.

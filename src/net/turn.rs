@@ -171,10 +171,6 @@ fn understand<D: Driver>(
         let rest = &mut input[at..];
         let (bytes, event) = connection.session.receive(rest, tools.message, tools.limits, tools.now.second, tools.out);
         at += bytes;
-        if matches!(event, Event::NeedMore) {
-            continue;
-        }
-        events += 1;
         let mut link = Link {
             id,
             session: &mut connection.session,
@@ -185,11 +181,18 @@ fn understand<D: Driver>(
             in_place: None,
             state: &mut connection.state,
         };
-        note(&mut link, &event);
-        driver.event(&mut link, event);
-        if let Some(message) = link.in_place {
-            result = send_in_place(connection, input, message, tools.counters, tools.now.tick);
+        match event {
+            Event::NeedMore => continue,
+            Event::Message(kind, payload) => {
+                tools.counters.messages_in.add(1);
+                driver.message(&mut link, kind, payload);
+                if let Some(message) = link.in_place {
+                    result = send_in_place(connection, input, message, tools.counters, tools.now.tick);
+                }
+            }
+            event => hand_on(link, driver, event),
         }
+        events += 1;
         if connection.session.state() == State::Closed || result.is_err() {
             at = input.len(); // nothing is read behind the end
             break;
@@ -197,6 +200,13 @@ fn understand<D: Driver>(
     }
     tools.pool.current.parsed(at);
     result.map(|()| events)
+}
+
+/// An event that is no message.
+#[inline(never)]
+fn hand_on<D: Driver>(mut link: Link<'_, D::State>, driver: &mut D, event: Event<'_>) {
+    note(&mut link, &event);
+    driver.event(&mut link, event);
 }
 
 /// What a turn has made goes out with one call.

@@ -7,7 +7,7 @@ use crate::net::link::{Cause, Driver, Link};
 use crate::net::reactor::Core;
 use crate::proto::close::CloseCode;
 use crate::proto::http::{Answer, Request};
-use crate::proto::session::{Event, State};
+use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade::{self, Origins};
 use crate::stats::Memory;
 use std::sync::{Arc, OnceLock};
@@ -89,10 +89,13 @@ impl Driver for App {
     type State = ();
     type Mail = Mail;
 
-    #[inline]
+    #[inline(always)]
+    fn message(&mut self, link: &mut Link<'_, ()>, kind: MessageKind, payload: &[u8]) {
+        link.send(kind, payload);
+    }
+
     fn event(&mut self, link: &mut Link<'_, ()>, event: Event<'_>) {
         match event {
-            Event::Message(kind, payload) => link.send(kind, payload),
             Event::Data(bytes) => link.send_raw(bytes),
             Event::Request(request) => self.request(link, &request),
             _ => {}
