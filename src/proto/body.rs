@@ -25,18 +25,27 @@ pub enum Chunk {
     },
     /// Behind the size, up to the end of its line.
     Extension(u32),
+    /// At the LF of that line.
+    SizeEnd(u32),
     /// So many bytes of the chunk, then CRLF.
     Data(u32),
-    /// In the CRLF behind the data.
+    /// At the CR behind the data.
     DataEnd,
-    /// In the trailer; whether the line so far is empty.
+    /// At the LF behind that.
+    DataLf,
+    /// In a line of the trailer.
     Trailer {
-        /// Whether nothing but a CR stands in the line so far.
+        /// Whether nothing stands in it so far.
+        empty: bool,
+    },
+    /// At the LF of that line.
+    TrailerLf {
+        /// Whether nothing stood in it.
         empty: bool,
     },
 }
 
-/// A chunk's size is not a number, or one of more than 7 digits; or no line end follows its data.
+/// A chunk's size is not a number, or one of more than 7 digits; or CRLF is not where it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -115,15 +124,18 @@ impl Chunk {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
                 Self::Size { bytes: bytes << 4 | digit, digits: digits + 1 }
             }
-            (Self::Size { bytes, digits: 1.. }, b'\r' | b';' | b' ' | b'\t') => Self::Extension(bytes),
-            (Self::Size { bytes: 0, digits: 1.. } | Self::Extension(0), b'\n') => Self::Trailer { empty: true },
-            (Self::Extension(bytes), b'\n') => Self::Data(bytes),
-            (Self::Extension(bytes), _) => Self::Extension(bytes),
-            (Self::DataEnd, b'\r') => Self::DataEnd,
-            (Self::DataEnd, b'\n') => Self::Size { bytes: 0, digits: 0 },
-            (Self::Trailer { empty: true }, b'\n') => return Ok(true),
-            (Self::Trailer { empty }, b'\r') => Self::Trailer { empty },
-            (Self::Trailer { .. }, byte) => Self::Trailer { empty: byte == b'\n' },
+            (Self::Size { bytes, digits: 1.. }, b';' | b' ' | b'\t') => Self::Extension(bytes),
+            (Self::Size { bytes, digits: 1.. } | Self::Extension(bytes), b'\r') => Self::SizeEnd(bytes),
+            (Self::SizeEnd(0), b'\n') => Self::Trailer { empty: true },
+            (Self::SizeEnd(bytes), b'\n') => Self::Data(bytes),
+            (Self::DataEnd, b'\r') => Self::DataLf,
+            (Self::DataLf, b'\n') => Self::Size { bytes: 0, digits: 0 },
+            (Self::Trailer { empty }, b'\r') => Self::TrailerLf { empty },
+            (Self::TrailerLf { empty: true }, b'\n') => return Ok(true),
+            (Self::TrailerLf { empty: false }, b'\n') => Self::Trailer { empty: true },
+            // A bare LF ends no line here, as in a head.
+            (Self::Extension(bytes), byte) if byte != b'\n' => Self::Extension(bytes),
+            (Self::Trailer { .. }, byte) if byte != b'\n' => Self::Trailer { empty: false },
             _ => return Err(Malformed),
         };
         Ok(false)

@@ -50,6 +50,24 @@ pub struct HeadLimits {
     pub max_head_bytes: usize,
 }
 
+impl HeadLimits {
+    /// The same for a response: its status line has no limit of its own.
+    pub fn of_response(self) -> Self {
+        Self { max_request_line_bytes: self.max_head_bytes, ..self }
+    }
+
+    /// As much of a head as is judged, and what it is if it does not end there. What lies behind a limit is never
+    /// looked at, so that a head comes to the same end however it was cut.
+    fn within(self, head: &[u8]) -> (&[u8], Option<HeadError>) {
+        let (line, max) = (self.max_request_line_bytes, self.max_head_bytes);
+        let judged = &head[..head.len().min(max)];
+        if judged.len() > line && memchr::memchr(b'\n', &judged[..line]).is_none() {
+            return (&judged[..line], Some(HeadError::TargetTooLong));
+        }
+        (judged, (head.len() > max).then_some(HeadError::TooLarge))
+    }
+}
+
 impl Default for HeadLimits {
     fn default() -> Self {
         Self { max_request_line_bytes: 8 << 10, max_head_bytes: 16 << 10 }
@@ -229,17 +247,16 @@ impl Response<'_> {
 /// assert!(parse_request(&head[..20], HeadLimits::default()).unwrap().is_none());
 /// ```
 pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
+    let (input, over) = limits.within(input);
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
-    let parsed = head.parse_with_uninit_headers(input, &mut headers).map_err(|error| match error {
-        httparse::Error::Version if !names_a_version(input) => HeadError::Malformed,
-        error => error.into(),
+    let parsed = head.parse_with_uninit_headers(input, &mut headers).or_else(|error| match error {
+        httparse::Error::Version => {
+            judge_version(input.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or_default(), b"HTTP/0.0\r\n")
+        }
+        error => Err(error.into()),
     })?;
-    let line = &input[..input.len().min(limits.max_request_line_bytes)];
-    if input.len() > line.len() && memchr::memchr(b'\n', line).is_none() {
-        return Err(HeadError::TargetTooLong);
-    }
-    let Some(bytes) = complete(parsed, input, limits)? else { return Ok(None) };
+    let Some(bytes) = complete(parsed, input, over)? else { return Ok(None) };
     let (Some(method), Some(target), Some(minor_version)) = (head.method, head.path, head.version) else {
         return Err(HeadError::Malformed);
     };
@@ -247,11 +264,22 @@ pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
     Ok(Some((Request { method, target, minor_version, fields }, bytes)))
 }
 
-/// Whether the request line ends as RFC 9112 section 2.3 has it: then the version is another one, else it is no HTTP.
-fn names_a_version(input: &[u8]) -> bool {
-    let line = input.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end();
-    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+/// Whether a version that is none of ours has the form of RFC 9112 section 2.3, where a 0 stands for a digit: then it
+/// is another one, else it is no HTTP; and while it is not all there, it may be either.
+fn judge_version(version: &[u8], form: &[u8]) -> Result<httparse::Status<usize>, HeadError> {
+    let fits = |(&byte, &form): (&u8, &u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    if !version.iter().zip(form).all(fits) {
+        return Err(HeadError::Malformed);
+    }
+    if version.len() < form.len() { Ok(httparse::Status::Partial) } else { Err(HeadError::Version) }
+}
+
+/// What can be said of a request's head that has not ended.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn judge_request(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
+    parse_request(head, limits).map(|_| ())
 }
 
 /// Reads a response head from the front of `input`, as [`parse_request`] does a request's.
@@ -259,27 +287,35 @@ fn names_a_version(input: &[u8]) -> bool {
 /// # Errors
 /// [`HeadError`], as soon as what is there shows it.
 pub fn parse_response(input: &[u8], limits: HeadLimits) -> Parsed<Response<'_>> {
+    let (input, over) = limits.of_response().within(input);
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Response::new(&mut []);
-    let parsed =
-        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, input, &mut headers)?;
-    let Some(bytes) = complete(parsed, input, limits)? else { return Ok(None) };
+    let config = httparse::ParserConfig::default();
+    let parsed = config.parse_response_with_uninit_headers(&mut head, input, &mut headers);
+    let parsed = parsed.or_else(|error| match error {
+        httparse::Error::Version => judge_version(input, b"HTTP/0.0 "),
+        error => Err(error.into()),
+    })?;
+    let Some(bytes) = complete(parsed, input, over)? else { return Ok(None) };
     let (Some(status), Some(minor_version)) = (head.code, head.version) else { return Err(HeadError::Malformed) };
     let fields = Fields::collect(head.headers, &input[..bytes]);
     Ok(Some((Response { status, minor_version, fields }, bytes)))
 }
 
-fn complete(parsed: httparse::Status<usize>, input: &[u8], limits: HeadLimits) -> Result<Option<usize>, HeadError> {
-    let bytes = match parsed {
-        httparse::Status::Complete(bytes) => bytes,
-        httparse::Status::Partial => input.len(),
-    };
-    if bytes > limits.max_head_bytes {
-        return Err(HeadError::TooLarge);
-    }
-    if parsed.is_partial() {
-        return Ok(None);
-    }
+/// What can be said of a response's head that has not ended.
+///
+/// # Errors
+/// As [`parse_response`].
+pub fn judge_response(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
+    parse_response(head, limits).map(|_| ())
+}
+
+fn complete(
+    parsed: httparse::Status<usize>,
+    input: &[u8],
+    over: Option<HeadError>,
+) -> Result<Option<usize>, HeadError> {
+    let httparse::Status::Complete(bytes) = parsed else { return over.map_or(Ok(None), Err) };
     // RFC 9112 section 2.2 lets a server take a bare LF as a line's end; proxies that differ on it are how requests
     // get smuggled, so it is refused.
     let head = &input[..bytes];

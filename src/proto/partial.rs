@@ -118,6 +118,7 @@ impl Partial {
         message: &'a mut Vec<u8>,
         limits: HeadLimits,
         parse: fn(&'a [u8], HeadLimits) -> Parsed<T>,
+        judge: fn(&[u8], HeadLimits) -> Result<(), HeadError>,
     ) -> Result<(usize, Option<T>), HeadError> {
         let from = match this {
             Some(partial) if partial.key().is_some() => KEY_BYTES,
@@ -150,23 +151,13 @@ impl Partial {
             let (head, _) = parse(&message[from..], limits)?.ok_or(HeadError::Malformed)?;
             return Ok((end - before, Some(head)));
         }
-        Self::judge_open_head(head, limits)?;
-        Ok((input.len(), None))
-    }
-
-    /// What can be said of a request or response head that has not ended.
-    fn judge_open_head(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
         let line = limits.max_request_line_bytes;
-        if head.len() > line && memchr::memchr(b'\n', &head[..line]).is_none() {
-            return Err(HeadError::TargetTooLong);
+        let over =
+            head.len() > limits.max_head_bytes || head.len() > line && memchr::memchr(b'\n', &head[..line]).is_none();
+        if over || head.len() <= EAGER_HEAD_BYTES {
+            judge(head, limits)?;
         }
-        if head.len() > limits.max_head_bytes {
-            return Err(HeadError::TooLarge);
-        }
-        if head.len() <= EAGER_HEAD_BYTES && !head.starts_with(b"HTTP/") {
-            http::parse_request(head, limits)?;
-        }
-        Ok(())
+        Ok((input.len(), None))
     }
 
     /// A checked header opens the payload behind it.
@@ -210,7 +201,7 @@ impl Partial {
         if !opcode.is_control() && self.kind == Some(MessageKind::Text) {
             self.utf8.push(piece)?;
         }
-        grow(&mut self.buffer, taken, left_before);
+        grow(&mut self.buffer, taken, if fin { left_before } else { u64::MAX });
         self.buffer.extend_from_slice(piece);
         if left > 0 {
             return Ok((taken, Payload::Open));
@@ -236,8 +227,8 @@ impl Partial {
     }
 }
 
-/// Room for `added` bytes: doubled as a Vec would, but never beyond what the frame declared, and never on the
-/// strength of that declaration alone.
+/// Room for `added` bytes: doubled as a Vec would, but never beyond what the last frame of a message declared, and never
+/// on the strength of that declaration alone.
 fn grow(buffer: &mut Vec<u8>, added: usize, declared_bytes: u64) {
     if buffer.capacity() - buffer.len() < added {
         let declared = usize::try_from(declared_bytes).unwrap_or(usize::MAX);

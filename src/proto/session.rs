@@ -179,7 +179,7 @@ impl Session {
             self.send_close(code, reason, out);
             self.state = State::Closing;
         } else if self.state != State::Closing {
-            self.state = State::Closed;
+            self.abandon();
         }
     }
 
@@ -393,16 +393,22 @@ impl Session {
         limits: &Limits,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
-        let (consumed, head) =
-            match Partial::take_head(&mut self.partial, input, message, limits.head, http::parse_request) {
-                Ok(taken) => taken,
-                Err(error) => {
-                    http::Answer::refusal(error.status()).encode(&mut out.bytes, false);
-                    self.state = State::Closed;
-                    self.partial = None;
-                    return (0, Event::BadHead(error));
-                }
-            };
+        let (consumed, head) = match Partial::take_head(
+            &mut self.partial,
+            input,
+            message,
+            limits.head,
+            http::parse_request,
+            http::judge_request,
+        ) {
+            Ok(taken) => taken,
+            Err(error) => {
+                http::Answer::refusal(error.status()).encode(&mut out.bytes, false);
+                self.state = State::Closed;
+                self.partial = None;
+                return (0, Event::BadHead(error));
+            }
+        };
         (consumed, head.map_or(Event::NeedMore, |head| Event::Request(Box::new(head))))
     }
 
@@ -413,7 +419,14 @@ impl Session {
         limits: &Limits,
     ) -> (usize, Event<'a>) {
         let key = self.partial.as_ref().and_then(|partial| partial.key());
-        match Partial::take_head(&mut self.partial, input, message, limits.head, http::parse_response) {
+        match Partial::take_head(
+            &mut self.partial,
+            input,
+            message,
+            limits.head.of_response(),
+            http::parse_response,
+            http::judge_response,
+        ) {
             Ok((consumed, None)) => (consumed, Event::NeedMore),
             Ok((consumed, Some(response))) => {
                 self.partial = None;
@@ -453,7 +466,14 @@ impl Session {
             }
             return (piece.consumed, Event::Body(&input[piece.data_from..piece.consumed]));
         }
-        match Partial::take_head(&mut self.partial, input, message, limits.head, http::parse_response) {
+        match Partial::take_head(
+            &mut self.partial,
+            input,
+            message,
+            limits.head.of_response(),
+            http::parse_response,
+            http::judge_response,
+        ) {
             Ok((consumed, None)) => (consumed, Event::NeedMore),
             Ok((consumed, Some(response))) => {
                 let Ok(body) = Body::of_response(&response) else { return self.bad_response(HeadError::Malformed) };

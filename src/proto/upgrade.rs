@@ -177,7 +177,8 @@ pub fn check_response(response: &Response<'_>, key: &[u8; 24]) -> Result<(), Rej
     if !fields.upgrade_websocket || !fields.connection_upgrade {
         return Err(Rejected::NotUpgrade);
     }
-    if fields.websocket_accept != Some(&accept_key(key)) {
+    // 11.3.3: the field "MUST NOT appear more than once in an HTTP response".
+    if fields.has_duplicate || fields.websocket_accept != Some(&accept_key(key)) {
         return Err(Rejected::Accept);
     }
     if fields.has_extensions || fields.websocket_protocol.is_some() {

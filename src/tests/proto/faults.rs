@@ -187,6 +187,26 @@ fn messages_over_the_limit_are_found_by_their_headers() {
     }
 }
 
+/// Short frames are recognised by a path of their own, which has to know of limits as short.
+#[test]
+fn short_messages_over_a_short_limit() {
+    for role in both_roles() {
+        for max in [0, 1, 10, 124] {
+            let short = Limits { max_message_bytes: max as u64, ..Limits::default() };
+            for (first, seen) in [(TEXT, Seen::Text(vec![b'x'; max])), (BINARY, Seen::Binary(vec![b'x'; max]))] {
+                let input =
+                    [wire::to(role, first, vec![b'x'; max]), wire::to(role, first, vec![b'x'; max + 1])].concat();
+                let fault = Fault::MessageTooBig;
+                Transcript::new(format!("{role:?}, {first:#x}, a limit of {max}"), Start::Open(role), input)
+                    .under(short)
+                    .sees([seen, Seen::Failed(fault)])
+                    .sends(wire::from(role, CLOSE, wire::close_body(1009, fault.reason())))
+                    .leaves(State::Closed);
+            }
+        }
+    }
+}
+
 #[test]
 fn fragments_over_the_limit() {
     for role in both_roles() {

@@ -44,7 +44,7 @@ impl Seen {
     }
 
     fn of(event: &Event<'_>) -> Option<Self> {
-        Some(match *event {
+        Some(match event {
             Event::NeedMore => return None,
             Event::Request(request) => Self::Request {
                 method: request.method.into(),
@@ -52,18 +52,18 @@ impl Seen {
                 host: request.fields.host.map(|host| String::from_utf8_lossy(host).into_owned()),
             },
             Event::Response(response) => Self::Response(response.status),
-            Event::Body(body) => Self::Body(body.into()),
+            Event::Body(body) => Self::Body(body.to_vec()),
             Event::ResponseEnd => Self::ResponseEnd,
             Event::Opened => Self::Opened,
-            Event::Message(MessageKind::Text, text) => Self::Text(text.into()),
-            Event::Message(MessageKind::Binary, bytes) => Self::Binary(bytes.into()),
-            Event::Ping(payload) => Self::Ping(payload.into()),
-            Event::Pong(payload) => Self::Pong(payload.into()),
-            Event::Closed(code, reason) => Self::Closed(code.0, reason.into()),
-            Event::Data(data) => Self::Data(data.into()),
-            Event::Failed(fault) => Self::Failed(fault),
-            Event::BadHead(error) => Self::BadHead(error),
-            Event::Rejected(rejected) => Self::Rejected(rejected),
+            Event::Message(MessageKind::Text, text) => Self::Text(text.to_vec()),
+            Event::Message(MessageKind::Binary, bytes) => Self::Binary(bytes.to_vec()),
+            Event::Ping(payload) => Self::Ping(payload.to_vec()),
+            Event::Pong(payload) => Self::Pong(payload.to_vec()),
+            Event::Closed(code, reason) => Self::Closed(code.0, reason.to_vec()),
+            Event::Data(data) => Self::Data(data.to_vec()),
+            Event::Failed(fault) => Self::Failed(*fault),
+            Event::BadHead(error) => Self::BadHead(*error),
+            Event::Rejected(rejected) => Self::Rejected(*rejected),
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::wire;
 use proptest::prelude::*;
 use steadfast::proto::body::{Body, Chunk};
-use steadfast::proto::frame::{self, Opcode};
+use steadfast::proto::frame::{self, Expect, Opcode, Role};
 use steadfast::proto::mask::{self, Mask, RandomSource};
 use steadfast::proto::utf8::{self, Utf8Stream};
 use steadfast::proto::{http, upgrade};
@@ -86,6 +86,34 @@ fn frames_of_every_form_come_back() {
     for opcode in [Opcode::Continuation, Opcode::Text, Opcode::Close, Opcode::Ping, Opcode::Pong] {
         for fin in [false, true] {
             round_trip(b"payload", opcode, fin, Some(wire::MASK));
+        }
+    }
+}
+
+/// `parse_short` says what `parse` and `check` say, of a whole message in one short frame; and of nothing else.
+fn short_frames_alike(role: Role, input: &[u8]) {
+    let expect =
+        Expect { role, in_message: false, message_bytes: 0, max_message_bytes: u64::MAX >> 1, extension_bits: 0 };
+    let judged = frame::parse(input).and_then(|header| {
+        let opcode = frame::check(&header, expect).ok()?;
+        let whole = header.payload_bytes <= (input.len() - header.header_bytes) as u64;
+        let short = header.fin() && !opcode.is_control() && header.payload_bytes <= 125;
+        (whole && short).then_some((opcode, header.mask, header.payload_bytes as usize))
+    });
+    assert_eq!(frame::parse_short(input, role), judged, "{role:?}, {input:02x?}");
+}
+
+#[test]
+fn short_frames_are_recognised_as_such() {
+    let mut input = [0x55; 140];
+    for first in 0..=u8::MAX {
+        for second in 0..=u8::MAX {
+            (input[0], input[1]) = (first, second);
+            let payload = usize::from(second & 0x7f);
+            for length in [0, 1, 2, 5, 6, payload + 1, payload + 2, payload + 5, payload + 6, payload + 7] {
+                short_frames_alike(Role::Server, &input[..length]);
+                short_frames_alike(Role::Client, &input[..length]);
+            }
         }
     }
 }

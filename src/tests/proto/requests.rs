@@ -16,7 +16,9 @@ fn a_get_is_answered() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let input = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nHEAD /2 HTTP/1.1\r\nhOST:h\r\nX: \r\n\r\nGET /3 HTTP/1.1\r\nHost:  h \r\n\r\n";
+    let input = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\
+        HEAD /2 HTTP/1.1\r\nhOST:h\r\nX: \r\n\r\n\
+        GET /3 HTTP/1.1\r\nHost:  h \r\n\r\n";
     Transcript::new("pipeline", Start::Server, input)
         .sees([Seen::request("GET", "/1", "h"), Seen::request("HEAD", "/2", "h"), Seen::request("GET", "/3", "h")])
         .sends(OK)
