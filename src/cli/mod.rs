@@ -30,10 +30,25 @@ enum Command {
 
 /// Parses the command line and does what it says.
 pub(crate) fn run() -> ExitCode {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are no errors, and are printed as they are.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => return refuse(&one_line(&error.to_string())),
+    };
+    match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Flood(args) => flood::run(args),
     }
+}
+
+/// What was wrong, without the usage that follows it.
+fn one_line(error: &str) -> String {
+    let lines =
+        error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let text = words.join(" ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned() + "; --help tells what there is"
 }
 
 /// One clear line on stderr, and the exit code for what cannot be done as asked.

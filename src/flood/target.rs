@@ -61,7 +61,9 @@ impl FromStr for Target {
             "wss" | "https" => return Err(bad("TLS is not spoken here")),
             _ => return Err(BadTarget(format!("{scheme:?} is no scheme of ours"))),
         };
-        let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+        let rest = rest.split_once('#').map_or(rest, |(rest, _fragment)| rest);
+        let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(bad("the path has a space or a control character"));
         }
@@ -89,7 +91,7 @@ impl FromStr for Target {
             .collect();
         let host_of = |port: u16| if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
         let hosts = (first..=last).map(host_of).collect();
-        Ok(Self { url: url.to_owned(), scheme, hosts, path: path.to_owned(), addresses })
+        Ok(Self { url: url.to_owned(), scheme, hosts, path, addresses })
     }
 }
 

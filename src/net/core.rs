@@ -206,6 +206,17 @@ impl<S> Core<S> {
         Ok(id)
     }
 
+    /// A connection that was connecting has something to read, its end perhaps.
+    pub(super) fn heard(&mut self, id: ConnectionId, peer_closed: bool) {
+        if let Some(connection) = self.slots.get(id) {
+            connection.flags.set(Flags::UNDRAINED);
+            if peer_closed {
+                connection.flags.set(Flags::PEER_CLOSED);
+            }
+        }
+        self.make_ready(id);
+    }
+
     pub(super) fn is_connecting(&mut self, id: ConnectionId) -> bool {
         self.slots.get(id).is_some_and(|connection| connection.flags.has(Flags::CONNECTING))
     }

@@ -71,27 +71,33 @@ impl Plan {
     /// assert_eq!((plan.reactors, plan.own_tables, plan.max_connections), (53, true, 1_000_000));
     /// ```
     pub fn new(wanted: Wanted) -> Result<Self, Impossible> {
-        // In a shared table each reactor's listeners, epoll instance and wake-up count.
-        let sharing = wanted.reactors.unwrap_or(wanted.cores).max(1);
-        let shared = wanted.table.saturating_sub(RESERVE + sharing * (wanted.listeners + 3));
-        let asked = wanted.max_connections.unwrap_or_else(|| shared.max(wanted.room(sharing)));
-        if asked <= shared && asked > 0 {
-            return Ok(Self { reactors: sharing, own_tables: false, per_reactor: asked, max_connections: asked });
-        }
-        let Some(least) = wanted.least_tables(asked) else {
-            let needed = RESERVE + wanted.listeners + 1 + ((4 * asked) as f64).sqrt().ceil() as usize;
-            return Err(Impossible::TableTooSmall { needed });
-        };
-        let reactors = wanted.reactors.unwrap_or(least.max(wanted.cores));
-        if !wanted.fits(asked, reactors) {
-            return Err(Impossible::TooFewReactors { needed: least });
-        }
-        let per_reactor = wanted.room(reactors).min(asked);
-        Ok(Self { reactors, own_tables: true, per_reactor, max_connections: asked })
+        wanted.plan().map_err(|fewest| match fewest {
+            Some(needed) => Impossible::TooFewReactors { needed },
+            None => Impossible::TableTooSmall { needed: wanted.smallest_table() },
+        })
     }
 }
 
 impl Wanted {
+    /// The plan; or else how many reactors would do, if any number does.
+    fn plan(&self) -> Result<Plan, Option<usize>> {
+        // In a shared table each reactor's listeners, epoll instance and wake-up count.
+        let sharing = self.reactors.unwrap_or(self.cores).max(1);
+        let shared = self.table.saturating_sub(RESERVE + sharing * (self.listeners + 3));
+        let asked = self.max_connections.unwrap_or(if shared > 0 { shared } else { self.room(sharing) });
+        if asked <= shared && asked > 0 {
+            return Ok(Plan { reactors: sharing, own_tables: false, per_reactor: asked, max_connections: asked });
+        }
+        let least = self.least_tables(asked).ok_or(None)?;
+        let over_cores = if self.fits(asked, least.max(self.cores)) { least.max(self.cores) } else { least };
+        let reactors = self.reactors.unwrap_or(over_cores);
+        if !self.fits(asked, reactors) {
+            return Err(Some(least));
+        }
+        let per_reactor = self.room(reactors).min(asked);
+        Ok(Plan { reactors, own_tables: true, per_reactor, max_connections: asked })
+    }
+
     /// What a table of its own has room for, when there are so many: each holds the wake-ups of all.
     fn room(&self, tables: usize) -> usize {
         self.table.saturating_sub(RESERVE + self.listeners + tables)
@@ -101,6 +107,26 @@ impl Wanted {
         let mean = connections as f64 / tables as f64;
         let spread = if self.hashed && tables > 1 { 6.0 * mean.sqrt() } else { 0.0 };
         (mean + spread).ceil() <= self.room(tables) as f64
+    }
+
+    /// The smallest table with which there is a plan.
+    fn smallest_table(&self) -> usize {
+        let would_do = |table: usize| Self { table, ..*self }.plan().is_ok();
+        let mut too_small = self.table;
+        let mut enough = (too_small + 1).next_power_of_two();
+        while !would_do(enough) {
+            too_small = enough;
+            enough *= 2;
+        }
+        while too_small + 1 < enough {
+            let middle = too_small.midpoint(enough);
+            if would_do(middle) {
+                enough = middle;
+            } else {
+                too_small = middle;
+            }
+        }
+        enough
     }
 
     /// The fewest tables that hold `connections`; more wake-ups leave each less room, so there may be no such number.

@@ -60,6 +60,11 @@ impl FromStr for Endpoint {
             Some((first, last)) => (number(first)?, number(last)?),
             None => (number(ports)?, number(ports)?),
         };
+        if first == 0 && last > 0 {
+            return Err(BadEndpoint(format!(
+                "the range of ports {first}-{last} begins with 0, which lets the kernel choose"
+            )));
+        }
         if first > last {
             return Err(BadEndpoint(format!("the range of ports {first}-{last} is empty")));
         }

@@ -120,6 +120,10 @@ impl<D: Driver> Reactor<D> {
             connection.stamp_tick = self.core.now.tick;
             let driver = &mut self.driver;
             self.core.with(id, |link| driver.connected(link));
+            if event.is_readable() || event.is_read_closed() {
+                // A server that speaks first, or has left again: this edge tells of that too, and none will again.
+                self.core.heard(id, event.is_read_closed());
+            }
         }
     }
 
@@ -167,7 +171,7 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let mut accepted = 0;
-        while accepted < places {
+        for _ in 0..places {
             let listener = &mut self.core.listeners[at];
             match sys::accept(listener.socket.as_fd()) {
                 Ok(socket) => {
@@ -175,20 +179,18 @@ impl<D: Driver> Reactor<D> {
                     let session = (listener.session)();
                     self.welcome(socket, session);
                 }
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EAGAIN) => {
-                        listener.ready = false;
-                        break;
-                    }
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        self.core.counters.accept_paused_error.add(1);
-                        self.core.accept_paused = true;
-                        break;
-                    }
-                    // accept(2): errors that are already pending on the new connection are to be treated like EAGAIN
-                    // by retrying; they take the connection out of the queue, so this ends.
-                    _ => {}
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.ready = false;
+                    break;
+                }
+                // accept(2): an error that was pending on the new connection has gone with it.
+                Err(error) if sys::is_of_the_peer(&error) => {}
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM, or what a filter makes up: it will be no better at once.
+                Err(_) => {
+                    self.core.counters.accept_paused_error.add(1);
+                    self.core.accept_paused = true;
+                    break;
+                }
             }
         }
         self.core.settings.quota.give_back(places - accepted);

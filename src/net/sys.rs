@@ -29,6 +29,25 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether an error of [`accept`] is that of one connection which was about to be accepted; accept(2), "Error handling".
+pub fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
+    )
+}
+
 /// Reads what has arrived; recv(2). Zero is the end of the stream.
 ///
 /// # Errors

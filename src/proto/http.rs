@@ -52,7 +52,7 @@ pub struct HeadLimits {
 
 impl HeadLimits {
     /// The same for a response: its status line has no limit of its own.
-    pub fn of_response(self) -> Self {
+    fn of_response(self) -> Self {
         Self { max_request_line_bytes: self.max_head_bytes, ..self }
     }
 
@@ -274,12 +274,44 @@ fn judge_version(version: &[u8], form: &[u8]) -> Result<httparse::Status<usize>,
     if version.len() < form.len() { Ok(httparse::Status::Partial) } else { Err(HeadError::Version) }
 }
 
-/// What can be said of a request's head that has not ended.
-///
-/// # Errors
-/// As [`parse_request`].
-pub fn judge_request(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
-    parse_request(head, limits).map(|_| ())
+/// A kind of head that may arrive in pieces.
+pub(super) trait Head<'a>: Sized {
+    /// The limits that this kind has.
+    fn limits(limits: HeadLimits) -> HeadLimits;
+
+    /// Reads a head from the front of `input`.
+    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Self>;
+
+    /// What can be said of one that has not ended.
+    fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError>;
+}
+
+impl<'a> Head<'a> for Request<'a> {
+    fn limits(limits: HeadLimits) -> HeadLimits {
+        limits
+    }
+
+    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Self> {
+        parse_request(input, limits)
+    }
+
+    fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
+        parse_request(head, limits).map(|_| ())
+    }
+}
+
+impl<'a> Head<'a> for Response<'a> {
+    fn limits(limits: HeadLimits) -> HeadLimits {
+        limits.of_response()
+    }
+
+    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Self> {
+        parse_response(input, limits)
+    }
+
+    fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
+        parse_response(head, limits).map(|_| ())
+    }
 }
 
 /// Reads a response head from the front of `input`, as [`parse_request`] does a request's.
@@ -300,14 +332,6 @@ pub fn parse_response(input: &[u8], limits: HeadLimits) -> Parsed<Response<'_>> 
     let (Some(status), Some(minor_version)) = (head.code, head.version) else { return Err(HeadError::Malformed) };
     let fields = Fields::collect(head.headers, &input[..bytes]);
     Ok(Some((Response { status, minor_version, fields }, bytes)))
-}
-
-/// What can be said of a response's head that has not ended.
-///
-/// # Errors
-/// As [`parse_response`].
-pub fn judge_response(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
-    parse_response(head, limits).map(|_| ())
 }
 
 fn complete(
@@ -380,6 +404,13 @@ impl Answer<'_> {
         if !without_body {
             out.extend_from_slice(self.body);
         }
+    }
+}
+
+/// Appends a GET for `path` at `host`, on a connection that stays.
+pub fn encode_get(out: &mut Vec<u8>, host: &str, path: &str) {
+    for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n\r\n"] {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

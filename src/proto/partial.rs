@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::event::MessageKind;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode};
-use super::http::{self, HeadError, HeadLimits, Parsed};
+use super::http::{self, Head, HeadError, HeadLimits};
 use super::mask::{self, Mask};
 use super::utf8::{Invalid, Utf8Stream};
 
@@ -112,14 +112,13 @@ impl Partial {
     /// Takes a head, whole from `input` where it is, else through `this`, which keeps the part that has come.
     ///
     /// Gives the bytes of `input` used and the parsed head, which borrows from `input` or from `message`.
-    pub(super) fn take_head<'a, T>(
+    pub(super) fn take_head<'a, T: Head<'a>>(
         this: &mut Option<Box<Self>>,
         input: &'a [u8],
         message: &'a mut Vec<u8>,
         limits: HeadLimits,
-        parse: fn(&'a [u8], HeadLimits) -> Parsed<T>,
-        judge: fn(&[u8], HeadLimits) -> Result<(), HeadError>,
     ) -> Result<(usize, Option<T>), HeadError> {
+        let limits = T::limits(limits);
         let from = match this {
             Some(partial) if partial.key().is_some() => KEY_BYTES,
             _ => 0,
@@ -131,7 +130,7 @@ impl Partial {
             if empty > 0 {
                 return Ok((empty, None));
             }
-            if let Some((head, bytes)) = parse(input, limits)? {
+            if let Some((head, bytes)) = T::parse(input, limits)? {
                 return Ok((bytes, Some(head)));
             }
         }
@@ -148,14 +147,14 @@ impl Partial {
             *message = std::mem::take(&mut partial.buffer);
             message.truncate(from + end);
             *this = None;
-            let (head, _) = parse(&message[from..], limits)?.ok_or(HeadError::Malformed)?;
+            let (head, _) = T::parse(&message[from..], limits)?.ok_or(HeadError::Malformed)?;
             return Ok((end - before, Some(head)));
         }
         let line = limits.max_request_line_bytes;
         let over =
             head.len() > limits.max_head_bytes || head.len() > line && memchr::memchr(b'\n', &head[..line]).is_none();
         if over || head.len() <= EAGER_HEAD_BYTES {
-            judge(head, limits)?;
+            T::judge(head, limits)?;
         }
         Ok((input.len(), None))
     }

@@ -15,7 +15,7 @@ pub use super::event::{Event, Limits, MessageKind, Output};
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};
 use super::frame::{self, Opcode, Role};
-use super::http::{self, HeadError};
+use super::http::{self, HeadError, Request, Response};
 use super::mask;
 use super::partial::{Partial, Payload, Progress};
 use super::upgrade::{self, AcceptKey};
@@ -150,9 +150,7 @@ impl Session {
 
     /// Sends a GET for `path` at `host`.
     pub fn request(&mut self, host: &str, path: &str, out: &mut Output) {
-        for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n\r\n"] {
-            out.bytes.extend_from_slice(part.as_bytes());
-        }
+        http::encode_get(&mut out.bytes, host, path);
     }
 
     /// Sends a message; gives whether the state allowed it. Text must be UTF-8.
@@ -166,11 +164,11 @@ impl Session {
 
     /// Sends a ping of at most 125 bytes; gives whether the state allowed it.
     pub fn ping(&mut self, payload: &[u8], out: &mut Output) -> bool {
-        let allowed = self.state == State::Open && payload.len() <= 125;
-        if allowed {
-            out.frame(self.role, Opcode::Ping, payload);
+        if self.state != State::Open || payload.len() > 125 {
+            return false;
         }
-        allowed
+        out.frame(self.role, Opcode::Ping, payload);
+        true
     }
 
     /// Starts the close handshake (RFC 6455 section 7.1.2). What is not open is simply closed.
@@ -193,8 +191,7 @@ impl Session {
         if self.state == State::Open {
             self.send_close(fault.code(), fault.reason(), out);
         }
-        self.state = State::Closed;
-        self.partial = None;
+        self.abandon();
         Event::Failed(fault)
     }
 
@@ -266,8 +263,7 @@ impl Session {
         if !opcode.is_control() {
             return self.receive_whole(input, opcode, header.mask, payload, out);
         }
-        let end = payload.end;
-        let payload = &mut input[payload];
+        let (end, payload) = (payload.end, &mut input[payload]);
         mask::apply(payload, header.mask.unwrap_or_default());
         (end, self.control(opcode, payload, limits, now_s, out))
     }
@@ -377,8 +373,7 @@ impl Session {
                         // 5.5.1: "the endpoint typically echos the status code it received".
                         self.send_close(code, "", out);
                     }
-                    self.state = State::Closed;
-                    self.partial = None;
+                    self.abandon();
                     Event::Closed(code, reason)
                 }
                 Err(fault) => self.fail(fault, out),
@@ -393,20 +388,12 @@ impl Session {
         limits: &Limits,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
-        let (consumed, head) = match Partial::take_head(
-            &mut self.partial,
-            input,
-            message,
-            limits.head,
-            http::parse_request,
-            http::judge_request,
-        ) {
+        let taken = Partial::take_head::<Request<'_>>(&mut self.partial, input, message, limits.head);
+        let (consumed, head) = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 http::Answer::refusal(error.status()).encode(&mut out.bytes, false);
-                self.state = State::Closed;
-                self.partial = None;
-                return (0, Event::BadHead(error));
+                return self.bad_head(error);
             }
         };
         (consumed, head.map_or(Event::NeedMore, |head| Event::Request(Box::new(head))))
@@ -419,14 +406,7 @@ impl Session {
         limits: &Limits,
     ) -> (usize, Event<'a>) {
         let key = self.partial.as_ref().and_then(|partial| partial.key());
-        match Partial::take_head(
-            &mut self.partial,
-            input,
-            message,
-            limits.head.of_response(),
-            http::parse_response,
-            http::judge_response,
-        ) {
+        match Partial::take_head::<Response<'_>>(&mut self.partial, input, message, limits.head) {
             Ok((consumed, None)) => (consumed, Event::NeedMore),
             Ok((consumed, Some(response))) => {
                 self.partial = None;
@@ -442,7 +422,7 @@ impl Session {
                     }
                 }
             }
-            Err(error) => self.bad_response(error),
+            Err(error) => self.bad_head(error),
         }
     }
 
@@ -459,29 +439,22 @@ impl Session {
                 self.partial = None;
                 return (0, Event::ResponseEnd);
             }
-            let Ok(piece) = body.take(input) else { return self.bad_response(HeadError::Malformed) };
+            let Ok(piece) = body.take(input) else { return self.bad_head(HeadError::Malformed) };
             if piece.done {
                 // The end is an event of its own: it comes with the next call, and takes no bytes.
                 *body = Body::Sized(0);
             }
             return (piece.consumed, Event::Body(&input[piece.data_from..piece.consumed]));
         }
-        match Partial::take_head(
-            &mut self.partial,
-            input,
-            message,
-            limits.head.of_response(),
-            http::parse_response,
-            http::judge_response,
-        ) {
+        match Partial::take_head::<Response<'_>>(&mut self.partial, input, message, limits.head) {
             Ok((consumed, None)) => (consumed, Event::NeedMore),
             Ok((consumed, Some(response))) => {
-                let Ok(body) = Body::of_response(&response) else { return self.bad_response(HeadError::Malformed) };
+                let Ok(body) = Body::of_response(&response) else { return self.bad_head(HeadError::Malformed) };
                 let body = body.unwrap_or(Body::Sized(0));
                 self.partial = Some(Box::new(Partial::body(body)));
                 (consumed, Event::Response(Box::new(response)))
             }
-            Err(error) => self.bad_response(error),
+            Err(error) => self.bad_head(error),
         }
     }
 
@@ -520,9 +493,8 @@ impl Session {
         self.state = State::Closed;
     }
 
-    fn bad_response<'a>(&mut self, error: HeadError) -> (usize, Event<'a>) {
-        self.state = State::Closed;
-        self.partial = None;
+    fn bad_head<'a>(&mut self, error: HeadError) -> (usize, Event<'a>) {
+        self.abandon();
         (0, Event::BadHead(error))
     }
 }

@@ -58,9 +58,7 @@ impl App {
             },
             "/stats" => self.page(link, request, "application/json", || status::json(&self.shared)),
             _ => {
-                // What stands behind a refused upgrade is frames, and must not be read as a request.
-                let close = must_close(request) || fields.upgrade_websocket;
-                link.answer(&Answer { close, ..Answer::refusal(404) }, request.method == "HEAD");
+                link.answer(&Answer { close: must_close(request), ..Answer::refusal(404) }, request.method == "HEAD");
             }
         }
     }
@@ -80,9 +78,9 @@ impl App {
     }
 }
 
-/// A body is not read here, so the connection cannot be used behind one.
+/// A body is not read here, and behind an upgrade that was not granted stand frames: neither must be taken for a request.
 fn must_close(request: &Request<'_>) -> bool {
-    !request.keeps_alive() || request.has_body()
+    !request.keeps_alive() || request.has_body() || request.fields.upgrade_websocket
 }
 
 impl Driver for App {

@@ -82,11 +82,14 @@ pub struct Server {
     endpoints: Vec<Endpoint>,
     mailboxes: Vec<Mailbox<Mail>>,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
-    unix_paths: Vec<PathBuf>,
+    files: Mutex<SocketFiles>,
 }
 
 impl Server {
     /// Starts all reactors; when it returns, every endpoint accepts connections.
+    ///
+    /// Where the plan gives each reactor a descriptor table of its own, that is a copy of the caller's: what the program
+    /// has open now stays open in it, and its peer sees no end when the program closes it. Start the server first.
     ///
     /// # Errors
     /// [`StartError`]: an address in use, a limit too low, a thread or descriptor that the system refuses.
@@ -101,7 +104,8 @@ impl Server {
     /// ```
     pub fn start(config: Config) -> Result<Self, StartError> {
         let plan = plan(&config)?;
-        let unix = listen_unix(&config.listen)?;
+        let mut files = SocketFiles::default();
+        let unix = listen_unix(&config.listen, &mut files)?;
         let shared = Arc::new(Shared {
             counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
             plan,
@@ -137,9 +141,8 @@ impl Server {
         for _ in 0..plan.reactors {
             expect_news(&heard)?;
         }
-        let unix_paths = unix_paths(&config.listen);
         let _ = shared.at_ready.set(Memory::read(None));
-        Ok(Self { plan, endpoints, mailboxes, threads: Mutex::new(threads), unix_paths })
+        Ok(Self { plan, endpoints, mailboxes, threads: Mutex::new(threads), files: Mutex::new(files) })
     }
 
     /// What it planned.
@@ -158,9 +161,7 @@ impl Server {
             // A reactor that cannot be woken has ended already.
             let _ = mailbox.send(Mail::Stop);
         }
-        for path in &self.unix_paths {
-            let _ = std::fs::remove_file(path);
-        }
+        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 
     /// Waits until all reactors have ended.
@@ -183,20 +184,28 @@ fn expect_news(heard: &Receiver<News>) -> News {
     heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
 }
 
-fn unix_paths(endpoints: &[Endpoint]) -> Vec<PathBuf> {
-    let path = |endpoint: &Endpoint| match endpoint {
-        Endpoint::Unix(path) => Some(path.clone()),
-        Endpoint::Tcp(_) => None,
-    };
-    endpoints.iter().filter_map(path).collect()
+/// The files of our unix sockets: gone when the server stops, and when it never starts.
+#[derive(Debug, Default)]
+struct SocketFiles(Vec<PathBuf>);
+
+impl Drop for SocketFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
-fn listen_unix(endpoints: &[Endpoint]) -> Result<Vec<Arc<OwnedFd>>, StartError> {
-    let listen = |path: PathBuf| {
-        let socket = listener::listen_unix(&path);
-        socket.map(Arc::new).map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))
-    };
-    unix_paths(endpoints).into_iter().map(listen).collect()
+fn listen_unix(endpoints: &[Endpoint], files: &mut SocketFiles) -> Result<Vec<Arc<OwnedFd>>, StartError> {
+    let mut sockets = Vec::new();
+    for endpoint in endpoints {
+        let Endpoint::Unix(path) = endpoint else { continue };
+        let socket = listener::listen_unix(path)
+            .map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))?;
+        files.0.push(path.clone());
+        sockets.push(Arc::new(socket));
+    }
+    Ok(sockets)
 }
 
 fn reserve(endpoints: &[Endpoint]) -> Result<(Vec<Endpoint>, Vec<listener::Reservation>), StartError> {

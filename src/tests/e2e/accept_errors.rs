@@ -2,7 +2,7 @@
 //!
 //! A plan never lets it come to that, so strace(1) makes the failures.
 
-use crate::host::{BINARY, Serve};
+use crate::host::{BINARY, Serve, has_strace};
 use crate::wire::{UPGRADE, Wire};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,22 +12,12 @@ const FAILURES: u32 = 8;
 /// A tick of the reactor, at which it tries again.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Whether strace is there and may trace.
-fn has_strace() -> bool {
-    let probe = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    let works = probe.is_ok_and(|status| status.success());
-    if !works {
-        println!("skipped: strace is not here, or may not trace");
-    }
-    works
-}
-
-/// A server whose first calls of accept4 fail with `error`.
-fn failing(error: &str) -> Serve {
+/// A server whose calls of accept4 fail with `error`: those that `which` counts.
+fn failing(error: &str, which: &str) -> Serve {
     let mut command = Command::new("strace");
     // -D keeps the server our child, to be signalled and waited for.
     command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e"]);
-    command.arg(format!("inject=accept4:error={error}:when=1..{FAILURES}"));
+    command.arg(format!("inject=accept4:error={error}:when={which}"));
     command.args([BINARY, "serve", "--listen", "127.0.0.1:0", "--reactors", "1"]).stdin(Stdio::null());
     Serve::of(command)
 }
@@ -53,7 +43,7 @@ fn assert_survives(error: &str) {
     if !has_strace() {
         return;
     }
-    let server = failing(error);
+    let server = failing(error, &format!("1..{FAILURES}"));
     let took = assert_served(&server);
     // One try a tick: the edge is not lost, and the failures are not used up in a spin.
     assert!(took >= TICK * (FAILURES - 1), "{FAILURES} failures within {took:?}");
@@ -89,8 +79,26 @@ fn connections_that_are_gone_before_they_are_accepted() {
     if !has_strace() {
         return;
     }
-    let server = failing("ECONNABORTED");
+    let server = failing("ECONNABORTED", &format!("1..{FAILURES}"));
     assert_served(&server);
     assert_eq!(Wire::connect(server.address()).counter("accept_paused_error"), 0);
+    server.stop();
+}
+
+#[test]
+fn an_error_that_stays_does_not_take_the_reactor() {
+    if !has_strace() {
+        return;
+    }
+    // A security module or a filter that forbids it says so each time, and takes nothing out of the queue.
+    let server = failing("EPERM", "2+");
+    let mut wire = Wire::connect(server.address());
+    wire.upgrade();
+    let mut refused = Wire::connect(server.address());
+    refused.send(UPGRADE.as_bytes());
+    for _ in 0..10 {
+        wire.echo(b"not disturbed");
+    }
+    drop((wire, refused));
     server.stop();
 }

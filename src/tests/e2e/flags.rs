@@ -1,8 +1,10 @@
 //! What cannot be done as asked: one clear line on stderr that names it, and exit code 2.
 
-use crate::host::{Scratch, Serve, run, text};
+use crate::host::{Running, Scratch, Serve, has_strace, run, steadfast, text};
 use crate::wire::Wire;
+use std::ffi::OsStr;
 use std::net::TcpListener;
+use std::process::Command;
 
 /// One line that has all of `words`, and nothing else.
 fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) -> String {
@@ -27,7 +29,7 @@ fn flags_of_serve_out_of_range() {
         (&["--max-message-bytes", "0"], &["--max-message-bytes", "'0'", "1..="]),
         (&["--max-fragments", "0"], &["--max-fragments", "'0'"]),
         (&["--head-timeout-s", "0"], &["--head-timeout-s", "'0'", "1..=86400"]),
-        (&["--ping-interval-s", "-1"], &["--ping-interval-s", "-1"]),
+        (&["--ping-interval-s=-1"], &["--ping-interval-s", "-1", "1..="]),
         (&["--protocol", "udp"], &["--protocol", "'udp'", "ws", "tcp"]),
         (&["--origin", "example.org"], &["--origin", "example.org", "https://example.org"]),
         (&["--listen", "here"], &["--listen", "here", "127.0.0.1:8080"]),
@@ -73,7 +75,7 @@ fn flags_of_flood_out_of_range() {
 #[test]
 fn more_connections_than_there_are_ports() {
     let arguments = ["flood", "tcp://127.0.0.1:1", "--connections", "1000000", "--source", "127.0.0.1"];
-    assert_refused("", &arguments, &["1000000", "127.0.0.1", "--source"]);
+    assert_refused("", &arguments, &["1000000 connections", "--source", "and there are 1"]);
 }
 
 #[test]
@@ -117,6 +119,23 @@ fn a_start_that_fails_leaves_no_socket_file_behind() {
 fn number_after(line: &str, before: &str) -> u32 {
     let digits = line.split_once(before).map(|(_, rest)| rest.split(|next: char| !next.is_ascii_digit()).next());
     digits.flatten().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no {before:?} in {line:?}"))
+}
+
+#[test]
+fn tables_that_a_sandbox_forbids() {
+    if !has_strace() {
+        return;
+    }
+    let arguments = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"];
+    let mut command = steadfast("ulimit -n 200", &["serve", "--listen", "127.0.0.1:0", "--max-connections", "500"]);
+    let shell: Vec<_> = command.get_args().map(OsStr::to_owned).collect();
+    command = Command::new("strace");
+    command.args(arguments).arg("sh").args(shell);
+    let ended = Running::spawn(command).ended();
+    assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{ended:?}");
+    for word in ["unshare", "--max-connections", "RLIMIT_NOFILE"] {
+        assert!(ended.err[0].contains(word), "no {word:?} in {ended:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::host::{Ended, Running, Scratch, Serve, steadfast, text};
 use crate::wire::CLOSE;
 use serde_json::{Value, json};
 use socket2::SockRef;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn assert_lost(arguments: &[&str], planned: u64, causes: &Value) -> Value {
 }
 
 /// A server that treats every connection in its own way, each in its own thread.
-fn foreign(treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+fn foreign(treat: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("its address");
     let treat = Arc::new(treat);
@@ -53,9 +53,8 @@ fn foreign(treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'sta
 }
 
 /// Reads until the peer has gone.
-fn until_gone(stream: &mut TcpStream) -> std::io::Result<()> {
-    while stream.read(&mut [0; 1024])? > 0 {}
-    Ok(())
+fn until_gone(stream: &mut TcpStream) -> io::Result<()> {
+    io::copy(stream, &mut io::sink()).map(drop)
 }
 
 #[test]
@@ -125,6 +124,20 @@ fn a_server_that_leaves_in_the_middle() {
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))
     });
     assert_lost(&[&format!("tcp://{rude}")], 10, &json!({ "reset": 10 }));
+}
+
+#[test]
+fn a_server_that_leaves_at_once() {
+    let leaving = foreign(|_| Ok(()));
+    for scheme in ["tcp", "ws", "http"] {
+        let url = format!("{scheme}://{leaving}/");
+        let (ended, report) = flood(&[&url, "--connections", "10"]);
+        assert_balanced(&ended, &report, 10);
+        assert_eq!((count(&report, "answered"), count(&report, "lost")), (0, 10), "{report}");
+        // A reset is how it looks to one who was just sending.
+        let causes = report["lost_by_cause"].as_object().expect("causes");
+        assert!(causes.keys().all(|cause| ["closed by peer", "reset"].contains(&cause.as_str())), "{report}");
+    }
 }
 
 #[test]
@@ -261,7 +274,7 @@ fn a_server_that_is_killed_in_the_hold_loses_all() {
     let scratch = Scratch::new();
     let file = scratch.file("report.json");
     let url = format!("ws://{}/echo", server.address());
-    let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "3"]);
+    let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "5"]);
     flood.error_line("hold");
     server.running.signal("KILL");
     let ended = flood.ended();
@@ -279,7 +292,7 @@ fn a_server_that_stops_in_the_hold_says_so() {
     let scratch = Scratch::new();
     let file = scratch.file("report.json");
     let url = format!("ws://{}/echo", server.address());
-    let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "3"]);
+    let mut flood = spawn(&file, &[&url, "--connections", "50", "--hold", "5"]);
     flood.error_line("hold");
     server.stop();
     let ended = flood.ended();

@@ -96,11 +96,14 @@ impl Running {
         self.child.id()
     }
 
-    /// Its next line on stdout.
-    pub(crate) fn line(&mut self) -> String {
+    /// Its next line on stdout, until it has closed that.
+    pub(crate) fn next_line(&mut self) -> Option<String> {
         match self.out.recv_timeout(PATIENCE) {
-            Ok(line) => line,
-            Err(error) => panic!("no line: {error}; stderr: {:?}", self.err.try_iter().collect::<Vec<_>>()),
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("says nothing; stderr: {:?}", self.err.try_iter().collect::<Vec<_>>())
+            }
         }
     }
 
@@ -161,12 +164,22 @@ pub(crate) fn run(setup: &str, arguments: &[&str]) -> Ended {
     Running::spawn(steadfast(setup, arguments)).ended()
 }
 
+/// Whether strace(1) is there and may trace.
+pub(crate) fn has_strace() -> bool {
+    let probe = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    let works = probe.is_ok_and(|status| status.success());
+    if !works {
+        println!("skipped: strace is not here, or may not trace");
+    }
+    works
+}
+
 /// `steadfast serve`, from `ready` on.
 #[derive(Debug)]
 pub(crate) struct Serve {
     pub(crate) running: Running,
-    /// What it said where it listens.
-    pub(crate) announced: String,
+    /// What it said before it was ready: where it listens, and which limits differ.
+    pub(crate) said: Vec<String>,
 }
 
 impl Serve {
@@ -181,16 +194,26 @@ impl Serve {
 
     /// The server that `command` starts.
     pub(crate) fn of(command: Command) -> Self {
+        Self::try_of(command).unwrap_or_else(|ended| panic!("it did not start: {ended:?}"))
+    }
+
+    /// The server that `command` starts, or what it said instead.
+    pub(crate) fn try_of(command: Command) -> Result<Self, Ended> {
         let mut running = Running::spawn(command);
-        let announced = running.line();
-        while running.line() != "ready" {}
-        Self { running, announced }
+        let mut said = Vec::new();
+        loop {
+            match running.next_line() {
+                Some(line) if line == "ready" => return Ok(Self { running, said }),
+                Some(line) => said.push(line),
+                None => return Err(running.ended()),
+            }
+        }
     }
 
     /// Its first address.
     pub(crate) fn address(&self) -> SocketAddr {
-        let words = self.announced.strip_prefix("listening on ").and_then(|rest| rest.split_once(' '));
-        words.and_then(|(address, _)| address.parse().ok()).unwrap_or_else(|| panic!("{}", self.announced))
+        let words = self.said[0].strip_prefix("listening on ").and_then(|rest| rest.split_once(' '));
+        words.and_then(|(address, _)| address.parse().ok()).unwrap_or_else(|| panic!("{:?}", self.said))
     }
 
     /// Asks it to stop, and waits until it has, without an error.

@@ -75,8 +75,8 @@ fn those_that_wait_all_get_their_turn() {
 fn tables_of_their_own_hold_exactly_what_was_planned() {
     // For the other ends, all of which are here.
     steadfast::net::fd_table::raise_limit().expect("the hard limit");
-    let server = Serve::start_under("ulimit -n 200", &["--max-connections", "500"]);
-    assert!(server.announced.ends_with("for 500 connections, a descriptor table for each"), "{}", server.announced);
+    let server = Serve::start_under("ulimit -n 200", &["--max-connections", "500", "--close-timeout-s", "30"]);
+    assert!(server.said[0].ends_with("for 500 connections, a descriptor table for each"), "{}", server.said[0]);
     let address = server.address();
     let mut open: Vec<Wire> = (0..500).map(|_| Wire::websocket(address)).collect();
     for (number, wire) in open.iter_mut().enumerate() {

@@ -1,6 +1,6 @@
 //! What the server says when it starts, and how it stops.
 
-use crate::host::{Local, Running, Serve, quick, run, steadfast};
+use crate::host::{Local, Serve, quick, run};
 use crate::wire::{BINARY, CLOSE, Frame, UPGRADE, Wire, close_body, frame};
 use std::net::TcpStream;
 
@@ -9,7 +9,7 @@ fn the_first_line_says_where_and_how() {
     let server = Serve::start(&["--max-connections", "100", "--reactors", "3"]);
     let address = server.address();
     assert_eq!(
-        server.announced,
+        server.said[0],
         format!("listening on {address} (ws) with 3 reactors for 100 connections"),
         "and nothing of tables, since one is enough"
     );
@@ -19,16 +19,13 @@ fn the_first_line_says_where_and_how() {
 #[test]
 fn limits_that_differ_are_told() {
     let arguments = ["--head-timeout-s", "7", "--max-fragments", "1024", "--max-message-bytes", "9"];
-    let mut server = Running::spawn(steadfast("", &[&["serve", "--listen", "127.0.0.1:0"], &arguments[..]].concat()));
-    server.line();
-    let limits = server.line();
+    let server = Serve::start(&arguments);
+    let [_, limits] = &server.said[..] else { panic!("{server:?}") };
     for word in ["head_timeout_s 7 (default 10)", "max_message_bytes 9 (default 1048576)"] {
         assert!(limits.contains(word), "no {word:?} in {limits:?}");
     }
     assert!(!limits.contains("max_fragments"), "{limits:?}");
-    assert_eq!(server.line(), "ready");
-    server.signal("TERM");
-    assert_eq!(server.ended().code(), 0);
+    server.stop();
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn requests_and_messages_come_through_a_path() {
     let scratch = Scratch::new();
     let path = scratch.file("socket");
     let server = serve(&path, &["--reactors", "4", "--listen", "127.0.0.1:0"]);
-    assert!(server.announced.starts_with(&format!("listening on {} 127.0.0.1:", listen(&path))), "{server:?}");
+    assert!(server.said[0].starts_with(&format!("listening on {} 127.0.0.1:", listen(&path))), "{server:?}");
     let mut stats = connect(&path);
     let mut wires: Vec<_> = (0..50).map(|_| connect(&path)).collect();
     for wire in &mut wires {

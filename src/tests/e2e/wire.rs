@@ -146,9 +146,17 @@ impl<S: Socket> Wire<S> {
     /// Reads once; false at the end of the stream.
     fn fill(&mut self) -> std::io::Result<bool> {
         let mut bytes = [0; 64 << 10];
-        let read = self.socket.read(&mut bytes)?;
-        self.unread.extend_from_slice(&bytes[..read]);
-        Ok(read > 0)
+        loop {
+            match self.socket.read(&mut bytes) {
+                // A read with a timeout is not taken up again by the kernel when something else wakes the thread.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(read) => {
+                    self.unread.extend_from_slice(&bytes[..read]);
+                    return Ok(read > 0);
+                }
+            }
+        }
     }
 
     fn fill_for(&mut self, what: &str) {

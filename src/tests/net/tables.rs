@@ -1,0 +1,34 @@
+//! A descriptor table for each reactor, inside a program that has more to do than serve.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+use steadfast::net::fd_table;
+use steadfast::net::listener::Endpoint;
+use steadfast::server::{Config, Server};
+
+/// More connections than one table holds.
+fn serve() -> Server {
+    let table = fd_table::raise_limit().expect("a limit");
+    let listen = vec!["127.0.0.1:0".parse().expect("an endpoint")];
+    let server = Server::start(Config { listen, max_connections: Some(table), ..Config::default() });
+    let server = server.expect("a server");
+    assert!(server.plan().own_tables, "{:?}", server.plan());
+    server
+}
+
+#[test]
+fn every_table_is_served_and_can_be_woken() {
+    let server = serve();
+    let Some(Endpoint::Tcp(addresses)) = server.endpoints().first() else { panic!("no address") };
+    for _ in 0..50 {
+        let mut client = TcpStream::connect(addresses[0]).expect("a connection");
+        client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        client.write_all(b"HEAD / HTTP/1.0\r\n\r\n").expect("it is taken");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("an answer, then the end");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    server.stop();
+    server.join().expect("no error");
+}
