@@ -84,7 +84,9 @@ impl Wanted {
         // In a shared table each reactor's listeners, epoll instance and wake-up count.
         let sharing = self.reactors.unwrap_or(self.cores).max(1);
         let shared = self.table.saturating_sub(RESERVE + sharing * (self.listeners + 3));
-        let asked = self.max_connections.unwrap_or(if shared > 0 { shared } else { self.room(sharing) });
+        // Who names no number gets one table's worth; tables of their own where sharing one leaves not even half of it.
+        let one_table = if 2 * shared >= self.room(sharing) { shared } else { self.room(sharing) };
+        let asked = self.max_connections.unwrap_or(one_table);
         if asked <= shared && asked > 0 {
             return Ok(Plan { reactors: sharing, own_tables: false, per_reactor: asked, max_connections: asked });
         }
