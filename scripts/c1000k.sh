@@ -37,12 +37,17 @@ pair_bytes=$((8400 + 200)) fixed_bytes=$((256 << 20))
 
 # What this host, or the container that it is seen from, has left.
 available_bytes() {
-    local available limit used
+    local available limit limit_dir used cached pair
     available=$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)
     for pair in 'memory.max memory.current' 'memory/memory.limit_in_bytes memory/memory.usage_in_bytes'; do
         read -r limit used <<<"$pair"
+        limit_dir=${limit%memory.*}
         limit=$(cat "/sys/fs/cgroup/$limit" 2>/dev/null || echo max)
         used=$(cat "/sys/fs/cgroup/$used" 2>/dev/null || echo 0)
+        # Pages of files count as used, and are given up when memory is asked for.
+        cached=$(awk '/^(in)?active_file / { sum += $2 } END { printf "%.0f", sum }' \
+            "/sys/fs/cgroup/${limit_dir}memory.stat" 2>/dev/null || echo 0)
+        used=$((used - cached))
         # cgroup v1 says "no limit" with a number near 2^63.
         if [[ $limit != max ]] && ((${#limit} < 17 && limit - used < available)); then
             available=$((limit - used))
@@ -71,18 +76,28 @@ cargo build --release --quiet
 steadfast=${CARGO_TARGET_DIR:-target}/release/steadfast
 server='' flood='' said=$(mktemp)
 
+# Waits for a child to the end; a signal that comes meanwhile ends the waiting, not the child.
+wait_for() {
+    while kill -0 "$1" 2>/dev/null; do
+        wait "$1" || true
+    done
+}
+
 stop_all() {
-    trap - EXIT INT TERM HUP
+    trap - EXIT
+    trap '' TERM HUP
+    # A second Ctrl-C tells the flood that now means now; the server is stopped in any case.
+    trap '[[ -z $flood ]] || kill "$flood" 2>/dev/null || true' INT
     # The flood first: it closes what it opened and reports.
-    [[ -z $flood ]] || { kill "$flood" 2>/dev/null && wait "$flood" || true; }
-    [[ -z $server ]] || { kill "$server" 2>/dev/null && wait "$server" || true; }
+    [[ -z $flood ]] || { kill "$flood" 2>/dev/null || true; wait_for "$flood"; }
+    [[ -z $server ]] || { kill "$server" 2>/dev/null || true; wait_for "$server"; }
     rm -f "$said"
 }
 trap stop_all EXIT
 trap 'stop_all; exit 130' INT
 trap 'stop_all; exit 143' TERM HUP
 
-# In a session of its own, so that Ctrl-C reaches the flood alone and finds a server that still answers.
+# Both in sessions of their own: Ctrl-C reaches this script alone, which stops one after the other.
 setsid "$steadfast" serve --listen 127.0.0.1:0 --max-connections "$connections" >"$said" &
 server=$!
 until grep -qx ready "$said"; do
@@ -92,7 +107,7 @@ done
 sed '/^ready$/d' "$said"
 port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
 
-"$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --hold "$hold_s" --server-pid "$server" \
+setsid "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --hold "$hold_s" --server-pid "$server" \
     "${json[@]}" &
 flood=$!
 status=0

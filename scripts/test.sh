@@ -65,7 +65,8 @@ interrupted() {
         sleep 0.1
     done
     local children
-    children=$(pgrep -P "$script")
+    children=$(cat "/proc/$script/task/$script/children")
+    [[ -n ${children// /} ]] || return 1
     kill -TERM "$script"
     wait "$script"
     (($? != 0)) || return 1

@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, value_parser};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     hold: f64,
     /// Messages a second, over all connections, while they are held
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 1000.0, value_parser = seconds)]
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 1000.0, value_parser = per_second)]
     trickle: f64,
     /// Address to connect from, or a range FIRST-LAST; may be repeated [default: as many of 127.0.0.0/8 as it takes]
     #[arg(long, value_name = "ADDRESS", value_parser = source)]
@@ -69,6 +69,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1e9).contains(&value) => Ok(value),
         _ => Err("right would be a number from 0 to 1000000000, such as 30 or 0.5".into()),
+    }
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value == 0.0 || (0.001..=1e9).contains(&value) => Ok(value),
+        _ => Err("right would be 0, or a number from 0.001 to 1000000000".into()),
     }
 }
 
@@ -129,7 +136,6 @@ pub(super) fn run(args: Args) -> ExitCode {
         Err(error) => return super::refuse(&error),
     };
     display.clear();
-    print!("{}", table(&report));
     if let Some(path) = &args.json {
         let written = serde_json::to_string_pretty(&report)
             .map_err(std::io::Error::other)
@@ -139,6 +145,8 @@ pub(super) fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    // The report is written; a terminal that has gone does not change how the flood went.
+    let _ = std::io::stdout().write_all(table(&report).as_bytes());
     if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

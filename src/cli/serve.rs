@@ -3,6 +3,7 @@
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
 use steadfast::net::listener::Endpoint;
@@ -191,14 +192,16 @@ fn announce(server: &Server, protocol: Protocol, changed: &[String]) {
     let plan = server.plan();
     let places: Vec<String> = server.endpoints().iter().map(ToString::to_string).collect();
     let tables = if plan.own_tables { ", a descriptor table for each" } else { "" };
-    println!(
-        "listening on {} ({protocol}) with {} reactors for {} connections{tables}",
+    let mut lines = format!(
+        "listening on {} ({protocol}) with {} reactors for {} connections{tables}\n",
         places.join(" "),
         plan.reactors,
         plan.max_connections
     );
     if !changed.is_empty() {
-        println!("limits: {}", changed.join(", "));
+        lines += &format!("limits: {}\n", changed.join(", "));
     }
-    println!("ready");
+    lines += "ready\n";
+    // Whoever closed stdout does not want to know, and is served all the same.
+    let _ = std::io::stdout().write_all(lines.as_bytes());
 }

@@ -1,86 +1,21 @@
 //! One worker of the flood: the driver of one reactor, with its share of the connections.
 
 use super::ledger::{Board, INTERRUPTED, Ledger, NOT_STARTED, Stage, WRONG_REPLY};
+use super::orders::{Done, Order, Orders, Phase, Results};
 use super::page::Page;
 use super::payload::Payload;
-use super::plan::Routes;
-use super::target::{Scheme, Target};
+use super::target::Scheme;
 use crate::net::link::{Cause, Deadline, Driver, Link};
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
 use crate::proto::close::CloseCode;
 use crate::proto::session::{Event, MessageKind, Session, State};
 use crate::proto::upgrade::Rejected;
-use hdrhistogram::Histogram;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
-
-/// Latencies are kept to three digits, from a microsecond to ten minutes; what is longer counts as ten minutes.
-pub(super) fn histogram() -> Histogram<u32> {
-    // The bounds are constants that the library accepts; were they not, no test would get past this line.
-    Histogram::new_with_bounds(1, 600_000_000, 3).expect("constant bounds")
-}
-
-/// What the flood does, one after the other. In each but the hold, a worker is done when its last connection is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Phase {
-    Connect,
-    Reply,
-    /// A trickle of so many messages a second.
-    Hold(f64),
-    /// One more message on every connection: is it still alive?
-    Check,
-    Close,
-}
-
-/// From the coordinator to a worker.
-#[derive(Debug)]
-pub(super) enum Order {
-    Begin(Phase),
-    /// The hold is over; the next phase begins when others are done with it.
-    Rest,
-    /// Give up what is not open; the close comes next.
-    Interrupt,
-    Finish,
-}
-
-/// From a worker to the coordinator.
-#[derive(Debug)]
-pub(super) enum Done {
-    Phase(Phase),
-    All(Box<Results>),
-}
-
-/// What a worker has to show in the end.
-#[derive(Debug)]
-pub(super) struct Results {
-    pub(super) ledger: Ledger,
-    pub(super) connect: Histogram<u32>,
-    pub(super) reply: Histogram<u32>,
-    pub(super) hold: Histogram<u32>,
-    pub(super) alive: Histogram<u32>,
-    /// Whether every page was compared by content; those that vary are not.
-    pub(super) by_content: bool,
-}
-
-/// What all workers share.
-#[derive(Debug)]
-pub(super) struct Orders {
-    pub(super) routes: Routes,
-    pub(super) targets: Vec<Target>,
-    pub(super) payload_bytes: usize,
-    pub(super) messages: u16,
-    /// Connects, replies and closes of one worker at a time.
-    pub(super) window: usize,
-    /// Connects a second of one worker.
-    pub(super) rate: Option<f64>,
-    pub(super) reply_timeout_s: u32,
-    /// A page came from a server of ours: it can be asked for more.
-    pub(super) is_ours: AtomicBool,
-}
 
 /// What the flood keeps for a connection: 20 bytes.
 #[derive(Debug, Default)]
@@ -131,14 +66,7 @@ impl Worker {
         board.show(ledger.counts);
         let payload = Payload::new(orders.payload_bytes);
         let pages = orders.targets.iter().map(|_| Page::default()).collect();
-        let results = Results {
-            ledger,
-            connect: histogram(),
-            reply: histogram(),
-            hold: histogram(),
-            alive: histogram(),
-            by_content: true,
-        };
+        let results = Results::new(ledger);
         let epoch = Instant::now();
         Self {
             orders,
@@ -190,10 +118,11 @@ impl Worker {
     }
 
     fn connect_more(&mut self, core: &mut Core<Peer>) -> bool {
-        let due = self.orders.rate.map_or(u64::MAX, |rate| self.due(core, rate));
-        let room = self.orders.window.saturating_sub(self.in_window);
-        for _ in 0..due.min(room as u64) {
+        let mut due = self.orders.rate.map_or(u64::MAX, |rate| self.due(core, rate));
+        // What fails at once takes no place, and nothing would bring the worker back for the rest.
+        while due > 0 && self.in_window < self.orders.window {
             let Some(number) = self.planned.next() else { break };
+            due -= 1;
             self.paced += 1;
             self.connect(core, number);
         }
@@ -332,12 +261,14 @@ impl Worker {
                 self.shift(peer, Stage::Answered);
                 continue;
             }
-            if phase == Phase::Reply && self.in_window > 0 && self.is_learning(peer.number) {
+            if phase != Phase::Close && self.in_window > 0 && self.is_learning(peer.number) {
                 self.cursor = index; // the first pages come one at a time, to see whether they are all alike
                 break;
             }
-            peer.counted = true;
-            self.in_window += 1;
+            // One that waits for a reply when the flood is interrupted has its place already.
+            if !std::mem::replace(&mut peer.counted, true) {
+                self.in_window += 1;
+            }
             core.with(id, |link| match phase {
                 Phase::Close => self.close(link),
                 // A message of the trickle that is under way is as good a question.
@@ -354,6 +285,9 @@ impl Worker {
     }
 
     fn close(&mut self, link: &mut Link<'_, Peer>) {
+        if link.session_state() == State::Closed {
+            return; // it has ended already, and keeps its cause
+        }
         let was_open = link.session_state() == State::Open;
         self.shift(link.state, Stage::Closing);
         if was_open {
@@ -366,16 +300,18 @@ impl Worker {
     fn trickle(&mut self, core: &mut Core<Peer>, per_second: f64) {
         let due = self.due(core, per_second);
         let places = core.end_index();
-        for _ in 0..due {
-            self.paced += 1;
-            for _ in 0..places {
-                let index = self.cursor;
-                self.cursor = (index + 1) % places;
-                let Some((id, peer)) = core.at(index) else { continue };
-                if !peer.awaits && matches!(peer.stage, Stage::Open | Stage::Answered) {
-                    core.with(id, |link| self.send(link));
-                    break;
-                }
+        self.paced += due;
+        // Once around at most: when all wait for a reply, what is due is not sent.
+        let (mut left, mut looked) = (due, 0);
+        while left > 0 && looked < places {
+            let index = self.cursor;
+            self.cursor = (index + 1) % places;
+            looked += 1;
+            let Some((id, peer)) = core.at(index) else { continue };
+            if !peer.awaits && matches!(peer.stage, Stage::Open | Stage::Answered) {
+                core.with(id, |link| self.send(link));
+                left -= 1;
+                looked = 0;
             }
         }
         self.wake_for_next(core, per_second);
@@ -459,15 +395,8 @@ impl Driver for Worker {
             Order::Rest => self.phase = None,
             Order::Interrupt => self.interrupt(core),
             Order::Finish => {
-                let empty = Results {
-                    ledger: Ledger::default(),
-                    connect: histogram(),
-                    reply: histogram(),
-                    hold: histogram(),
-                    alive: histogram(),
-                    by_content: true,
-                };
-                self.results.by_content = !self.pages.iter().any(Page::varies);
+                let empty = Results::new(Ledger::default());
+                self.results.by_content = self.pages.iter().all(Page::is_compared);
                 // A coordinator that has gone wants no results.
                 let _ = self.done.send(Done::All(std::mem::replace(&mut self.results, Box::new(empty))));
                 core.stop();

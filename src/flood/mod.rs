@@ -3,6 +3,7 @@
 mod driver;
 mod fetch;
 pub mod ledger;
+mod orders;
 mod page;
 mod payload;
 mod plan;
@@ -18,8 +19,9 @@ use crate::net::sweep::Deadlines;
 use crate::net::sys;
 use crate::proto::session::Limits;
 use crate::stats::{Cpu, Memory};
-use driver::{Done, Order, Orders, Phase, Results, Worker, histogram};
-use ledger::{Board, Counts, add_causes};
+use driver::Worker;
+use ledger::{Board, Counts, Stage, add_causes};
+use orders::{Done, Order, Orders, Phase, Results, histogram};
 use plan::Routes;
 use report::{Connections, Report, SCHEMA, SideMemory, Sides};
 use server::ServerView;
@@ -143,7 +145,7 @@ fn plan_workers(connections: usize) -> Result<Plan, FloodError> {
 struct Crew {
     mailboxes: Vec<Mailbox<Order>>,
     boards: Vec<Arc<Board>>,
-    threads: Vec<JoinHandle<std::io::Result<()>>>,
+    threads: Vec<JoinHandle<()>>,
     done: Receiver<Done>,
     /// How many work at a time, in phases that load the server: as many as there are cores. The tables of the others
     /// wait full or empty, and do not take the cache from those that work.
@@ -182,7 +184,8 @@ impl Crew {
             let settings = Settings { limits, deadlines, max_connections, quota };
             crew.boards.push(board);
             let mailbox = crew.mailboxes[worker as usize].clone();
-            crew.threads.push(spawn(worker, driver, settings, mailbox, plan.own_tables, news.clone())?);
+            let start = Start { driver, settings, mailbox, own_table: plan.own_tables };
+            crew.threads.push(start.spawn(worker, news.clone(), done_sender.clone())?);
         }
         drop(news);
         for _ in 0..count {
@@ -206,34 +209,45 @@ impl Crew {
     }
 }
 
-fn spawn(
-    worker: u64,
+/// What a worker's thread is started with.
+struct Start {
     driver: Worker,
     settings: Settings,
     mailbox: Mailbox<Order>,
     own_table: bool,
-    news: Sender<Result<(), String>>,
-) -> Result<JoinHandle<std::io::Result<()>>, FloodError> {
-    let body = move || {
-        if own_table && let Err(error) = sys::unshare_files() {
-            let _ = news.send(Err(format!("cannot give a worker a descriptor table of its own: {error}")));
-            return Ok(());
-        }
-        let reactor = match Reactor::new(driver, settings, Arc::new(Counters::default()), mailbox) {
-            Ok(reactor) => reactor,
-            Err(error) => {
-                let _ = news.send(Err(format!("worker {worker}: epoll: {error}")));
-                return Ok(());
+}
+
+impl Start {
+    fn spawn(
+        self,
+        worker: u64,
+        news: Sender<Result<(), String>>,
+        done: Sender<Done>,
+    ) -> Result<JoinHandle<()>, FloodError> {
+        let body = move || {
+            let reactor = self.reactor();
+            // A coordinator that has gone wants no news.
+            let _ = news.send(reactor.as_ref().map(drop).map_err(String::clone));
+            drop(news);
+            if let Err(error) = reactor.map_or(Ok(()), Reactor::run) {
+                let _ = done.send(Done::Failed(error));
             }
         };
-        let _ = news.send(Ok(()));
-        drop(news);
-        reactor.run()
-    };
-    let builder = thread::Builder::new().name(format!("flood-{worker}")).stack_size(256 << 10);
-    builder
-        .spawn(body)
-        .map_err(|error| FloodError::new(format!("cannot start worker {worker}: {error}; raise RLIMIT_NPROC")))
+        let builder = thread::Builder::new().name(format!("flood-{worker}")).stack_size(256 << 10);
+        builder
+            .spawn(body)
+            .map_err(|error| FloodError::new(format!("cannot start worker {worker}: {error}; raise RLIMIT_NPROC")))
+    }
+
+    /// On the worker's own thread, with a table of its own first.
+    fn reactor(self) -> Result<Reactor<Worker>, String> {
+        if self.own_table {
+            sys::unshare_files()
+                .map_err(|error| format!("cannot give a worker a descriptor table of its own: {error}"))?;
+        }
+        Reactor::new(self.driver, self.settings, Arc::new(Counters::default()), self.mailbox)
+            .map_err(|error| format!("cannot make a worker's reactor: epoll: {error}"))
+    }
 }
 
 /// The coordinator.
@@ -250,21 +264,22 @@ impl Flood<'_> {
         let memory_before = Memory::read(None);
         self.view.begin();
         let cpu_before = own_cpu();
-        let connect = self.phase("connect", Phase::Connect);
-        let reply = self.phase("reply", Phase::Reply);
+        let connect = self.phase("connect", Phase::Connect)?;
+        let reply = self.phase("reply", Phase::Reply)?;
         let client_cpu = own_cpu().since(&cpu_before);
         let server_cpu = self.view.cpu_since_begin();
         let hold = self.hold();
-        let open = self.crew.counts().opened.saturating_sub(self.crew.counts().in_stage(ledger::Stage::Lost));
+        let counts = self.crew.counts();
+        let open = [Stage::Open, Stage::Answered, Stage::Held].map(|stage| counts.in_stage(stage)).iter().sum();
         let memory_now = Memory::read(None);
         let client = SideMemory {
             user_bytes_per_connection: memory_now.user_bytes_per_connection(&memory_before, open),
             kernel_bytes_per_connection: memory_now.kernel_bytes_per_socket(&memory_before),
         };
         let server = self.view.memory(open);
-        let check = self.phase("check", Phase::Check);
-        let close = self.close();
-        let results = self.finish();
+        let check = self.phase("check", Phase::Check)?;
+        let close = self.close()?;
+        let results = self.finish()?;
         let mut report = self.report(results, [connect, reply, hold, check]);
         report.close_seconds = close.as_secs_f64();
         report.memory = Sides { server, client };
@@ -282,10 +297,10 @@ impl Flood<'_> {
     }
 
     /// Has every worker do one phase, as many at a time as there are cores.
-    fn phase(&mut self, name: &'static str, phase: Phase) -> Duration {
+    fn phase(&mut self, name: &'static str, phase: Phase) -> Result<Duration, FloodError> {
         let began = Instant::now();
         if self.is_interrupted() && phase != Phase::Close {
-            return Duration::ZERO;
+            return Ok(Duration::ZERO);
         }
         let mut waiting: VecDeque<usize> = (0..self.crew.mailboxes.len()).collect();
         let mut left = waiting.len();
@@ -301,6 +316,7 @@ impl Flood<'_> {
                         self.crew.order(worker, Order::Begin(phase));
                     }
                 }
+                Ok(Done::Failed(error)) => return Err(failed(&error)),
                 // From a phase that was interrupted.
                 Ok(Done::Phase(_) | Done::All(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
@@ -314,7 +330,7 @@ impl Flood<'_> {
             }
         }
         self.look(name, began);
-        began.elapsed()
+        Ok(began.elapsed())
     }
 
     fn hold(&mut self) -> Duration {
@@ -337,7 +353,7 @@ impl Flood<'_> {
         began.elapsed()
     }
 
-    fn close(&mut self) -> Duration {
+    fn close(&mut self) -> Result<Duration, FloodError> {
         if self.is_interrupted() {
             for worker in 0..self.crew.mailboxes.len() {
                 self.crew.order(worker, Order::Interrupt);
@@ -346,7 +362,7 @@ impl Flood<'_> {
         self.phase("close", Phase::Close)
     }
 
-    fn finish(&mut self) -> Vec<Results> {
+    fn finish(&mut self) -> Result<Vec<Results>, FloodError> {
         for worker in 0..self.crew.mailboxes.len() {
             self.crew.order(worker, Order::Finish);
         }
@@ -354,6 +370,7 @@ impl Flood<'_> {
         while results.len() < self.crew.mailboxes.len() {
             match self.crew.done.recv() {
                 Ok(Done::All(one)) => results.push(*one),
+                Ok(Done::Failed(error)) => return Err(failed(&error)),
                 Ok(Done::Phase(_)) => {}
                 Err(_) => break,
             }
@@ -361,7 +378,7 @@ impl Flood<'_> {
         for thread in self.crew.threads.drain(..) {
             let _ = thread.join();
         }
-        results
+        Ok(results)
     }
 
     fn report(&self, results: Vec<Results>, took: [Duration; 4]) -> Report {
@@ -396,6 +413,10 @@ impl Flood<'_> {
             ok: connections.complete(),
         }
     }
+}
+
+fn failed(error: &std::io::Error) -> FloodError {
+    FloodError::new(format!("a worker's reactor failed: {error}"))
 }
 
 fn own_cpu() -> Cpu {

@@ -4,8 +4,15 @@
 const SAMPLES: usize = 2;
 
 /// The page behind one URL, as one worker knows it.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    looks: Looks,
+    /// An answer came that was compared with nothing.
+    unseen: bool,
+}
+
 #[derive(Debug)]
-pub(super) enum Page {
+enum Looks {
     /// The first answers, and the connection whose answer is being taken down.
     Learning { samples: Vec<Vec<u8>>, learner: Option<u32> },
     /// Always this.
@@ -14,7 +21,7 @@ pub(super) enum Page {
     Varies,
 }
 
-impl Default for Page {
+impl Default for Looks {
     fn default() -> Self {
         Self::Learning { samples: Vec::new(), learner: None }
     }
@@ -22,62 +29,64 @@ impl Default for Page {
 
 impl Page {
     pub(super) fn is_learning(&self) -> bool {
-        matches!(self, Self::Learning { .. })
+        matches!(self.looks, Looks::Learning { .. })
     }
 
-    pub(super) fn varies(&self) -> bool {
-        matches!(self, Self::Varies)
+    /// Whether every answer was held against what the page has to be; so it is as well where none came.
+    pub(super) fn is_compared(&self) -> bool {
+        match &self.looks {
+            Looks::Same(_) => !self.unseen,
+            Looks::Learning { samples, .. } => samples.is_empty() && !self.unseen,
+            Looks::Varies => false,
+        }
     }
 
     /// A connection asks for the page.
     pub(super) fn begin(&mut self, connection: u32) {
-        if let Self::Learning { samples, learner } = self
-            && learner.is_none_or(|other| other == connection)
+        if let Looks::Learning { samples, learner } = &mut self.looks
+            && learner.is_none()
         {
             *learner = Some(connection);
-            if samples.len() < SAMPLES {
-                samples.push(Vec::new());
-            }
+            samples.push(Vec::new());
         }
     }
 
     /// A piece of an answer, `from` so far into it; whether it is right.
     pub(super) fn piece(&mut self, connection: u32, from: usize, bytes: &[u8]) -> bool {
-        match self {
-            Self::Learning { samples, learner } => {
+        match &mut self.looks {
+            Looks::Learning { samples, learner } => {
                 if *learner == Some(connection)
                     && let Some(sample) = samples.last_mut()
                 {
-                    sample.truncate(from); // what a learner that was lost has left behind
                     sample.extend_from_slice(bytes);
                 }
                 true
             }
-            Self::Same(page) => page.get(from..from + bytes.len()) == Some(bytes),
-            Self::Varies => true,
+            Looks::Same(page) => page.get(from..from + bytes.len()) == Some(bytes),
+            Looks::Varies => true,
         }
     }
 
     /// The end of an answer of `length_bytes`; whether it is right.
     pub(super) fn end(&mut self, connection: u32, length_bytes: usize) -> bool {
-        match self {
-            Self::Same(page) => page.len() == length_bytes,
-            Self::Varies => true,
-            Self::Learning { learner, .. } if *learner != Some(connection) => true,
-            Self::Learning { samples, learner } => {
+        match &mut self.looks {
+            Looks::Same(page) => return page.len() == length_bytes,
+            Looks::Varies => {}
+            Looks::Learning { learner, .. } if *learner != Some(connection) => self.unseen = true,
+            Looks::Learning { samples, learner } => {
                 *learner = None;
                 if samples.len() == SAMPLES {
                     let last = samples.pop().unwrap_or_default();
-                    *self = if samples.first() == Some(&last) { Self::Same(last) } else { Self::Varies };
+                    self.looks = if samples.first() == Some(&last) { Looks::Same(last) } else { Looks::Varies };
                 }
-                true
             }
         }
+        true
     }
 
     /// A connection is gone, and cannot be the learner any more.
     pub(super) fn forget(&mut self, connection: u32) {
-        if let Self::Learning { samples, learner } = self
+        if let Looks::Learning { samples, learner } = &mut self.looks
             && *learner == Some(connection)
         {
             *learner = None;

@@ -1,6 +1,6 @@
 //! What can be learned of the server: from its `/stats` if it is one of ours, from proc(5) if its process is named.
 
-use super::driver::Orders;
+use super::orders::Orders;
 use super::report::SideMemory;
 use super::target::Scheme;
 use super::{Config, fetch};

@@ -241,7 +241,11 @@ impl<S> Core<S> {
             && !connection.flags.has(Flags::DOOMED)
         {
             connection.flags.set(Flags::DOOMED);
-            connection.cause = Some(cause);
+            // What a socket says last does not change why it came to that.
+            connection.cause = match (connection.cause, cause) {
+                (Some(known), Cause::Io(_)) => Some(known),
+                _ => Some(cause),
+            };
             self.doomed.push(id);
         }
     }

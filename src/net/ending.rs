@@ -61,7 +61,6 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
             core.with(id, |link| link.ping(b""));
         }
         Due::Missed(deadline) => {
-            core.counters.ended_by_deadline.add(1);
             missed(core, id, deadline);
         }
     }
@@ -88,9 +87,11 @@ fn missed<S>(core: &mut Core<S>, id: ConnectionId, deadline: Deadline) {
             // A reset, so that the kernel keeps nothing either.
             if let Some(connection) = core.slots.get(id) {
                 let known = connection.cause.unwrap_or(cause);
-                let lingered = connection.flags.has(Flags::LINGERS);
+                if !matches!(known, Cause::Deadline(_)) {
+                    core.counters.ended_by_deadline.add(1); // for another cause, but not in time
+                }
                 let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
-                core.doom(id, if lingered { known } else { cause });
+                core.doom(id, known);
             }
         }
         Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.doom(id, cause),

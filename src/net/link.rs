@@ -193,9 +193,9 @@ impl<S> Link<'_, S> {
         self.session.request(host, path, self.out);
     }
 
-    /// Ends the connection when what is queued has gone.
+    /// Ends the connection when what is queued has gone; for `cause`, unless one is known already.
     pub fn end(&mut self, cause: Cause) {
-        *self.cause = Some(cause);
+        self.cause.get_or_insert(cause);
         self.session.abandon();
     }
 }

@@ -66,6 +66,8 @@ pub(super) fn flush<S>(core: &mut Core<S>, id: ConnectionId) {
             counters.bytes_out.add(sent as u64);
             outbox.sent += sent;
             outbox.moved_tick = now.tick;
+            // Taking is life, and a close takes as long as what stands before it.
+            connection.stamp_tick = now.tick;
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
         Err(error) => return core.doom(id, Cause::Io(errno(&error))),

@@ -72,10 +72,12 @@ impl<D: Driver> Reactor<D> {
                 _ => {}
             }
             self.core.read_clock();
+            // Before anything is stamped: a reactor that had nothing to do has slept through its ticks.
+            let ticks = self.core.pass_ticks();
             for event in &events {
                 self.dispatch(event);
             }
-            self.turn();
+            self.turn(ticks);
             if self.core.stopped && self.core.slots.is_empty() {
                 return Ok(());
             }
@@ -128,7 +130,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// What follows the events of a batch: the ready list, accept, deadlines; then flush, free, and the driver's own turn.
-    fn turn(&mut self) {
+    fn turn(&mut self, ticks: u32) {
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
             if let Some(connection) = self.core.slots.get(id) {
@@ -139,7 +141,6 @@ impl<D: Driver> Reactor<D> {
         for at in 0..self.core.listeners.len() {
             self.accept(at);
         }
-        let ticks = self.core.pass_ticks();
         if ticks > 0 && !self.core.slots.is_empty() {
             for index in self.sweep.next(self.core.slots.end_index(), ticks) {
                 ending::visit(&mut self.core, &mut self.driver, index);
@@ -220,6 +221,7 @@ impl<D: Driver> Reactor<D> {
             match cause {
                 Cause::Abrupt => self.core.counters.ended_abruptly.add(1),
                 Cause::Io(_) => self.core.counters.ended_by_error.add(1),
+                Cause::Deadline(_) => self.core.counters.ended_by_deadline.add(1),
                 _ => {}
             }
             self.driver.ended(id, &mut connection.state, cause);

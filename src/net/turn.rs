@@ -167,7 +167,8 @@ fn understand<D: Driver>(
     let lent = lent.start as usize..lent.end as usize;
     let (mut at, mut events) = (0, 0);
     let mut result = Ok(());
-    while events < TURN_EVENTS && (at < input.len() || connection.session.has_event()) {
+    // An event that needs no bytes is taken in any case: nothing else would bring it up again.
+    while (events < TURN_EVENTS && at < input.len()) || connection.session.has_event() {
         let rest = &mut input[at..];
         let (bytes, event) = connection.session.receive(rest, tools.message, tools.limits, tools.now.second, tools.out);
         at += bytes;

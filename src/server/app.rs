@@ -106,13 +106,13 @@ impl Driver for App {
                 core.stop();
                 for index in 0..core.end_index() {
                     let Some((id, ())) = core.at(index).map(|(id, _)| (id, ())) else { continue };
-                    let open = core.with(id, |link| {
+                    core.with(id, |link| {
                         link.close(CloseCode::GOING_AWAY, "server stops");
-                        link.session_state() == State::Closing
+                        // All others end when what is queued for them has gone.
+                        if link.session_state() != State::Closing {
+                            link.end(Cause::EndOfStream);
+                        }
                     });
-                    if open == Some(false) {
-                        core.doom(id, Cause::EndOfStream);
-                    }
                 }
             }
         }

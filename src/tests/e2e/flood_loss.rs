@@ -57,6 +57,17 @@ fn until_gone(stream: &mut TcpStream) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(drop)
 }
 
+/// Reads a request, and not a byte of what follows it.
+fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
 #[test]
 fn nobody_listens() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
@@ -124,6 +135,15 @@ fn a_server_that_leaves_in_the_middle() {
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))
     });
     assert_lost(&[&format!("tcp://{rude}")], 10, &json!({ "reset": 10 }));
+}
+
+#[test]
+fn a_server_that_hears_the_request_and_leaves() {
+    // With nothing unread, so that it is a proper end of the stream and no reset.
+    let leaving = foreign(|mut stream| read_head(&mut stream).map(drop));
+    for scheme in ["ws", "http"] {
+        assert_lost(&[&format!("{scheme}://{leaving}/")], 10, &json!({ "closed by peer": 10 }));
+    }
 }
 
 #[test]
@@ -223,13 +243,7 @@ fn an_interrupt_while_connecting_accounts_for_those_not_begun() {
 /// A WebSocket server that echoes short messages, and does not answer a Close.
 fn deaf_to_closes() -> SocketAddr {
     foreign(|mut stream| {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte)?;
-            head.extend(byte);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let head = read_head(&mut stream)?;
         let key = head.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.split("\r\n").next());
         let accept = steadfast::proto::upgrade::accept_key(key.unwrap_or_default().as_bytes());
         stream.write_all(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")?;

@@ -291,6 +291,8 @@ impl<S: Socket> Wire<S> {
                 return stats;
             }
             assert!(since.elapsed() < PATIENCE, "{what}: {stats}");
+            // Nothing tells of it but the next answer; a server that is asked without a pause has no time for it.
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
