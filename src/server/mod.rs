@@ -138,9 +138,14 @@ impl Server {
             // A thread that is gone has sent why, and that is read below.
             let _ = order.send(Arc::clone(&addresses));
         }
-        for _ in 0..plan.reactors {
-            expect_news(&heard)?;
+        let all_listen = (0..plan.reactors).try_for_each(|_| expect_news(&heard));
+        if all_listen.is_err() {
+            // Those that do listen shall not go on without the others.
+            for mailbox in &mailboxes {
+                let _ = mailbox.send(Mail::Stop);
+            }
         }
+        all_listen?;
         let _ = shared.at_ready.set(Memory::read(None));
         Ok(Self { plan, endpoints, mailboxes, threads: Mutex::new(threads), files: Mutex::new(files) })
     }

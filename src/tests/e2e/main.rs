@@ -14,6 +14,7 @@ mod host;
 mod http;
 mod pressure;
 mod quota;
+mod regressions;
 mod stop;
 mod tokens;
 mod unix;
