@@ -100,13 +100,13 @@ pub(super) struct InPlace {
 /// Where in the input a payload lies that can be sent from there: a server's header is shorter than that of the frame it
 /// came in, and goes over it. Only while nothing else waits to be sent, since what was said before has to go first.
 #[inline(never)]
-fn lies_at(payload: &[u8], lent: &Range<usize>, session: &Session, out: &Output) -> Option<usize> {
+fn lies_at(payload: &[u8], start: usize, end: usize, session: &Session, out: &Output) -> Option<usize> {
     let address = payload.as_ptr() as usize;
-    let fits = lent.contains(&address)
+    let fits = (start..end).contains(&address)
         && out.bytes.is_empty()
         && session.role() == Role::Server
         && session.state() == State::Open;
-    fits.then(|| address - lent.start)
+    fits.then(|| address - start)
 }
 
 /// One connection, lent to its driver for the length of a call.
@@ -142,7 +142,7 @@ impl<S> Link<'_, S> {
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
-            && let Some(from) = lies_at(payload, &self.lent, self.session, self.out)
+            && let Some(from) = lies_at(payload, self.lent.start, self.lent.end, self.session, self.out)
         {
             self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
             self.counters.messages_out.add(1);

@@ -11,6 +11,7 @@ use super::sys;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Event, Limits, Output, State};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 /// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget is
@@ -172,26 +173,18 @@ fn understand<D: Driver>(
         let rest = &mut input[at..];
         let (bytes, event) = connection.session.receive(rest, tools.message, tools.limits, tools.now.second, tools.out);
         at += bytes;
-        let mut link = Link {
-            id,
-            session: &mut connection.session,
-            out: tools.out,
-            cause: &mut connection.cause,
-            counters: tools.counters,
-            lent: lent.clone(),
-            in_place: None,
-            state: &mut connection.state,
-        };
         match event {
             Event::NeedMore => continue,
             Event::Message(kind, payload) => {
                 tools.counters.messages_in.add(1);
+                // The link is made here and not shared with the rarer events, so that it need not exist in memory.
+                let mut link = link(connection, tools.out, tools.counters, id, lent.clone());
                 driver.message(&mut link, kind, payload);
                 if let Some(message) = link.in_place {
                     result = send_in_place(connection, input, message, tools.counters, tools.now.tick);
                 }
             }
-            event => hand_on(link, driver, event),
+            event => hand_on(connection, tools.out, tools.counters, driver, id, event),
         }
         events += 1;
         if connection.session.state() == State::Closed || result.is_err() {
@@ -203,9 +196,37 @@ fn understand<D: Driver>(
     result.map(|()| events)
 }
 
+#[inline(always)]
+fn link<'a, S>(
+    connection: &'a mut Connection<S>,
+    out: &'a mut Output,
+    counters: &'a Counters,
+    id: ConnectionId,
+    lent: Range<usize>,
+) -> Link<'a, S> {
+    Link {
+        id,
+        session: &mut connection.session,
+        out,
+        cause: &mut connection.cause,
+        counters,
+        lent,
+        in_place: None,
+        state: &mut connection.state,
+    }
+}
+
 /// An event that is no message.
 #[inline(never)]
-fn hand_on<D: Driver>(mut link: Link<'_, D::State>, driver: &mut D, event: Event<'_>) {
+fn hand_on<D: Driver>(
+    connection: &mut Connection<D::State>,
+    out: &mut Output,
+    counters: &Counters,
+    driver: &mut D,
+    id: ConnectionId,
+    event: Event<'_>,
+) {
+    let mut link = link(connection, out, counters, id, 0..0);
     note(&mut link, &event);
     driver.event(&mut link, event);
 }
