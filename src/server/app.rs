@@ -1,29 +1,14 @@
 //! The routes: which path is what, and the echo behind them.
 
-use super::{Protocol, page, status};
-use crate::net::counters::Counters;
-use crate::net::fd_table::Plan;
+use super::page;
+use super::status::{self, Shared};
 use crate::net::link::{Cause, Driver, Link};
 use crate::net::reactor::Core;
 use crate::proto::close::CloseCode;
 use crate::proto::http::{Answer, Request};
 use crate::proto::session::{Event, MessageKind, State};
-use crate::proto::upgrade::{self, Origins};
-use crate::stats::Memory;
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
-
-/// What the reactors of one server share, all of it read only or counted.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) counters: Vec<Arc<Counters>>,
-    pub(super) plan: Plan,
-    pub(super) protocol: Protocol,
-    pub(super) origins: Origins,
-    pub(super) started: Instant,
-    /// Memory when the server was ready and had no connection.
-    pub(super) at_ready: OnceLock<Memory>,
-}
+use crate::proto::upgrade;
+use std::sync::Arc;
 
 /// What other threads may ask of a reactor.
 #[derive(Clone, Copy, Debug)]

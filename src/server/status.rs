@@ -1,10 +1,26 @@
-//! `/stats`: what the server counts, summed and for each reactor, as JSON.
+//! What the reactors of a server share, and `/stats`: what they count, summed and for each, as JSON.
 
-use super::app::Shared;
+use super::Protocol;
 use crate::net::counters::Counters;
+use crate::net::fd_table::Plan;
 use crate::net::sys;
+use crate::proto::upgrade::Origins;
 use crate::stats::Memory;
 use serde_json::{Map, Value, json};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// What the reactors of one server share, all of it read only or counted.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) plan: Plan,
+    pub(super) protocol: Protocol,
+    pub(super) origins: Origins,
+    pub(super) started: Instant,
+    /// Memory when the server was ready and had no connection.
+    pub(super) at_ready: OnceLock<Memory>,
+}
 
 /// The document, whole.
 pub(super) fn json(shared: &Shared) -> Vec<u8> {
