@@ -76,7 +76,8 @@ fn a_page_that_nothing_was_compared_with_is_not_said_to_be_compared() {
     for messages in ["0", "1"] {
         let (ended, report) = flood(&[&url, "--connections", "20", "--messages", messages]);
         let wrong = (ended.code(), &report["lost_by_cause"]) == (1, &json!({ "wrong reply": 1 }));
-        let honest = report["reply_check"] == "content" && (wrong || messages == "1");
+        // Where the odd one is among the first, from which a worker learns, the page is seen to vary.
+        let honest = wrong || report["reply_check"] == "status";
         assert!(honest, "{report}");
     }
 }
