@@ -71,9 +71,9 @@ fn a_chunked_page_of_any_number_of_chunks_comes_to_its_end() {
 
 #[test]
 fn a_page_that_nothing_was_compared_with_is_not_said_to_be_compared() {
-    let address = pages(|number| sized(if number == 7 { "another" } else { "the page" }));
-    let url = format!("http://{address}/");
     for messages in ["0", "1"] {
+        let address = pages(|number| sized(if number == 7 { "another" } else { "the page" }));
+        let url = format!("http://{address}/");
         let (ended, report) = flood(&[&url, "--connections", "20", "--messages", messages]);
         let wrong = (ended.code(), &report["lost_by_cause"]) == (1, &json!({ "wrong reply": 1 }));
         // Where the odd one is among the first, from which a worker learns, the page is seen to vary.
