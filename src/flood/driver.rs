@@ -8,6 +8,7 @@ use super::target::Scheme;
 use crate::net::link::{Cause, Deadline, Driver, Link};
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
+use crate::net::sys::error_code;
 use crate::proto::close::CloseCode;
 use crate::proto::session::{Event, MessageKind, Session, State};
 use crate::proto::upgrade::Rejected;
@@ -135,12 +136,11 @@ impl Worker {
     }
 
     fn connect(&mut self, core: &mut Core<Peer>, number: u32) {
-        let orders = Arc::clone(&self.orders);
         let session = match self.scheme(number) {
             Scheme::Http => Session::http_client(),
             Scheme::Ws | Scheme::Tcp => Session::raw(),
         };
-        let route = orders.routes.of(number);
+        let route = self.orders.routes.of(number);
         let peer = Peer { since_us: self.now_us(), number, counted: true, stage: Stage::Connecting, ..Peer::default() };
         self.shown = false;
         match core.connect(&route.destination, route.source.as_ref(), session, peer) {
@@ -149,7 +149,7 @@ impl Worker {
                 self.results.ledger.shift(Stage::Planned, Stage::Connecting);
             }
             Err(error) => {
-                let code = error.raw_os_error().and_then(|code| u16::try_from(code).ok()).unwrap_or(0);
+                let code = error_code(&error);
                 // Unix sockets and some addresses refuse at once; all else is a limit of this side.
                 let refused = error.kind() == io::ErrorKind::ConnectionRefused;
                 let cause = if refused { Cause::Connect(code) } else { Cause::Local(code) };

@@ -4,9 +4,9 @@ use super::counters::Counters;
 use super::link::{Cause, Link};
 use super::pool::Pool;
 use super::quota::Quota;
-use super::slots::{ConnectionId, Flags, Outbox, Slots};
+use super::slots::{Connection, ConnectionId, Flags, Outbox, Slots};
 use super::sweep::{Deadlines, TICK_MS};
-use super::turn::{Tools, errno};
+use super::turn::{self, Tools};
 use super::{ending, outgoing, sys};
 use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
@@ -113,11 +113,6 @@ impl<S> Core<S> {
         self.slots.len()
     }
 
-    /// How many connections have ended and are not yet freed: until then their places are taken.
-    pub fn doomed(&self) -> usize {
-        self.doomed.len()
-    }
-
     /// One more than the highest place that may be taken; see [`Core::at`].
     pub fn end_index(&self) -> usize {
         self.slots.end_index()
@@ -137,16 +132,7 @@ impl<S> Core<S> {
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
         let state_before = connection.session.state();
-        let mut link = Link {
-            id,
-            session: &mut connection.session,
-            out: &mut self.out,
-            cause: &mut connection.cause,
-            counters: &self.counters,
-            lent: 0..0,
-            in_place: None,
-            state: &mut connection.state,
-        };
+        let mut link = turn::link(connection, &mut self.out, &self.counters, id, 0..0);
         let result = work(&mut link);
         if connection.session.state() != state_before {
             connection.stamp_tick = self.now.tick; // another deadline runs
@@ -193,11 +179,8 @@ impl<S> Core<S> {
         }
         let id = self.slots.insert(socket.into(), session, self.now.tick, state);
         if let Some(connection) = self.slots.get(id) {
-            connection.flags.set(Flags::CONNECTING | Flags::REGISTERED);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let registered =
-                self.poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest);
-            if let Err(error) = registered {
+            connection.flags.set(Flags::CONNECTING);
+            if let Err(error) = watch(&self.poll, id, connection) {
                 self.slots.remove(id);
                 return Err(error);
             }
@@ -286,14 +269,10 @@ impl<S> Core<S> {
         if connection.flags.has(Flags::DOOMED | Flags::REGISTERED) {
             return;
         }
-        connection.flags.set(Flags::REGISTERED);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered =
-            self.poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest);
-        if let Err(error) = registered {
+        if let Err(error) = watch(&self.poll, id, connection) {
             // ENOSPC, fs.epoll.max_user_watches; ENOMEM.
             self.counters.accept_paused_error.add(1);
-            self.doom(id, Cause::Local(errno(&error)));
+            self.doom(id, Cause::Local(sys::error_code(&error)));
         }
     }
 
@@ -345,4 +324,11 @@ impl<S> Core<S> {
             }
         }
     }
+}
+
+/// Registers a connection with epoll, for both directions and for its life.
+fn watch<S>(poll: &Poll, id: ConnectionId, connection: &mut Connection<S>) -> io::Result<()> {
+    connection.flags.set(Flags::REGISTERED);
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest)
 }

@@ -60,9 +60,7 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
             connection.flags.set(Flags::PINGED);
             core.with(id, |link| link.ping(b""));
         }
-        Due::Missed(deadline) => {
-            missed(core, id, deadline);
-        }
+        Due::Missed(deadline) => missed(core, id, deadline),
     }
 }
 

@@ -7,7 +7,6 @@ use super::link::{Cause, InPlace};
 use super::reactor::Core;
 use super::slots::{Connection, ConnectionId, Flags, Outbox};
 use super::sys;
-use super::turn::errno;
 use crate::proto::frame::{self, Opcode};
 use std::io;
 use std::os::fd::AsFd;
@@ -70,7 +69,7 @@ pub(super) fn flush<S>(core: &mut Core<S>, id: ConnectionId) {
             connection.stamp_tick = now.tick;
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-        Err(error) => return core.doom(id, Cause::Io(errno(&error))),
+        Err(error) => return core.doom(id, Cause::Io(sys::error_code(&error))),
     }
     if outbox.sent < outbox.bytes.len() {
         return; // the socket said how much room it has; its next room makes an edge

@@ -10,7 +10,7 @@ use super::link::{Cause, Driver};
 use super::mailbox::Mailbox;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::Sweep;
-use super::turn::{self, errno};
+use super::turn;
 use super::{ending, sys};
 use crate::proto::session::Session;
 use mio::unix::SourceFd;
@@ -110,7 +110,7 @@ impl<D: Driver> Reactor<D> {
         let Some(connection) = self.core.slots.get(id) else { return };
         if event.is_error() || event.is_read_closed() {
             let error = SockRef::from(&connection.socket).take_error().ok().flatten();
-            let code = error.map_or(0, |error| errno(&error));
+            let code = error.map_or(0, |error| sys::error_code(&error));
             if code != 0 {
                 return self.core.doom(id, Cause::Connect(code));
             }

@@ -15,6 +15,11 @@ fn count(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
+/// errno of a failed call; 0 for an error that is none of the kernel's.
+pub fn error_code(error: &io::Error) -> u16 {
+    error.raw_os_error().and_then(|code| u16::try_from(code).ok()).unwrap_or(0)
+}
+
 /// Takes one connection from a listener's queue, non-blocking from the start; accept4(2).
 ///
 /// # Errors

@@ -43,11 +43,6 @@ pub(super) struct Tools<'a> {
     pub(super) now: Now,
 }
 
-/// errno of a failed call; 0 for errors that are none of the kernel's.
-pub(super) fn errno(error: &io::Error) -> u16 {
-    error.raw_os_error().and_then(|code| u16::try_from(code).ok()).unwrap_or(0)
-}
-
 /// What epoll tells of a connection that is connected.
 #[inline(always)]
 pub(super) fn on_event<D: Driver>(
@@ -133,7 +128,7 @@ fn talk<D: Driver>(
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return Outcome::Drained,
                 io::ErrorKind::Interrupted => return Outcome::Again,
-                _ => return Outcome::Error(errno(&error)),
+                _ => return Outcome::Error(sys::error_code(&error)),
             },
         }
     }
@@ -142,7 +137,7 @@ fn talk<D: Driver>(
         Ok(events) => events,
         Err(error) => {
             tools.pool.current.clear();
-            return Outcome::Error(errno(&error));
+            return Outcome::Error(sys::error_code(&error));
         }
     };
     let state = connection.session.state();
@@ -196,8 +191,9 @@ fn understand<D: Driver>(
     result.map(|()| events)
 }
 
+/// A connection as its driver sees it.
 #[inline(always)]
-fn link<'a, S>(
+pub(super) fn link<'a, S>(
     connection: &'a mut Connection<S>,
     out: &'a mut Output,
     counters: &'a Counters,
@@ -263,7 +259,7 @@ fn end_of_stream<D: Driver>(
     // A page that ends with the stream is complete now.
     match understand(connection, tools, driver, id).and_then(|_| send(connection, tools)) {
         Ok(()) => Outcome::Eof,
-        Err(error) => Outcome::Error(errno(&error)),
+        Err(error) => Outcome::Error(sys::error_code(&error)),
     }
 }
 
@@ -328,7 +324,7 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
         Ok(0) => Outcome::Eof,
         Ok(_) => Outcome::Again,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Outcome::Drained,
-        Err(error) => Outcome::Error(errno(&error)),
+        Err(error) => Outcome::Error(sys::error_code(&error)),
     }
 }
 

@@ -294,18 +294,16 @@ impl Starter<'_> {
             Protocol::Tcp => Session::raw,
         };
         let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
-        let body = move || {
-            let reactor = prepare(shared, index, settings, session, own_table, mailbox, &unix, &ordered, &news);
-            match reactor {
-                Ok(reactor) => {
-                    let _ = news.send(Ok(()));
-                    drop(news);
-                    reactor.run()
-                }
-                Err(error) => {
-                    let _ = news.send(Err(error));
-                    Ok(())
-                }
+        let start = Start { shared, index, settings, session, own_table, mailbox, unix, ordered };
+        let body = move || match start.reactor(&news) {
+            Ok(reactor) => {
+                let _ = news.send(Ok(()));
+                drop(news);
+                reactor.run()
+            }
+            Err(error) => {
+                let _ = news.send(Err(error));
+                Ok(())
             }
         };
         // A reactor nests a dozen calls, not a thousand; what it does not touch of the stack costs nothing.
@@ -320,43 +318,47 @@ impl Starter<'_> {
     }
 }
 
-/// What a reactor's thread does before it runs: a table of its own first, since that copies what is open.
-#[expect(clippy::too_many_arguments, reason = "the whole of what a thread is handed, in one call")]
-fn prepare(
+/// What one reactor's thread is started with.
+struct Start {
     shared: Arc<Shared>,
     index: usize,
     settings: Settings,
     session: fn() -> Session,
     own_table: bool,
     mailbox: Mailbox<Mail>,
-    unix: &[Arc<OwnedFd>],
-    ordered: &Receiver<Arc<[SocketAddr]>>,
-    news: &Sender<News>,
-) -> Result<Reactor<App>, StartError> {
-    if own_table {
-        sys::unshare_files().map_err(|error| {
+    unix: Vec<Arc<OwnedFd>>,
+    ordered: Receiver<Arc<[SocketAddr]>>,
+}
+
+impl Start {
+    /// On the reactor's own thread, with a table of its own first, since that copies what is open.
+    fn reactor(self, news: &Sender<News>) -> Result<Reactor<App>, StartError> {
+        let Self { shared, index, session, .. } = self;
+        if self.own_table {
+            sys::unshare_files().map_err(|error| {
             StartError(format!(
                 "cannot give a reactor a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter \
                  may forbid it: raise RLIMIT_NOFILE instead, or ask for fewer --max-connections"
             ))
         })?;
+        }
+        let _ = news.send(Ok(()));
+        let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));
+        let addresses = self.ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
+        let counters = Arc::clone(&shared.counters[index]);
+        let mut reactor = Reactor::new(App::new(shared), self.settings, counters, self.mailbox)
+            .map_err(|error| failed("epoll", error))?;
+        for &address in &*addresses {
+            let socket =
+                listener::listen_tcp(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
+            reactor.listen(socket, session).map_err(|error| failed("epoll_ctl", error))?;
+        }
+        for socket in &self.unix {
+            // All reactors accept from the one socket, each through a descriptor in its own table.
+            let fd: BorrowedFd<'_> = socket.as_fd();
+            let own = fd.try_clone_to_owned().map_err(|error| failed("dup of a unix listener", error))?;
+            reactor.listen(own, session).map_err(|error| failed("epoll_ctl", error))?;
+        }
+        Ok(reactor)
     }
-    let _ = news.send(Ok(()));
-    let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));
-    let addresses = ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
-    let counters = Arc::clone(&shared.counters[index]);
-    let mut reactor =
-        Reactor::new(App::new(shared), settings, counters, mailbox).map_err(|error| failed("epoll", error))?;
-    for &address in &*addresses {
-        let socket =
-            listener::listen_tcp(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
-        reactor.listen(socket, session).map_err(|error| failed("epoll_ctl", error))?;
-    }
-    for socket in unix {
-        // All reactors accept from the one socket, each through a descriptor in its own table.
-        let fd: BorrowedFd<'_> = socket.as_fd();
-        let own = fd.try_clone_to_owned().map_err(|error| failed("dup of a unix listener", error))?;
-        reactor.listen(own, session).map_err(|error| failed("epoll_ctl", error))?;
-    }
-    Ok(reactor)
 }
