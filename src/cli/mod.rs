@@ -1,5 +1,6 @@
 //! The command line: flags into plain configurations, one file a command. Text for people lives here only.
 
+mod compression;
 mod flood;
 mod serve;
 

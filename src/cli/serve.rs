@@ -1,16 +1,17 @@
 //! `steadfast serve`.
 
+use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
-use steadfast::net::listener::Endpoint;
+use steadfast::net::listener::{Endpoint, SocketBuffers};
 use steadfast::net::sweep::Deadlines;
 use steadfast::proto::http::HeadLimits;
 use steadfast::proto::session::Limits;
-use steadfast::proto::upgrade::Origins;
+use steadfast::proto::upgrade::{Origins, Policy};
 use steadfast::server::{Config, Protocol, Server};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -36,8 +37,22 @@ pub(super) struct Args {
     /// Pages that may connect: same, any, or an origin such as https://example.org; may be repeated
     #[arg(long, value_name = "ORIGIN", default_value = "same")]
     origin: Vec<String>,
+    /// Subprotocol that is spoken here, the best first; may be repeated [default: none]
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+    /// Field for every HTTP answer, as 'Name: value'; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    response_header: Vec<String>,
+    #[command(flatten)]
+    compression: CompressionArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    /// SO_SNDBUF of a TCP connection [default: the kernel's]
+    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 30), help_heading = "Limits")]
+    socket_send_buffer_bytes: Option<u32>,
+    /// SO_RCVBUF of a TCP connection [default: the kernel's]
+    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 30), help_heading = "Limits")]
+    socket_receive_buffer_bytes: Option<u32>,
 }
 
 /// Declares the flags of all limits, with their defaults taken from the library, and the line that tells which differ.
@@ -75,6 +90,8 @@ macro_rules! limits {
 struct Defaults {
     line_bytes: u64,
     head_bytes: u64,
+    read_buffer_bytes: u64,
+    max_upgrades_per_s: u32,
     limits: Limits,
     deadlines: Deadlines,
 }
@@ -85,6 +102,8 @@ impl Default for Defaults {
         Self {
             line_bytes: limits.head.max_request_line_bytes as u64,
             head_bytes: limits.head.max_head_bytes as u64,
+            read_buffer_bytes: Config::default().read_buffer_bytes as u64,
+            max_upgrades_per_s: Config::default().max_upgrades_per_s,
             limits,
             deadlines: Deadlines::default(),
         }
@@ -96,7 +115,11 @@ limits! {
     max_request_line_bytes: u64 { line_bytes } 16..=1 << 20, "BYTES";
     /// Longest request head; a longer one is answered 431
     max_head_bytes: u64 { head_bytes } 64..=1 << 24, "BYTES";
-    /// Longest frame and message; a longer one closes with 1009
+    /// Longest content of a request; a longer one is answered 413
+    max_body_bytes: u64 { limits.max_body_bytes } 0..=1 << 40, "BYTES";
+    /// Upgrades of each reactor in a second; more are answered 503 with Retry-After
+    max_upgrades_per_s: u32 { max_upgrades_per_s } 1.., "N";
+    /// Longest frame, message and inflated message; a longer one closes with 1009
     max_message_bytes: u64 { limits.max_message_bytes } 1..=1 << 40, "BYTES";
     /// Most fragments of a message; more close with 1008
     max_fragments: u32 { limits.max_fragments } 1.., "N";
@@ -104,6 +127,8 @@ limits! {
     max_control_frames_per_s: u16 { limits.max_control_frames_per_s } 1.., "N";
     /// Time for a whole request head; then 408
     head_timeout_s: u32 { deadlines.head_s } 1..=86_400, "SECONDS";
+    /// Least content of a request in a second, behind that time and on average; then 408
+    min_body_bytes_per_s: u32 { deadlines.min_body_bytes_per_s } 1.., "BYTES";
     /// Time between requests; then closed
     keep_alive_timeout_s: u32 { deadlines.keep_alive_s } 1..=86_400, "SECONDS";
     /// Silence after which a WebSocket is pinged, give or take a tenth
@@ -114,6 +139,8 @@ limits! {
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
     /// Time without a byte taken of what is queued; then reset
     stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
+    /// Bytes that a connection may have read in its turn
+    read_buffer_bytes: u64 { read_buffer_bytes } 4096..=16 << 20, "BYTES";
 }
 
 fn origins(list: Vec<String>) -> Result<Origins, String> {
@@ -140,6 +167,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(origins) => origins,
         Err(error) => return super::refuse(&error),
     };
+    let upgrade = Policy { origins, subprotocols: args.subprotocol, compression: args.compression.into_settings() };
     let protocol = match args.protocol {
         ProtocolArg::Ws => Protocol::Ws,
         ProtocolArg::Tcp => Protocol::Tcp,
@@ -156,7 +184,15 @@ pub(super) fn run(args: Args) -> ExitCode {
         reactors: args.reactors.map(usize::from),
         limits: Limits { head, ..settings.limits },
         deadlines: settings.deadlines,
-        origins,
+        upgrade,
+        max_upgrades_per_s: settings.max_upgrades_per_s,
+        response_fields: args.response_header,
+        read_buffer_bytes: settings.read_buffer_bytes as usize,
+        socket_buffers: SocketBuffers {
+            send_bytes: args.socket_send_buffer_bytes.unwrap_or(0),
+            receive_bytes: args.socket_receive_buffer_bytes.unwrap_or(0),
+        },
+        ..Config::default()
     });
     let server = match server {
         Ok(server) => server,

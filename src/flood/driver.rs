@@ -11,7 +11,7 @@ use crate::net::slots::ConnectionId;
 use crate::net::sys::error_code;
 use crate::proto::close::CloseCode;
 use crate::proto::session::{Event, MessageKind, Session, State};
-use crate::proto::upgrade::Rejected;
+use crate::proto::upgrade::{Opening, Rejected};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -335,7 +335,8 @@ impl Driver for Worker {
         }
         self.shift(link.state, Stage::Upgrading);
         let route = self.orders.routes.of(link.state.number);
-        link.upgrade(&route.host, &self.orders.targets[route.target].path);
+        let path = &self.orders.targets[route.target].path;
+        link.upgrade(&Opening { host: &route.host, path, ..Opening::default() });
     }
 
     fn message(&mut self, link: &mut Link<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
@@ -351,7 +352,7 @@ impl Driver for Worker {
 
     fn event(&mut self, link: &mut Link<'_, Peer>, event: Event<'_>) {
         match event {
-            Event::Opened => self.opened(link),
+            Event::Opened(_) => self.opened(link),
             Event::Data(bytes) => self.piece(link, bytes),
             Event::Response(head) if head.status != 200 => link.end(Cause::Rejected(Rejected::Status(head.status))),
             Event::Response(head) if head.fields.server == Some(b"steadfast") => {

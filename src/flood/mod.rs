@@ -14,9 +14,11 @@ pub mod target;
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, Wanted};
 use crate::net::mailbox::Mailbox;
+use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{Quota, Reactor, Settings};
 use crate::net::sweep::Deadlines;
 use crate::net::sys;
+use crate::proto::extension::Compression;
 use crate::proto::session::Limits;
 use crate::stats::{Cpu, Memory};
 use driver::Worker;
@@ -181,7 +183,15 @@ impl Crew {
             let planned = share(worker)..share(worker + 1);
             let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), done_sender.clone(), planned);
             let (max_connections, quota) = (plan.per_reactor, Quota::new(plan.max_connections));
-            let settings = Settings { limits, deadlines, max_connections, quota };
+            let settings = Settings {
+                limits,
+                deadlines,
+                max_connections,
+                quota,
+                read_buffer_bytes: RING_BYTES,
+                compression: Compression::default(),
+                response_fields: String::new(),
+            };
             crew.boards.push(board);
             let mailbox = crew.mailboxes[worker as usize].clone();
             let start = Start { driver, settings, mailbox, own_table: plan.own_tables };

@@ -8,6 +8,8 @@ use super::slots::{Connection, ConnectionId, Flags, Outbox, Slots};
 use super::sweep::{Deadlines, TICK_MS};
 use super::turn::{self, Tools};
 use super::{ending, outgoing, sys};
+use crate::proto::deflate::Deflate;
+use crate::proto::extension::Compression;
 use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Limits, Output, Session};
@@ -18,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a reactor works by.
 #[derive(Clone, Debug)]
@@ -31,6 +33,12 @@ pub struct Settings {
     pub max_connections: usize,
     /// The most that all reactors take together.
     pub quota: Arc<Quota>,
+    /// Bytes that a connection may read in one turn.
+    pub read_buffer_bytes: usize,
+    /// How to compress, for those connections that agree upon it.
+    pub compression: Compression,
+    /// Field lines for every HTTP answer, each with its CRLF.
+    pub response_fields: String,
 }
 
 /// The time, read once a turn.
@@ -80,15 +88,18 @@ pub struct Core<S> {
 impl<S> Core<S> {
     pub(super) fn new(poll: Poll, settings: Settings, counters: Arc<Counters>) -> Self {
         let instant = Instant::now();
+        let mut out = Output::new(RandomSource::new(sys::random));
+        out.deflate = Deflate::new(&settings.compression);
+        out.standing.fields.clone_from(&settings.response_fields);
         Self {
             poll,
             slots: Slots::with_capacity(settings.max_connections),
-            pool: Pool::default(),
+            pool: Pool::new(settings.read_buffer_bytes),
             held: HashMap::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             doomed: Vec::new(),
-            out: Output::new(RandomSource::new(sys::random)),
+            out,
             message: Vec::new(),
             counters,
             settings,
@@ -309,8 +320,16 @@ impl<S> Core<S> {
             self.now.tick = tick;
             self.now.second = (elapsed_ms / 1000) as u32;
             self.accept_paused = false;
+            if !self.listeners.is_empty() {
+                self.write_date();
+            }
         }
         passed
+    }
+
+    /// RFC 9110 section 6.6.1: what answers with a clock says when.
+    pub(super) fn write_date(&mut self) {
+        self.out.standing.date = httpdate::fmt_http_date(SystemTime::now());
     }
 
     pub(super) fn flush_dirty(&mut self) {

@@ -64,6 +64,8 @@ counters! {
     pings_out,
     /// Answers with status 400.
     refused_400,
+    /// Answers with status 401.
+    refused_401,
     /// Answers with status 403.
     refused_403,
     /// Answers with status 404.
@@ -72,17 +74,29 @@ counters! {
     refused_405,
     /// Answers with status 408.
     refused_408,
+    /// Answers with status 411.
+    refused_411,
+    /// Answers with status 413.
+    refused_413,
     /// Answers with status 414.
     refused_414,
+    /// Answers with status 417.
+    refused_417,
     /// Answers with status 426.
     refused_426,
     /// Answers with status 431.
     refused_431,
+    /// Answers with status 501.
+    refused_501,
+    /// Answers with status 503.
+    refused_503,
     /// Answers with status 505.
     refused_505,
+    /// Answers with another status from 400 on.
+    refused_otherwise,
     /// Connections failed with 1002: a frame that breaks the protocol.
     failed_1002,
-    /// Connections failed with 1007: text that is not UTF-8.
+    /// Connections failed with 1007: text that is not UTF-8, a compressed message that is damaged.
     failed_1007,
     /// Connections failed with 1008: too many fragments or control frames.
     failed_1008,
@@ -105,14 +119,21 @@ impl Counters {
     pub fn refused(&self, status: u16) {
         let counter = match status {
             400 => &self.refused_400,
+            401 => &self.refused_401,
             403 => &self.refused_403,
             404 => &self.refused_404,
             405 => &self.refused_405,
             408 => &self.refused_408,
+            411 => &self.refused_411,
+            413 => &self.refused_413,
             414 => &self.refused_414,
+            417 => &self.refused_417,
             426 => &self.refused_426,
             431 => &self.refused_431,
+            501 => &self.refused_501,
+            503 => &self.refused_503,
             505 => &self.refused_505,
+            400.. => &self.refused_otherwise,
             _ => return,
         };
         counter.add(1);

@@ -5,9 +5,9 @@ use super::outgoing::flush;
 use super::reactor::Core;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::{Due, due};
+use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::frame::Role;
-use crate::proto::http::Answer;
 use crate::proto::session::State;
 use socket2::SockRef;
 use std::net::Shutdown;
@@ -69,7 +69,7 @@ fn missed<S>(core: &mut Core<S>, id: ConnectionId, deadline: Deadline) {
     match deadline {
         Deadline::Head => {
             core.with(id, |link| {
-                link.answer(&Answer::refusal(408), false);
+                link.answer(&Answer::refusal(408), Asked::default());
                 *link.cause = Some(cause);
             });
         }

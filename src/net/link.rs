@@ -3,11 +3,13 @@
 use super::counters::Counters;
 use super::reactor::Core;
 use super::slots::ConnectionId;
+use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::{CloseCode, Fault};
+use crate::proto::extension::Agreed;
 use crate::proto::frame::Role;
-use crate::proto::http::{Answer, HeadError};
+use crate::proto::http::HeadError;
 use crate::proto::session::{Event, MessageKind, Output, Session, State};
-use crate::proto::upgrade::{AcceptKey, Rejected};
+use crate::proto::upgrade::{Acceptance, Opening, Rejected};
 use std::ops::Range;
 
 /// Which deadline a connection missed.
@@ -15,7 +17,7 @@ use std::ops::Range;
 pub enum Deadline {
     /// To connect, and to be upgraded.
     Connect,
-    /// To send a whole request head.
+    /// To send a whole request: its head in so many seconds, its content at no less than so many bytes in each.
     Head,
     /// To send another request.
     KeepAlive,
@@ -137,16 +139,43 @@ impl<S> Link<'_, S> {
         self.session.state()
     }
 
-    /// Sends a message; nothing if the connection is not open. What a turn sends goes out with one call.
+    /// The compression that was agreed upon.
+    #[inline]
+    pub fn compression(&self) -> Agreed {
+        self.session.compression()
+    }
+
+    /// Sends a message, compressed where that was agreed upon and is worth it; nothing if the connection is not open.
+    /// What a turn sends goes out with one call.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
+        if !self.session.compression().is_on() {
+            self.send_plain(kind, payload);
+        } else if self.session.send(kind, payload, self.out) {
+            self.counters.messages_out.add(1);
+        }
+    }
+
+    /// Sends a message in the form in which the last one came: compressed as [`Link::send`] does, or as it is.
+    #[inline(always)]
+    pub fn echo(&mut self, kind: MessageKind, payload: &[u8]) {
+        if self.session.compression().came_compressed() {
+            self.send(kind, payload);
+        } else {
+            self.send_plain(kind, payload);
+        }
+    }
+
+    /// Sends a message as it is, whatever was agreed upon.
+    #[inline(always)]
+    pub fn send_plain(&mut self, kind: MessageKind, payload: &[u8]) {
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
             && let Some(from) = lies_at(payload, self.lent.start, self.lent.end, self.session, self.out)
         {
             self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
             self.counters.messages_out.add(1);
-        } else if self.session.send(kind, payload, self.out) {
+        } else if self.session.send_plain(kind, payload, self.out) {
             self.counters.messages_out.add(1);
         }
     }
@@ -170,22 +199,32 @@ impl<S> Link<'_, S> {
         self.session.close(code, reason, self.out);
     }
 
-    /// Answers a request; `without_body` for the method HEAD.
-    pub fn answer(&mut self, answer: &Answer<'_>, without_body: bool) {
+    /// Answers a request.
+    pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
         self.counters.refused(answer.status);
-        self.session.answer(answer, without_body, self.out);
+        self.session.answer(answer, asked, self.out);
+    }
+
+    /// Has a client that asked with `Expect: 100-continue` send the content of its request.
+    pub fn proceed(&mut self) {
+        self.session.proceed(self.out);
     }
 
     /// Answers a request with 101: the connection becomes a WebSocket.
     #[inline]
-    pub fn accept(&mut self, accept: &AcceptKey) {
-        self.session.accept(accept, self.out);
+    pub fn accept(&mut self, acceptance: &Acceptance<'_>) {
+        self.session.accept(acceptance, self.out);
         self.counters.upgraded.add(1);
     }
 
-    /// Makes this connection a WebSocket client, and asks for `path`.
-    pub fn upgrade(&mut self, host: &str, path: &str) {
-        *self.session = Session::websocket_client(host, path, self.out);
+    /// Makes this connection a WebSocket client, and sends its request.
+    pub fn upgrade(&mut self, opening: &Opening<'_>) {
+        *self.session = Session::websocket_client(opening, self.out);
+    }
+
+    /// A fresh random byte.
+    pub fn random_byte(&mut self) -> u8 {
+        u8::from_ne_bytes(self.out.random.take())
     }
 
     /// Sends a GET; for a session of [`Session::http_client`].

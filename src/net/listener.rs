@@ -119,12 +119,29 @@ pub fn reserve(address: SocketAddr) -> io::Result<Reservation> {
     Ok(Reservation { address, _socket: socket })
 }
 
-/// Listens on `address`, as one of several who share it.
+/// The kernel's buffers of one TCP connection, in bytes; 0 leaves them to the kernel, which lets them grow at need
+/// (tcp(7), tcp_rmem and tcp_wmem).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// SO_SNDBUF (socket(7)).
+    pub send_bytes: u32,
+    /// SO_RCVBUF.
+    pub receive_bytes: u32,
+}
+
+/// Listens on `address`, as one of several who share it; what is accepted inherits `buffers`.
 ///
 /// # Errors
 /// As socket(2), bind(2) and listen(2).
-pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
+    if buffers.send_bytes > 0 {
+        socket.set_send_buffer_size(buffers.send_bytes as usize)?;
+    }
+    if buffers.receive_bytes > 0 {
+        // Before listen(2), so that the window scale fits it (tcp(7)).
+        socket.set_recv_buffer_size(buffers.receive_bytes as usize)?;
+    }
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     // Accepted sockets inherit it, which saves a call for each.

@@ -2,7 +2,7 @@
 
 use crate::proto::ring::Ring;
 
-/// Bytes of a ring, and so the most that a connection reads in one turn.
+/// Bytes of a ring if nothing else is asked for, and so the most that a connection reads in one turn.
 pub const RING_BYTES: usize = 64 << 10;
 
 /// Rings kept beside the one in use; more are made only while connections wait with unparsed bytes.
@@ -14,19 +14,18 @@ pub struct Pool {
     /// The one that is lent to whoever has its turn; empty between turns.
     pub(super) current: Ring,
     spare: Vec<Ring>,
-}
-
-impl Default for Pool {
-    /// Has one ring: that is all that ordinary turns need.
-    fn default() -> Self {
-        Self { current: Ring::new(RING_BYTES), spare: Vec::new() }
-    }
+    ring_bytes: usize,
 }
 
 impl Pool {
+    /// One ring: that is all that ordinary turns need.
+    pub fn new(ring_bytes: usize) -> Self {
+        Self { current: Ring::new(ring_bytes), spare: Vec::new(), ring_bytes }
+    }
+
     /// Takes the ring out of use with what is unparsed in it, for a connection that has the next turn but one.
     pub(super) fn park(&mut self) -> Ring {
-        let next = self.spare.pop().unwrap_or_else(|| Ring::new(RING_BYTES));
+        let next = self.spare.pop().unwrap_or_else(|| Ring::new(self.ring_bytes));
         std::mem::replace(&mut self.current, next)
     }
 
@@ -39,13 +38,13 @@ impl Pool {
     /// Puts a whole ring in use, where a smaller one served a connection that had waited.
     #[inline]
     pub(super) fn restore(&mut self) {
-        if self.current.capacity() < RING_BYTES {
+        if self.current.capacity() < self.ring_bytes {
             self.park();
         }
     }
 
     fn keep(&mut self, mut ring: Ring) {
-        if self.spare.len() < KEPT && ring.capacity() == RING_BYTES {
+        if self.spare.len() < KEPT && ring.capacity() == self.ring_bytes {
             ring.clear();
             self.spare.push(ring);
         }

@@ -56,6 +56,7 @@ impl<D: Driver> Reactor<D> {
         let token = Token(LISTENERS | self.core.listeners.len());
         self.core.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         self.core.listeners.push(Listener { socket, session, ready: false });
+        self.core.write_date();
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub struct Deadlines {
     pub connect_s: u32,
     /// For a whole request head, from its first byte; for the first one from accept.
     pub head_s: u32,
+    /// What has to come of a request's content in each second behind that, on average.
+    pub min_body_bytes_per_s: u32,
     /// Between requests.
     pub keep_alive_s: u32,
     /// Silence after which a ping is sent, give or take a tenth.
@@ -31,7 +33,16 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { connect_s: 30, head_s: 10, keep_alive_s: 75, ping_s: 45, idle_s: 100, close_s: 5, stalled_s: 30 }
+        Self {
+            connect_s: 30,
+            head_s: 10,
+            min_body_bytes_per_s: 1024,
+            keep_alive_s: 75,
+            ping_s: 45,
+            idle_s: 100,
+            close_s: 5,
+            stalled_s: 30,
+        }
     }
 }
 
@@ -67,7 +78,11 @@ pub(super) fn due<S>(connection: &Connection<S>, index: usize, now_tick: u32, de
     match connection.session.state() {
         State::Handshake => missed(deadlines.connect_s, Deadline::Connect),
         State::Head if connection.flags.has(Flags::BETWEEN) => missed(deadlines.keep_alive_s, Deadline::KeepAlive),
-        State::Head => missed(deadlines.head_s, Deadline::Head),
+        State::Head => {
+            let bytes = connection.session.request_bytes().unwrap_or(0);
+            let more_s = (bytes as u64 / u64::from(deadlines.min_body_bytes_per_s.max(1))) as u32;
+            missed(deadlines.head_s.saturating_add(more_s), Deadline::Head)
+        }
         State::Closing | State::Closed => missed(deadlines.close_s, Deadline::Close),
         State::Open if over(stamp, deadlines.idle_s) => Due::Missed(Deadline::Idle),
         State::Open if !connection.flags.has(Flags::PINGED) => {

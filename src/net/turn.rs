@@ -4,7 +4,7 @@ use super::counters::Counters;
 use super::ending::finish;
 use super::link::{Cause, Driver, Link};
 use super::outgoing::{flush, send_in_place, send_or_keep};
-use super::pool::{Pool, RING_BYTES};
+use super::pool::Pool;
 use super::reactor::{Core, Now};
 use super::slots::{Connection, ConnectionId, Flags};
 use super::sys;
@@ -17,6 +17,9 @@ use std::os::fd::AsFd;
 /// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget is
 /// bytes: a turn reads once, and at most a ring.
 const TURN_EVENTS: usize = 32;
+
+/// One large message shall not cost for ever: a buffer that has grown beyond this is let go.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// How a turn came to its end.
 #[derive(Clone, Copy)]
@@ -140,6 +143,9 @@ fn talk<D: Driver>(
             return Outcome::Error(sys::error_code(&error));
         }
     };
+    if tools.message.capacity() > KEPT_BYTES {
+        *tools.message = Vec::new();
+    }
     let state = connection.session.state();
     if state != State::Open || state_before != State::Open {
         file(connection, state_before, events, tools.now.tick);
@@ -235,12 +241,8 @@ fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<
     }
     let sent = send_or_keep(connection, &tools.out.bytes, tools.counters, tools.now.tick);
     tools.out.bytes.clear();
-    // One large message shall not cost for ever.
-    if tools.out.bytes.capacity() > 4 * RING_BYTES {
-        tools.out.bytes.shrink_to(RING_BYTES);
-    }
-    if tools.message.capacity() > RING_BYTES {
-        *tools.message = Vec::new();
+    if tools.out.bytes.capacity() > 4 * KEPT_BYTES {
+        tools.out.bytes.shrink_to(KEPT_BYTES);
     }
     sent
 }
@@ -300,9 +302,10 @@ fn note<S>(link: &mut Link<'_, S>, event: &Event<'_>) {
     let counters = link.counters;
     match event {
         Event::NeedMore | Event::Body(_) | Event::ResponseEnd | Event::Response(_) | Event::Pong(_) => {}
+        Event::Expects(_) => {}
         Event::Message(..) | Event::Data(_) => counters.messages_in.add(1),
         Event::Request(_) => counters.requests.add(1),
-        Event::Opened => counters.upgraded.add(1),
+        Event::Opened(_) => counters.upgraded.add(1),
         Event::Ping(_) => counters.pings_in.add(1),
         Event::Closed(code, _) => *link.cause = Some(Cause::Closed(*code)),
         Event::Failed(fault) => {

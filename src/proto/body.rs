@@ -1,6 +1,9 @@
 //! The body of an HTTP message (RFC 9112 sections 6 and 7), as it arrives in pieces.
 
-use super::http::Response;
+use super::http::{HeadError, Request, Response, TransferEncoding};
+
+/// The most bytes of chunk extensions and of a trailer that one body may have: nobody here reads them.
+const MAX_EXTRA_BYTES: u16 = 16 << 10;
 
 /// Where one body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +11,12 @@ pub enum Body {
     /// So many bytes are still to come.
     Sized(u64),
     /// Chunks, until one of no length.
-    Chunked(Chunk),
+    Chunked {
+        /// Where the chunk at hand stands.
+        chunk: Chunk,
+        /// Bytes of extensions and trailer so far.
+        extra_bytes: u16,
+    },
     /// Everything until the peer closes.
     UntilClose,
 }
@@ -45,7 +53,8 @@ pub enum Chunk {
     },
 }
 
-/// A chunk's size is not a number, or one of more than 7 digits; or CRLF is not where it must be.
+/// A chunk's size is not a number, or one of more than 7 digits; CRLF is not where it must be; or there is more beside
+/// the data than a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -61,6 +70,9 @@ pub struct Piece {
 }
 
 impl Body {
+    /// The beginning of a body in chunks.
+    pub const CHUNKED: Self = Self::Chunked { chunk: Chunk::Size { bytes: 0, digits: 0 }, extra_bytes: 0 };
+
     /// How the body of an answer to a GET is framed; `None` if it has none (RFC 9112 section 6.3).
     ///
     /// # Errors
@@ -71,17 +83,41 @@ impl Body {
             return Ok(None);
         }
         match (fields.transfer_encoding, fields.content_length) {
-            (Some(true), _) => Ok(Some(Self::Chunked(Chunk::Size { bytes: 0, digits: 0 }))),
-            (Some(false), _) | (None, None) => Ok(Some(Self::UntilClose)),
+            (Some(TransferEncoding::Chunked | TransferEncoding::Coded), _) => Ok(Some(Self::CHUNKED)),
+            (Some(_), _) | (None, None) => Ok(Some(Self::UntilClose)),
             (None, Some(_)) if fields.has_duplicate => Err(Malformed),
-            (None, Some(length)) => {
-                let digits = length.iter().all(u8::is_ascii_digit);
-                let length = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|text| text.parse().ok());
-                match length.ok_or(Malformed)? {
-                    0 => Ok(None),
-                    bytes => Ok(Some(Self::Sized(bytes))),
-                }
-            }
+            (None, Some(length)) => match digits(length).ok_or(Malformed)?.ok_or(Malformed)? {
+                0 => Ok(None),
+                bytes => Ok(Some(Self::Sized(bytes))),
+            },
+        }
+    }
+
+    /// How the body of a request is framed; `None` if it has none. Whatever two readers could take in two ways is
+    /// refused: that is how requests get smuggled (RFC 9112 sections 6.3 and 11.2).
+    ///
+    /// # Errors
+    /// 400, 413 or 501, as [`HeadError`] says.
+    pub fn of_request(request: &Request<'_>, max_bytes: u64) -> Result<Option<Self>, HeadError> {
+        let fields = &request.fields;
+        match (fields.transfer_encoding, fields.content_length) {
+            // 6.1: "a server MAY reject a request that contains both", and "MUST close the connection" if it does not.
+            (Some(_), Some(_)) => Err(HeadError::Malformed),
+            // 6.1: "A server ... that receives an HTTP/1.0 message containing a Transfer-Encoding header field MUST
+            // treat the message as if the framing is faulty".
+            (Some(_), None) if request.minor_version == 0 => Err(HeadError::Malformed),
+            (Some(TransferEncoding::Chunked), None) => Ok(Some(Self::CHUNKED)),
+            // 6.1: "a transfer coding it does not understand SHOULD [be answered] with 501".
+            (Some(TransferEncoding::Coded), None) => Err(HeadError::TransferCoding),
+            // 6.3: if chunked is not the final coding, "the server MUST respond with the 400".
+            (Some(TransferEncoding::Other | TransferEncoding::Broken), None) => Err(HeadError::Malformed),
+            // 6.3: a length that is invalid, a list or a second one.
+            (None, Some(length)) => match digits(length).ok_or(HeadError::Malformed)? {
+                Some(0) => Ok(None),
+                Some(bytes) if bytes <= max_bytes => Ok(Some(Self::Sized(bytes))),
+                _ => Err(HeadError::BodyTooLarge),
+            },
+            (None, None) => Ok(None),
         }
     }
 
@@ -97,18 +133,31 @@ impl Body {
                 *left -= consumed as u64;
                 Ok(Piece { consumed, data_from: 0, done: *left == 0 })
             }
-            Self::Chunked(chunk) => chunk.take(input),
+            Self::Chunked { chunk, extra_bytes } => chunk.take(input, extra_bytes),
         }
     }
 }
 
+/// The value of a Content-Length: `None` if it is no number, `Some(None)` if it is one beyond all limits.
+fn digits(length: &[u8]) -> Option<Option<u64>> {
+    let all_digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(length).ok().filter(|_| all_digits)?;
+    Some(text.parse().ok())
+}
+
 impl Chunk {
-    fn take(&mut self, input: &[u8]) -> Result<Piece, Malformed> {
+    fn take(&mut self, input: &[u8], extra_bytes: &mut u16) -> Result<Piece, Malformed> {
         for (at, &byte) in input.iter().enumerate() {
             if let Self::Data(left) = *self {
                 let data = (input.len() - at).min(left as usize);
                 *self = if data == left as usize { Self::DataEnd } else { Self::Data(left - data as u32) };
                 return Ok(Piece { consumed: at + data, data_from: at, done: false });
+            }
+            if matches!(self, Self::Extension(_) | Self::Trailer { .. }) {
+                *extra_bytes += 1;
+                if *extra_bytes > MAX_EXTRA_BYTES {
+                    return Err(Malformed);
+                }
             }
             if self.step(byte)? {
                 return Ok(Piece { consumed: at + 1, data_from: at + 1, done: true });

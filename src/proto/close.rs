@@ -61,6 +61,8 @@ pub enum Fault {
     CloseReasonNotUtf8,
     /// Text that is not UTF-8 (section 8.1).
     TextNotUtf8,
+    /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
+    DeflateInvalid,
     /// A message larger than `max_message_bytes`.
     MessageTooBig,
     /// A message in more than `max_fragments` fragments.
@@ -73,7 +75,8 @@ impl Fault {
     /// The code to close with.
     pub fn code(self) -> CloseCode {
         match self {
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_DATA,
+            // 7.4.1, 1007: "data within a message that was not consistent with the type of the message".
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::DeflateInvalid => CloseCode::INVALID_DATA,
             Self::MessageTooBig => CloseCode::TOO_BIG,
             Self::TooManyFragments | Self::TooManyControlFrames => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL_ERROR,
@@ -97,6 +100,7 @@ impl Fault {
             Self::CloseCodeInvalid => "close code may not be sent",
             Self::CloseReasonNotUtf8 => "close reason is not UTF-8",
             Self::TextNotUtf8 => "text is not UTF-8",
+            Self::DeflateInvalid => "compressed message is damaged",
             Self::MessageTooBig => "message is too big",
             Self::TooManyFragments => "too many fragments",
             Self::TooManyControlFrames => "too many control frames",

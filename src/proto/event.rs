@@ -1,7 +1,9 @@
 //! What a session takes and gives beside bytes: its limits, its output, its events.
 
+use super::answer::Standing;
 use super::close::{CloseCode, Fault};
-use super::frame::{self, Opcode, Role};
+use super::deflate::{Deflate, Deflater};
+use super::frame::{self, Opcode, RSV1, Role};
 use super::http::{HeadError, HeadLimits, Request, Response};
 use super::mask::RandomSource;
 use super::upgrade::Rejected;
@@ -11,7 +13,9 @@ use super::upgrade::Rejected;
 pub struct Limits {
     /// Request line and head.
     pub head: HeadLimits,
-    /// One frame, and one assembled message; more closes with 1009.
+    /// The content of a request; more is answered 413.
+    pub max_body_bytes: u64,
+    /// One frame, one assembled message, and one inflated message; more closes with 1009.
     pub max_message_bytes: u64,
     /// Frames of one message, empty ones too; more closes with 1008.
     pub max_fragments: u32,
@@ -23,6 +27,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head: HeadLimits::default(),
+            max_body_bytes: 1 << 20,
             max_message_bytes: 1 << 20,
             max_fragments: 1024,
             max_control_frames_per_s: 100,
@@ -30,19 +35,23 @@ impl Default for Limits {
     }
 }
 
-/// Where a session's bytes go, and where a client's masks come from. One serves all sessions of a thread.
+/// Where a session's bytes go, and what it takes to make them. One serves all sessions of a thread.
 #[derive(Debug)]
 pub struct Output {
     /// What is to be sent.
     pub bytes: Vec<u8>,
-    /// Fresh random bytes.
+    /// Fresh random bytes, for a client's keys and masks.
     pub random: RandomSource,
+    /// Compressors and decompressors.
+    pub deflate: Deflate,
+    /// What stands in every HTTP answer.
+    pub standing: Standing,
 }
 
 impl Output {
     /// An empty output over a source of random bytes.
     pub fn new(random: RandomSource) -> Self {
-        Self { bytes: Vec::new(), random }
+        Self { bytes: Vec::new(), random, deflate: Deflate::default(), standing: Standing::default() }
     }
 
     #[inline(always)]
@@ -52,6 +61,25 @@ impl Output {
             Role::Client => Some(self.random.take()),
         };
         frame::encode(&mut self.bytes, true, opcode, payload, mask);
+    }
+
+    /// A message, compressed if that is worth it; with `own` where the connection keeps its window.
+    pub(super) fn deflated(
+        &mut self,
+        role: Role,
+        opcode: Opcode,
+        payload: &[u8],
+        window_bits: u8,
+        own: Option<&mut Option<Box<Deflater>>>,
+    ) {
+        let mask = match role {
+            Role::Server => None,
+            Role::Client => Some(self.random.take()),
+        };
+        match self.deflate.compress(payload, window_bits, own) {
+            Some(compressed) => frame::encode_first(&mut self.bytes, 0x80 | RSV1 | opcode as u8, compressed, mask),
+            None => frame::encode(&mut self.bytes, true, opcode, payload, mask),
+        }
     }
 }
 
@@ -79,18 +107,21 @@ impl From<MessageKind> for Opcode {
 pub enum Event<'a> {
     /// Nothing to tell yet.
     NeedMore,
-    /// A request's head; the caller answers it with [`Session::answer`] or [`Session::accept`].
+    /// A request, with its content; the caller answers it with [`super::session::Session::answer`] or [`super::session::Session::accept`].
     ///
     /// Boxed, so that an event is small: it is moved for every message, and a head comes once.
     Request(Box<Request<'a>>),
+    /// The head of a request whose client asks whether to send the content (`Expect: 100-continue`): the caller answers
+    /// it finally, with [`super::session::Session::answer`], or says [`super::session::Session::proceed`], and the request comes again with its content.
+    Expects(Box<Request<'a>>),
     /// The head of an answer to [`Session::request`]; body and end follow.
     Response(Box<Response<'a>>),
     /// A piece of that answer's body.
     Body(&'a [u8]),
     /// That answer is complete.
     ResponseEnd,
-    /// The server accepted the upgrade: the connection is open.
-    Opened,
+    /// The server accepted the upgrade with this answer: the connection is open.
+    Opened(Box<Response<'a>>),
     /// A message, whole.
     Message(MessageKind, &'a [u8]),
     /// A ping; its pong is already written.

@@ -38,6 +38,9 @@ impl Opcode {
     }
 }
 
+/// The bit by which permessage-deflate marks a compressed message (RFC 7692 section 6).
+pub const RSV1: u8 = 0x40;
+
 /// The longest header: two bytes, a 64-bit length, a mask.
 pub const MAX_HEADER_BYTES: usize = 14;
 
@@ -165,6 +168,10 @@ pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
         }
         return if header.first & 0x70 == 0 { Ok(opcode) } else { Err(Fault::ReservedBits) };
     }
+    // RFC 7692 section 6.1: RSV1 on "any frame other than the first" fragment of a message is an error.
+    if opcode == Opcode::Continuation && header.first & RSV1 != 0 {
+        return Err(Fault::ReservedBits);
+    }
     match (opcode, expect.in_message) {
         // 5.4: a message's first frame has "an opcode other than 0", all that follow "an opcode of 0".
         (Opcode::Continuation, false) => return Err(Fault::UnexpectedContinuation),
@@ -188,8 +195,14 @@ pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
 /// ```
 #[inline(always)]
 pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Option<Mask>) {
+    encode_first(out, u8::from(fin) << 7 | opcode as u8, payload, mask);
+}
+
+/// The same, with the first byte of the header as it is to stand there.
+#[inline(always)]
+pub(super) fn encode_first(out: &mut Vec<u8>, first: u8, payload: &[u8], mask: Option<Mask>) {
     let masked = if mask.is_some() { 0x80 } else { 0 };
-    let (header, header_bytes) = encode_header(u8::from(fin) << 7 | opcode as u8, masked, payload.len());
+    let (header, header_bytes) = encode_header(first, masked, payload.len());
     out.reserve(MAX_HEADER_BYTES + payload.len());
     // All ten bytes, and cut: a copy of a known length is two moves, and not a call.
     let header_end = out.len() + header_bytes;

@@ -1,5 +1,5 @@
-//! HTTP/1.1 heads (RFC 9112): requests and responses, in and out. The grammar is httparse's; the limits and
-//! the few fields that a WebSocket endpoint looks at are ours.
+//! HTTP/1.1 heads as they come (RFC 9112): requests and responses. The grammar is httparse's; the limits and the few
+//! fields that a WebSocket endpoint looks at are ours.
 
 use std::mem::MaybeUninit;
 
@@ -17,6 +17,12 @@ pub enum HeadError {
     TooLarge,
     /// A version of HTTP other than 1.0 and 1.1 (505).
     Version,
+    /// The body is longer than `max_body_bytes` (413).
+    BodyTooLarge,
+    /// Something is expected that is not 100-continue (417).
+    Expectation,
+    /// A transfer coding other than chunked (501).
+    TransferCoding,
 }
 
 impl HeadError {
@@ -27,6 +33,9 @@ impl HeadError {
             Self::TargetTooLong => 414,
             Self::TooLarge => 431,
             Self::Version => 505,
+            Self::BodyTooLarge => 413,
+            Self::Expectation => 417,
+            Self::TransferCoding => 501,
         }
     }
 }
@@ -74,6 +83,28 @@ impl Default for HeadLimits {
     }
 }
 
+/// What Transfer-Encoding lists, over all its lines (RFC 9112 section 6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferEncoding {
+    /// Chunked alone.
+    Chunked,
+    /// Chunked last, behind others.
+    Coded,
+    /// Others, without chunked.
+    Other,
+    /// Chunked, and something behind it; or nothing at all.
+    Broken,
+}
+
+/// What Expect lists (RFC 9110 section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// That the server says when to send the body.
+    Continue,
+    /// Something else.
+    Unknown,
+}
+
 /// The header fields of a head: those that decide something here by name, all of them in `raw`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields<'a> {
@@ -96,8 +127,10 @@ pub struct Fields<'a> {
     pub websocket_protocol: Option<&'a [u8]>,
     /// A field above stands there more than once, where it must not.
     pub has_duplicate: bool,
-    /// Transfer-Encoding is there, and its last coding is chunked or not.
-    pub transfer_encoding: Option<bool>,
+    /// Transfer-Encoding.
+    pub transfer_encoding: Option<TransferEncoding>,
+    /// Expect.
+    pub expect: Option<Expectation>,
     /// Connection lists `close`.
     pub connection_close: bool,
     /// Connection lists `keep-alive`.
@@ -119,6 +152,11 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// The head that they stand in, whole.
+    pub(super) fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
     fn collect(headers: &[httparse::Header<'a>], raw: &'a [u8]) -> Self {
         let mut fields = Self { raw, ..Self::default() };
         for header in headers {
@@ -137,6 +175,11 @@ impl<'a> Fields<'a> {
                 self.server = Some(value);
                 return;
             }
+            6 if is("expect") => {
+                let known = value.eq_ignore_ascii_case(b"100-continue") && self.expect != Some(Expectation::Unknown);
+                self.expect = Some(if known { Expectation::Continue } else { Expectation::Unknown });
+                return;
+            }
             7 if is("upgrade") => {
                 self.upgrade_websocket |= has_token(value, "websocket");
                 return;
@@ -152,8 +195,7 @@ impl<'a> Fields<'a> {
             14 if is("content-length") => &mut self.content_length,
             17 if is("sec-websocket-key") => &mut self.websocket_key,
             17 if is("transfer-encoding") => {
-                let chunked = tokens(value).last().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
-                self.transfer_encoding = Some(chunked);
+                self.transfer_encoding = Some(codings(self.transfer_encoding, value));
                 return;
             }
             20 if is("sec-websocket-accept") => &mut self.websocket_accept,
@@ -171,6 +213,20 @@ impl<'a> Fields<'a> {
         self.has_duplicate |= slot.is_some();
         *slot = Some(value);
     }
+}
+
+/// One more line of Transfer-Encoding, behind what the lines before it came to.
+fn codings(before: Option<TransferEncoding>, value: &[u8]) -> TransferEncoding {
+    use TransferEncoding::{Broken, Chunked, Coded, Other};
+    let all = tokens(value).fold(before, |so_far, coding| {
+        Some(match (so_far, coding.eq_ignore_ascii_case(b"chunked")) {
+            (None, true) => Chunked,
+            (None | Some(Other), false) => Other,
+            (Some(Other), true) => Coded,
+            (Some(Chunked | Coded | Broken), _) => Broken,
+        })
+    });
+    all.unwrap_or(Broken)
 }
 
 /// The elements of a comma-separated list (RFC 9110 section 5.6.1), empty ones left out.
@@ -197,17 +253,36 @@ pub struct Request<'a> {
     pub minor_version: u8,
     /// Its header fields.
     pub fields: Fields<'a>,
+    /// Its content, whole; empty while only the head has come.
+    pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    /// The target without its query.
+    /// The path, without the query; of a target in absolute form too (RFC 9112 section 3.2.2).
     pub fn path(&self) -> &'a str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+        let (_, target) = self.split_target();
+        target.split_once('?').map_or(target, |(path, _)| path)
     }
 
-    /// Whether a body follows (RFC 9112 section 6.3).
-    pub fn has_body(&self) -> bool {
-        self.fields.transfer_encoding.is_some() || self.fields.content_length.is_some_and(|length| length != b"0")
+    /// The host, and the port if there is one, that is asked for: of a target in absolute form, else of the field Host.
+    pub fn authority(&self) -> Option<&'a [u8]> {
+        self.split_target().0.map(str::as_bytes).or(self.fields.host)
+    }
+
+    fn split_target(&self) -> (Option<&'a str>, &'a str) {
+        let rest = match self.target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => rest,
+            _ => return (None, self.target),
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let path = if rest[end..].starts_with('/') { &rest[end..] } else { "/" };
+        (Some(&rest[..end]), path)
+    }
+
+    /// Whether it says how long its content is, if only 0, as a client should where the method has content (RFC 9110
+    /// section 8.6). A server that needs content answers 411 if not.
+    pub fn has_length(&self) -> bool {
+        self.fields.content_length.is_some() || self.fields.transfer_encoding.is_some()
     }
 
     /// Whether the connection stays open behind the answer (RFC 9112 section 9.3).
@@ -261,7 +336,7 @@ pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
         return Err(HeadError::Malformed);
     };
     let fields = Fields::collect(head.headers, &input[..bytes]);
-    Ok(Some((Request { method, target, minor_version, fields }, bytes)))
+    Ok(Some((Request { method, target, minor_version, fields, body: b"" }, bytes)))
 }
 
 /// Whether a version that is none of ours has the form of RFC 9112 section 2.3, where a 0 stands for a digit: then it
@@ -358,76 +433,4 @@ pub fn end_of_head(input: &[u8], from: usize) -> Option<usize> {
         let empty = input[..at].ends_with(b"\n") || input[..at].ends_with(b"\n\r");
         empty.then_some(at + 1)
     })
-}
-
-/// An answer with a body of known length.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    /// The status code.
-    pub status: u16,
-    /// Content-Type.
-    pub content_type: &'a str,
-    /// More header lines, each with its CRLF.
-    pub more_fields: &'a str,
-    /// The body.
-    pub body: &'a [u8],
-    /// Whether to say `Connection: close`.
-    pub close: bool,
-}
-
-impl Answer<'_> {
-    /// An answer that says its status in words, and closes.
-    pub fn refusal(status: u16) -> Self {
-        Answer {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            more_fields: "",
-            body: reason_phrase(status).as_bytes(),
-            close: true,
-        }
-    }
-
-    /// Appends the answer to `out`; without its body if the request was a HEAD (RFC 9110 section 9.3.2).
-    pub fn encode(&self, out: &mut Vec<u8>, without_body: bool) {
-        use std::io::Write;
-        let connection = if self.close { "Connection: close\r\n" } else { "" };
-        // Writing to a Vec cannot fail.
-        let _ = write!(
-            out,
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}{connection}\r\n",
-            self.status,
-            reason_phrase(self.status),
-            self.content_type,
-            self.body.len(),
-            self.more_fields,
-        );
-        if !without_body {
-            out.extend_from_slice(self.body);
-        }
-    }
-}
-
-/// Appends a GET for `path` at `host`, on a connection that stays.
-pub fn encode_get(out: &mut Vec<u8>, host: &str, path: &str) {
-    for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// The reason phrase of a status code that this program sends (RFC 9110 section 15).
-pub fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        414 => "URI Too Long",
-        426 => "Upgrade Required",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Error",
-    }
 }

@@ -1,13 +1,18 @@
 //! The core, sans-IO: bytes in, events out, bytes out, in both roles. Nothing here knows a socket or a clock.
 
+pub mod answer;
 pub mod body;
 pub mod close;
+pub mod deflate;
 mod event;
+mod exchange;
+pub mod extension;
 pub mod frame;
 pub mod http;
 pub mod mask;
 mod partial;
 pub mod ring;
+mod rules;
 pub mod session;
 pub mod upgrade;
 pub mod utf8;

@@ -1,8 +1,12 @@
-//! What a session keeps of a head, a frame or a message that has arrived in part; an idle one has none of it.
+//! What a session keeps of a head, a body, a frame or a message that has arrived in part; an idle one has none of it,
+//! unless its connection keeps the window of a compressor from message to message.
 
 use super::body::Body;
+use super::close::Fault;
+use super::deflate::{Deflate, Deflater, Inflater};
 use super::event::MessageKind;
-use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode};
+use super::extension::Agreed;
+use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode, RSV1};
 use super::http::{self, Head, HeadError, HeadLimits};
 use super::mask::{self, Mask};
 use super::utf8::{Invalid, Utf8Stream};
@@ -11,33 +15,55 @@ use super::utf8::{Invalid, Utf8Stream};
 /// ends, so that the work stays linear however it is cut.
 const EAGER_HEAD_BYTES: usize = 512;
 
-/// A client's key stands in front of the head that it waits for.
-const KEY_BYTES: usize = 24;
-
 /// At most 56 bytes, so that malloc's block for it is one cache line; see the test of sizes.
 #[derive(Debug)]
 pub(super) struct Partial {
-    /// The head so far (behind a client's key), or the message so far.
+    /// The head so far (behind what a client keeps of its request), head and body so far, or the message so far.
     pub(super) buffer: Vec<u8>,
     pub(super) progress: Progress,
+    state: MessageState,
+}
+
+/// The message that is open; boxed with what inflates it, so that one that is not compressed pays nothing for that.
+#[derive(Debug)]
+enum MessageState {
+    Plain(Gathered),
+    Deflated(Box<Context>),
+}
+
+/// What is known of the open message beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gathered {
     utf8: Utf8Stream,
-    /// Frames of the open message.
-    pub(super) fragments: u32,
-    /// The kind of the open message, if there is one.
-    pub(super) kind: Option<MessageKind>,
+    /// Frames so far.
+    fragments: u32,
+    /// `None` while no message is open.
+    kind: Option<MessageKind>,
+    compressed: bool,
+}
+
+/// A message that is being inflated, and the windows that a connection keeps between messages.
+#[derive(Debug, Default)]
+struct Context {
+    gathered: Gathered,
+    inflater: Option<Box<Inflater>>,
+    deflater: Option<Box<Deflater>>,
 }
 
 /// What comes next.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// The rest of a head, of which so many bytes have been searched for its end.
-    Head { searched: u32, has_key: bool },
+    /// The rest of a head, of which so many bytes have been searched for its end. It stands behind as many as a client
+    /// keeps of its request: its key, and the subprotocols that it offered.
+    Head { searched: u32, kept: u16 },
     /// The rest of a frame's header.
     Header(HeaderBytes),
     /// The rest of a frame's payload.
     Frame { opcode: Opcode, fin: bool, control_bytes: u8, mask: Mask, left_bytes: u64 },
     /// The rest of a response's body.
     Body(Body),
+    /// The rest of a request's body, which is gathered behind a head of so many bytes.
+    RequestBody { body: Body, head_bytes: u32 },
 }
 
 impl Progress {
@@ -80,13 +106,20 @@ pub(super) enum Payload {
     Open,
     /// A control frame is complete.
     Control(Opcode),
-    /// A message is complete.
-    Message(MessageKind),
+    /// A message is complete; whether it was compressed.
+    Message(MessageKind, bool),
+}
+
+/// What inflating works with, and the limit of what comes out.
+pub(super) struct Inflation<'a> {
+    pub(super) deflate: &'a mut Deflate,
+    pub(super) agreed: Agreed,
+    pub(super) max_message_bytes: u64,
 }
 
 impl Partial {
-    fn new(buffer: Vec<u8>, progress: Progress) -> Self {
-        Self { buffer, progress, utf8: Utf8Stream::default(), fragments: 0, kind: None }
+    pub(super) fn new(buffer: Vec<u8>, progress: Progress) -> Self {
+        Self { buffer, progress, state: MessageState::Plain(Gathered::default()) }
     }
 
     pub(super) fn frame() -> Self {
@@ -97,16 +130,63 @@ impl Partial {
         Self::new(Vec::new(), Progress::Body(body))
     }
 
-    /// A client's wait for the answer to an upgrade with `key`.
-    pub(super) fn head(key: &[u8; KEY_BYTES]) -> Self {
-        Self::new(key.to_vec(), Progress::Head { searched: 0, has_key: true })
+    /// A client's wait for the answer to its upgrade, of which `kept` is needed to judge that.
+    pub(super) fn head(kept: Vec<u8>) -> Self {
+        let progress = Progress::Head { searched: 0, kept: kept.len() as u16 };
+        Self::new(kept, progress)
     }
 
-    pub(super) fn key(&self) -> Option<[u8; KEY_BYTES]> {
+    /// What a client keeps of its request, see [`Partial::head`].
+    pub(super) fn kept(&self) -> &[u8] {
         match self.progress {
-            Progress::Head { has_key: true, .. } => self.buffer.first_chunk().copied(),
-            _ => None,
+            Progress::Head { kept, .. } => &self.buffer[..usize::from(kept)],
+            _ => &[],
         }
+    }
+
+    fn gathered(&mut self) -> &mut Gathered {
+        match &mut self.state {
+            MessageState::Plain(gathered) => gathered,
+            MessageState::Deflated(context) => &mut context.gathered,
+        }
+    }
+
+    /// Whether a fragmented message is open.
+    pub(super) fn in_message(&self) -> bool {
+        match &self.state {
+            MessageState::Plain(gathered) => gathered.kind.is_some(),
+            MessageState::Deflated(context) => context.gathered.kind.is_some(),
+        }
+    }
+
+    fn context(&mut self) -> &mut Context {
+        if let MessageState::Plain(gathered) = self.state {
+            self.state = MessageState::Deflated(Box::new(Context { gathered, ..Context::default() }));
+        }
+        match &mut self.state {
+            MessageState::Deflated(context) => context,
+            MessageState::Plain(_) => unreachable!("it was just replaced"),
+        }
+    }
+
+    /// The compressor of a connection that keeps its window.
+    pub(super) fn own_deflater(this: &mut Option<Box<Self>>) -> &mut Option<Box<Deflater>> {
+        &mut this.get_or_insert_with(|| Box::new(Self::frame())).context().deflater
+    }
+
+    /// No message is open: what was used for the last one goes back, and this is `Some` if a window has to be kept.
+    pub(super) fn rest(mut self: Box<Self>, inflation: &mut Inflation<'_>) -> Option<Box<Self>> {
+        let MessageState::Deflated(context) = &mut self.state else { return None };
+        if !inflation.agreed.peer_takeover()
+            && let Some(inflater) = context.inflater.take()
+        {
+            inflation.deflate.give_back(inflater);
+        }
+        if context.inflater.is_none() && context.deflater.is_none() {
+            return None;
+        }
+        self.buffer = Vec::new();
+        Some(self)
     }
 
     /// Takes a head, whole from `input` where it is, else through `this`, which keeps the part that has come.
@@ -119,10 +199,7 @@ impl Partial {
         limits: HeadLimits,
     ) -> Result<(usize, Option<T>), HeadError> {
         let limits = T::limits(limits);
-        let from = match this {
-            Some(partial) if partial.key().is_some() => KEY_BYTES,
-            _ => 0,
-        };
+        let from = this.as_ref().map_or(0, |partial| partial.kept().len());
         let before = this.as_ref().map_or(0, |partial| partial.buffer.len() - from);
         if before == 0 {
             // RFC 9112 section 2.2: empty lines in front of a request line are ignored.
@@ -135,7 +212,7 @@ impl Partial {
             }
         }
         let partial =
-            this.get_or_insert_with(|| Box::new(Self::new(Vec::new(), Progress::Head { searched: 0, has_key: false })));
+            this.get_or_insert_with(|| Box::new(Self::new(Vec::new(), Progress::Head { searched: 0, kept: 0 })));
         // One byte over the limit is enough to know; what lies behind the head's end is not part of it.
         let added = input.len().min(limits.max_head_bytes + 1 - before);
         partial.buffer.extend_from_slice(&input[..added]);
@@ -160,15 +237,7 @@ impl Partial {
     }
 
     /// A checked header opens the payload behind it.
-    pub(super) fn begin_payload(&mut self, opcode: Opcode, header: &Header) {
-        match opcode {
-            Opcode::Text => self.kind = Some(MessageKind::Text),
-            Opcode::Binary => self.kind = Some(MessageKind::Binary),
-            _ => {}
-        }
-        if !opcode.is_control() {
-            self.fragments += 1;
-        }
+    pub(super) fn begin_payload(&mut self, opcode: Opcode, header: &Header, max_fragments: u32) -> Result<(), Fault> {
         self.progress = Progress::Frame {
             opcode,
             fin: header.fin(),
@@ -176,6 +245,21 @@ impl Partial {
             mask: header.mask.unwrap_or_default(),
             left_bytes: header.payload_bytes,
         };
+        if opcode.is_control() {
+            return Ok(());
+        }
+        let gathered = self.gathered();
+        match opcode {
+            Opcode::Text => gathered.kind = Some(MessageKind::Text),
+            Opcode::Binary => gathered.kind = Some(MessageKind::Binary),
+            _ => {}
+        }
+        gathered.compressed |= header.first & RSV1 != 0;
+        if gathered.fragments >= max_fragments {
+            return Err(Fault::TooManyFragments);
+        }
+        gathered.fragments += 1;
+        Ok(())
     }
 
     /// Takes what `input` has of the open payload; a complete control payload or message is moved to `complete`.
@@ -185,7 +269,8 @@ impl Partial {
         &mut self,
         input: &mut [u8],
         complete: &mut Vec<u8>,
-    ) -> Result<(usize, Payload), Invalid> {
+        inflation: &mut Inflation<'_>,
+    ) -> Result<(usize, Payload), Fault> {
         let Progress::Frame { opcode, fin, control_bytes, mask, left_bytes } = &mut self.progress else {
             return Ok((0, Payload::Open));
         };
@@ -197,11 +282,16 @@ impl Partial {
         let left_before = *left_bytes;
         *left_bytes -= taken as u64;
         let left = *left_bytes;
-        if !opcode.is_control() && self.kind == Some(MessageKind::Text) {
-            self.utf8.push(piece)?;
+        let Gathered { kind, compressed, .. } = *self.gathered();
+        let ends = left == 0 && fin && !opcode.is_control();
+        if compressed && !opcode.is_control() {
+            self.inflate(piece, ends, inflation)?;
+        } else {
+            if !opcode.is_control() && kind == Some(MessageKind::Text) {
+                self.gathered().utf8.push(piece)?;
+            }
+            self.append(piece, if fin { left_before } else { u64::MAX });
         }
-        grow(&mut self.buffer, taken, if fin { left_before } else { u64::MAX });
-        self.buffer.extend_from_slice(piece);
         if left > 0 {
             return Ok((taken, Payload::Open));
         }
@@ -213,24 +303,60 @@ impl Partial {
             self.buffer.truncate(message_bytes);
             return Ok((taken, Payload::Control(opcode)));
         }
-        match self.kind {
-            Some(kind) if fin => {
+        match kind {
+            Some(kind) if ends => {
                 if kind == MessageKind::Text {
-                    self.utf8.finish()?;
+                    self.gathered().utf8.finish()?;
                 }
+                *self.gathered() = Gathered::default();
                 *complete = std::mem::take(&mut self.buffer);
-                Ok((taken, Payload::Message(kind)))
+                Ok((taken, Payload::Message(kind, compressed)))
             }
             _ => Ok((taken, Payload::Open)),
         }
     }
+
+    /// Room is doubled as a Vec would, but never beyond what the last frame of a message, or a body, declared; and never
+    /// on the strength of that declaration alone.
+    pub(super) fn append(&mut self, piece: &[u8], declared_bytes: u64) {
+        let buffer = &mut self.buffer;
+        if buffer.capacity() - buffer.len() < piece.len() {
+            let declared = usize::try_from(declared_bytes).unwrap_or(usize::MAX);
+            buffer.reserve_exact(piece.len().max(buffer.capacity()).min(declared));
+        }
+        buffer.extend_from_slice(piece);
+    }
+
+    /// Inflates the next piece of the open message behind what there is of it, as soon as it comes: so the limit binds
+    /// before there is more than it allows, and text is judged as it arrives.
+    fn inflate(&mut self, piece: &[u8], ends: bool, inflation: &mut Inflation<'_>) -> Result<(), Fault> {
+        if piece.is_empty() && !ends {
+            return Ok(()); // what is only announced costs nothing yet
+        }
+        let max_bytes = inflation.max_message_bytes;
+        let keeps_window = inflation.agreed.peer_takeover();
+        let mut message = std::mem::take(&mut self.buffer);
+        let before = message.len();
+        let context = self.context();
+        let inflater = context.inflater.get_or_insert_with(|| match keeps_window {
+            true => Box::new(Inflater::new()),
+            false => inflation.deflate.lend(),
+        });
+        let mut inflated = inflater.inflate(piece, &mut message, max_bytes, inflation.deflate.piece());
+        if ends && inflated.is_ok() {
+            inflated = inflater.finish(keeps_window, &mut message, max_bytes, inflation.deflate.piece());
+        }
+        inflated?;
+        if context.gathered.kind == Some(MessageKind::Text) {
+            context.gathered.utf8.push(&message[before..])?;
+        }
+        self.buffer = message;
+        Ok(())
+    }
 }
 
-/// Room for `added` bytes: doubled as a Vec would, but never beyond what the last frame of a message declared, and never
-/// on the strength of that declaration alone.
-fn grow(buffer: &mut Vec<u8>, added: usize, declared_bytes: u64) {
-    if buffer.capacity() - buffer.len() < added {
-        let declared = usize::try_from(declared_bytes).unwrap_or(usize::MAX);
-        buffer.reserve_exact(added.max(buffer.capacity()).min(declared));
+impl From<Invalid> for Fault {
+    fn from(_: Invalid) -> Self {
+        Self::TextNotUtf8
     }
 }

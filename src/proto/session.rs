@@ -12,13 +12,15 @@
 
 pub use super::event::{Event, Limits, MessageKind, Output};
 
+use super::answer::{self, Answer, Asked};
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};
-use super::frame::{self, Opcode, Role};
-use super::http::{self, HeadError, Request, Response};
+use super::exchange;
+use super::extension::Agreed;
+use super::frame::{self, Opcode, RSV1, Role};
 use super::mask;
-use super::partial::{Partial, Payload, Progress};
-use super::upgrade::{self, AcceptKey};
+use super::partial::{Inflation, Partial, Payload, Progress};
+use super::upgrade::{self, Acceptance, Opening};
 use super::utf8;
 use std::ops::Range;
 
@@ -49,12 +51,13 @@ pub struct Session {
     role: Role,
     control_frames: u16,
     control_second: u16,
+    compression: Agreed,
     partial: Option<Box<Partial>>,
 }
 
 impl Session {
     fn new(state: State, role: Role) -> Self {
-        Self { state, role, control_frames: 0, control_second: 0, partial: None }
+        Self { state, role, control_frames: 0, control_second: 0, compression: Agreed::default(), partial: None }
     }
 
     /// A server that waits for a request.
@@ -72,12 +75,12 @@ impl Session {
         Self::new(State::Http, Role::Client)
     }
 
-    /// A WebSocket client: writes its upgrade request for `path` at `host` (which may carry a port).
-    pub fn websocket_client(host: &str, path: &str, out: &mut Output) -> Self {
+    /// A WebSocket client: writes its request for an upgrade.
+    pub fn websocket_client(opening: &Opening<'_>, out: &mut Output) -> Self {
         let key = upgrade::client_key(out.random.take());
-        upgrade::encode_request(&mut out.bytes, host, path, &key);
+        upgrade::encode_request(&mut out.bytes, opening, &key);
         let mut session = Self::new(State::Handshake, Role::Client);
-        session.partial = Some(Box::new(Partial::head(&key)));
+        session.partial = Some(Box::new(Partial::head(upgrade::keep(opening, &key))));
         session
     }
 
@@ -92,9 +95,21 @@ impl Session {
         self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.buffer.capacity())
     }
 
-    /// Whether part of a head, a frame or a message has arrived.
+    /// Whether part of a head, a body, a frame or a message has arrived.
     pub fn has_partial(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// How much of a request has come, while its body is awaited.
+    pub fn request_bytes(&self) -> Option<usize> {
+        let partial = self.partial.as_ref()?;
+        matches!(partial.progress, Progress::RequestBody { .. }).then_some(partial.buffer.len())
+    }
+
+    /// The compression that was agreed upon.
+    #[inline]
+    pub fn compression(&self) -> Agreed {
+        self.compression
     }
 
     /// Understands the next thing at the front of `input`, in place: how many bytes that took, and what it was.
@@ -125,39 +140,85 @@ impl Session {
         limits: &Limits,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
-        match self.state {
-            State::Head => self.receive_request(input, message, limits, out),
-            State::Handshake => self.receive_upgrade(input, message, limits),
-            State::Http => self.receive_response(input, message, limits),
-            _ => (input.len(), Event::NeedMore),
+        let (partial, compression) = (&mut self.partial, &mut self.compression);
+        let taken = match self.state {
+            State::Head => exchange::take_request(partial, input, message, limits),
+            State::Handshake => exchange::take_upgrade(partial, input, message, limits, compression),
+            State::Http => exchange::take_response(partial, input, message, limits),
+            _ => return (input.len(), Event::NeedMore),
+        };
+        match taken {
+            Ok((consumed, event)) => {
+                match event {
+                    Event::Opened(_) => self.state = State::Open,
+                    Event::Rejected(_) => self.abandon(),
+                    _ => {}
+                }
+                (consumed, event)
+            }
+            Err(error) => {
+                if self.role == Role::Server {
+                    Answer::refusal(error.status()).encode(&mut out.bytes, Asked::default(), &out.standing);
+                }
+                self.abandon();
+                (0, Event::BadHead(error))
+            }
         }
     }
 
-    /// Answers a request; `without_body` for one with the method HEAD.
-    pub fn answer(&mut self, answer: &http::Answer<'_>, without_body: bool, out: &mut Output) {
-        answer.encode(&mut out.bytes, without_body);
-        if answer.close {
-            self.state = State::Closed;
+    /// Answers a request.
+    pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked, out: &mut Output) {
+        // Whoever hears this in place of "100 Continue" may send the body or not: behind it, nothing can be read.
+        let asked = Asked { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
+        answer.encode(&mut out.bytes, asked, &out.standing);
+        if asked.closes {
+            self.abandon();
         }
+    }
+
+    /// Tells a client that asked with `Expect: 100-continue` to send the body.
+    pub fn proceed(&mut self, out: &mut Output) {
+        out.bytes.extend_from_slice(answer::CONTINUE);
     }
 
     /// Answers a request with 101: the connection is open.
     #[inline]
-    pub fn accept(&mut self, accept: &AcceptKey, out: &mut Output) {
-        upgrade::encode_response(&mut out.bytes, accept);
+    pub fn accept(&mut self, acceptance: &Acceptance<'_>, out: &mut Output) {
+        upgrade::encode_response(&mut out.bytes, acceptance, &out.standing.fields);
+        self.compression = acceptance.compression;
         self.state = State::Open;
     }
 
     /// Sends a GET for `path` at `host`.
     pub fn request(&mut self, host: &str, path: &str, out: &mut Output) {
-        http::encode_get(&mut out.bytes, host, path);
+        answer::encode_get(&mut out.bytes, host, path);
     }
 
-    /// Sends a message; gives whether the state allowed it. Text must be UTF-8.
+    /// Sends a message, compressed where that was agreed upon and is worth it; gives whether the state allowed it. Text
+    /// must be UTF-8.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
+        if self.compression.is_on() {
+            self.send_deflated(kind, payload, out)
+        } else {
+            self.send_plain(kind, payload, out)
+        }
+    }
+
+    /// Sends a message as [`Session::send`] does, and as it is in any case.
+    #[inline(always)]
+    pub fn send_plain(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
         if self.state == State::Open {
             out.frame(self.role, kind.into(), payload);
+        }
+        self.state == State::Open
+    }
+
+    #[inline(never)]
+    fn send_deflated(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
+        if self.state == State::Open {
+            let own = self.compression.own_takeover().then(|| Partial::own_deflater(&mut self.partial));
+            out.deflated(self.role, kind.into(), payload, self.compression.own_window_bits(), own);
         }
         self.state == State::Open
     }
@@ -233,6 +294,7 @@ impl Session {
             mask::apply(payload, mask);
         }
         let payload = &*payload;
+        self.compression.note_plain();
         if opcode == Opcode::Binary {
             return (end, self.message(MessageKind::Binary, payload));
         }
@@ -254,18 +316,44 @@ impl Session {
     ) -> (usize, Event<'a>) {
         let whole = frame::parse(input)
             .filter(|header| header.fin() && header.payload_bytes <= (input.len() - header.header_bytes) as u64);
-        let Some(header) = whole else { return self.receive_piece(input, message, limits, now_s, out) };
+        let Some(header) = whole.filter(|header| header.first & RSV1 == 0 || !self.compression.peer_takeover()) else {
+            return self.receive_piece(input, message, limits, now_s, out);
+        };
         let opcode = match frame::check(&header, self.expect(limits)) {
             Ok(opcode) => opcode,
             Err(fault) => return (input.len(), self.fail(fault, out)),
         };
         let payload = header.header_bytes..header.header_bytes + header.payload_bytes as usize;
+        if header.first & RSV1 != 0 {
+            mask::apply(&mut input[payload.clone()], header.mask.unwrap_or_default());
+            return (payload.end, self.receive_deflated(&input[payload], opcode, message, limits, out));
+        }
         if !opcode.is_control() {
             return self.receive_whole(input, opcode, header.mask, payload, out);
         }
         let (end, payload) = (payload.end, &mut input[payload]);
         mask::apply(payload, header.mask.unwrap_or_default());
         (end, self.control(opcode, payload, limits, now_s, out))
+    }
+
+    /// A compressed message whose frame has come whole, from a peer that keeps no window.
+    fn receive_deflated<'a>(
+        &mut self,
+        payload: &[u8],
+        opcode: Opcode,
+        message: &'a mut Vec<u8>,
+        limits: &Limits,
+        out: &mut Output,
+    ) -> Event<'a> {
+        if let Err(fault) = out.deflate.inflate_whole(payload, message, limits.max_message_bytes) {
+            return self.fail(fault, out);
+        }
+        self.compression.note_compressed();
+        match opcode {
+            Opcode::Text if !utf8::is_valid(message) => self.fail(Fault::TextNotUtf8, out),
+            Opcode::Text => self.message(MessageKind::Text, message),
+            _ => self.message(MessageKind::Binary, message),
+        }
     }
 
     /// A message that comes while our Close is under way is read, and not delivered.
@@ -276,13 +364,13 @@ impl Session {
 
     #[inline]
     fn expect(&self, limits: &Limits) -> frame::Expect {
-        let message = self.partial.as_ref().filter(|partial| partial.kind.is_some());
+        let message = self.partial.as_ref().filter(|partial| partial.in_message());
         frame::Expect {
             role: self.role,
             in_message: message.is_some(),
             message_bytes: message.map_or(0, |partial| partial.buffer.len() as u64),
             max_message_bytes: limits.max_message_bytes,
-            extension_bits: 0,
+            extension_bits: if self.compression.is_on() { RSV1 } else { 0 },
         }
     }
 
@@ -301,43 +389,37 @@ impl Session {
         if let Progress::Header(stored) = &mut partial.progress {
             let Some((header, taken)) = stored.take(input) else { return (input.len(), Event::NeedMore) };
             consumed = taken;
-            let expect = self.expect(limits);
-            let begun = frame::check(&header, expect).and_then(|opcode| self.begin(opcode, &header, limits));
+            let begun = frame::check(&header, self.expect(limits)).and_then(|opcode| match &mut self.partial {
+                Some(partial) => partial.begin_payload(opcode, &header, limits.max_fragments),
+                None => Ok(()),
+            });
             if let Err(fault) = begun {
                 return (input.len(), self.fail(fault, out));
             }
         }
         let Some(partial) = &mut self.partial else { return (consumed, Event::NeedMore) };
-        match partial.take_payload(&mut input[consumed..], message) {
-            Ok((taken, payload)) => {
-                let event = match payload {
-                    Payload::Open => Event::NeedMore,
-                    Payload::Control(opcode) => {
-                        self.drop_idle_partial();
-                        self.control(opcode, message, limits, now_s, out)
-                    }
-                    Payload::Message(kind) => {
-                        self.partial = None;
-                        self.message(kind, message)
-                    }
-                };
-                (consumed + taken, event)
+        let max_message_bytes = limits.max_message_bytes;
+        let mut inflation = Inflation { deflate: &mut out.deflate, agreed: self.compression, max_message_bytes };
+        let (taken, payload) = match partial.take_payload(&mut input[consumed..], message, &mut inflation) {
+            Ok(taken) => taken,
+            Err(fault) => return (input.len(), self.fail(fault, out)),
+        };
+        if !matches!(payload, Payload::Open) && !partial.in_message() {
+            self.partial = self.partial.take().and_then(|partial| partial.rest(&mut inflation));
+        }
+        let event = match payload {
+            Payload::Open => Event::NeedMore,
+            Payload::Control(opcode) => self.control(opcode, message, limits, now_s, out),
+            Payload::Message(kind, compressed) => {
+                if compressed {
+                    self.compression.note_compressed()
+                } else {
+                    self.compression.note_plain()
+                }
+                self.message(kind, message)
             }
-            Err(utf8::Invalid) => (input.len(), self.fail(Fault::TextNotUtf8, out)),
-        }
-    }
-
-    /// A checked header opens the payload behind it.
-    fn begin(&mut self, opcode: Opcode, header: &frame::Header, limits: &Limits) -> Result<(), Fault> {
-        let Some(partial) = &mut self.partial else { return Ok(()) };
-        partial.begin_payload(opcode, header);
-        if partial.fragments > limits.max_fragments { Err(Fault::TooManyFragments) } else { Ok(()) }
-    }
-
-    fn drop_idle_partial(&mut self) {
-        if self.partial.as_ref().is_some_and(|partial| partial.kind.is_none()) {
-            self.partial = None;
-        }
+        };
+        (consumed + taken, event)
     }
 
     #[inline(never)]
@@ -381,83 +463,6 @@ impl Session {
         }
     }
 
-    fn receive_request<'a>(
-        &mut self,
-        input: &'a mut [u8],
-        message: &'a mut Vec<u8>,
-        limits: &Limits,
-        out: &mut Output,
-    ) -> (usize, Event<'a>) {
-        let taken = Partial::take_head::<Request<'_>>(&mut self.partial, input, message, limits.head);
-        let (consumed, head) = match taken {
-            Ok(taken) => taken,
-            Err(error) => {
-                http::Answer::refusal(error.status()).encode(&mut out.bytes, false);
-                return self.bad_head(error);
-            }
-        };
-        (consumed, head.map_or(Event::NeedMore, |head| Event::Request(Box::new(head))))
-    }
-
-    fn receive_upgrade<'a>(
-        &mut self,
-        input: &'a mut [u8],
-        message: &'a mut Vec<u8>,
-        limits: &Limits,
-    ) -> (usize, Event<'a>) {
-        let key = self.partial.as_ref().and_then(|partial| partial.key());
-        match Partial::take_head::<Response<'_>>(&mut self.partial, input, message, limits.head) {
-            Ok((consumed, None)) => (consumed, Event::NeedMore),
-            Ok((consumed, Some(response))) => {
-                self.partial = None;
-                let key = key.unwrap_or_default();
-                match upgrade::check_response(&response, &key) {
-                    Ok(()) => {
-                        self.state = State::Open;
-                        (consumed, Event::Opened)
-                    }
-                    Err(rejected) => {
-                        self.state = State::Closed;
-                        (consumed, Event::Rejected(rejected))
-                    }
-                }
-            }
-            Err(error) => self.bad_head(error),
-        }
-    }
-
-    fn receive_response<'a>(
-        &mut self,
-        input: &'a mut [u8],
-        message: &'a mut Vec<u8>,
-        limits: &Limits,
-    ) -> (usize, Event<'a>) {
-        if let Some(partial) = &mut self.partial
-            && let Progress::Body(body) = &mut partial.progress
-        {
-            if *body == Body::Sized(0) {
-                self.partial = None;
-                return (0, Event::ResponseEnd);
-            }
-            let Ok(piece) = body.take(input) else { return self.bad_head(HeadError::Malformed) };
-            if piece.done {
-                // The end is an event of its own: it comes with the next call, and takes no bytes.
-                *body = Body::Sized(0);
-            }
-            return (piece.consumed, Event::Body(&input[piece.data_from..piece.consumed]));
-        }
-        match Partial::take_head::<Response<'_>>(&mut self.partial, input, message, limits.head) {
-            Ok((consumed, None)) => (consumed, Event::NeedMore),
-            Ok((consumed, Some(response))) => {
-                let Ok(body) = Body::of_response(&response) else { return self.bad_head(HeadError::Malformed) };
-                let body = body.unwrap_or(Body::Sized(0));
-                self.partial = Some(Box::new(Partial::body(body)));
-                (consumed, Event::Response(Box::new(response)))
-            }
-            Err(error) => self.bad_head(error),
-        }
-    }
-
     /// Whether an event waits that needs no further bytes: then [`Session::receive`] is called with none.
     #[inline]
     pub fn has_event(&self) -> bool {
@@ -491,10 +496,5 @@ impl Session {
     pub fn abandon(&mut self) {
         self.partial = None;
         self.state = State::Closed;
-    }
-
-    fn bad_head<'a>(&mut self, error: HeadError) -> (usize, Event<'a>) {
-        self.abandon();
-        (0, Event::BadHead(error))
     }
 }

@@ -1,9 +1,12 @@
 //! The opening handshake, RFC 6455 section 4, both roles.
 
+use super::answer::Answer;
+use super::extension::{self, Agreed, Compression};
 use super::http::{self, Request, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use std::io::Write;
 
 /// Sec-WebSocket-Accept: 28 characters of base64.
 pub type AcceptKey = [u8; 28];
@@ -22,18 +25,48 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// Whether a request with these fields may pass.
-    pub fn allow(&self, fields: &http::Fields<'_>) -> bool {
-        let Some(origin) = fields.origin else { return true };
+    /// Whether a request may pass.
+    pub fn allow(&self, request: &Request<'_>) -> bool {
+        let Some(origin) = request.fields.origin else { return true };
         match self {
             Self::Any => true,
             Self::Listed(list) => list.iter().any(|one| origin.eq_ignore_ascii_case(one.as_bytes())),
             Self::Same => {
                 let scheme = memchr::memmem::find(origin, b"://");
                 let authority = scheme.map(|at| &origin[at + 3..]);
-                authority.zip(fields.host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+                authority.zip(request.authority()).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
             }
         }
+    }
+}
+
+/// What a server grants to those who ask for an upgrade.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Which pages of the web may connect.
+    pub origins: Origins,
+    /// Subprotocols that are spoken here, the best first. The first that a client offered is answered; with none in
+    /// common the connection opens without (RFC 6455 section 4.2.2).
+    pub subprotocols: Vec<String>,
+    /// permessage-deflate, and its bounds; `None` declines it.
+    pub compression: Option<Compression>,
+}
+
+/// What a server grants to one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Acceptance<'p> {
+    /// The value of Sec-WebSocket-Accept.
+    pub key: AcceptKey,
+    /// The subprotocol, one that was offered.
+    pub subprotocol: Option<&'p str>,
+    /// The compression.
+    pub compression: Agreed,
+}
+
+/// Nothing beside the connection itself.
+impl From<AcceptKey> for Acceptance<'_> {
+    fn from(key: AcceptKey) -> Self {
+        Self { key, subprotocol: None, compression: Agreed::default() }
     }
 }
 
@@ -56,7 +89,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The answer to give: status, fields, and `Connection: close`.
-    pub fn answer(self) -> http::Answer<'static> {
+    pub fn answer(self) -> Answer<'static> {
         let (status, more_fields) = match self {
             Self::Method => (405, "Allow: GET\r\n"),
             // RFC 9110 section 15.5.22: a 426 says in Upgrade what is required.
@@ -66,15 +99,15 @@ impl Refusal {
             Self::Key | Self::Malformed => (400, ""),
             Self::Origin => (403, ""),
         };
-        http::Answer { more_fields, ..http::Answer::refusal(status) }
+        Answer { more_fields, ..Answer::refusal(status) }
     }
 }
 
-/// Judges a request by RFC 6455 section 4.2.1; gives what Sec-WebSocket-Accept has to say.
+/// Judges a request by RFC 6455 section 4.2.1 and the policy; gives what the answer has to say.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_request(request: &Request<'_>, origins: &Origins) -> Result<AcceptKey, Refusal> {
+pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Acceptance<'p>, Refusal> {
     let fields = &request.fields;
     if request.method != "GET" {
         return Err(Refusal::Method);
@@ -82,18 +115,35 @@ pub fn check_request(request: &Request<'_>, origins: &Origins) -> Result<AcceptK
     if !fields.upgrade_websocket || !fields.connection_upgrade {
         return Err(Refusal::NotUpgrade);
     }
-    // 4.2.1: "An HTTP/1.1 or higher GET request"; a body would be read as frames.
-    if request.minor_version == 0 || fields.host.is_none() || fields.has_duplicate || request.has_body() {
+    // 4.2.1: "An HTTP/1.1 or higher GET request"; and one that has content is none.
+    let has_length = fields.content_length.is_some_and(|length| length != b"0");
+    let has_body = has_length || fields.transfer_encoding.is_some();
+    if request.minor_version == 0 || fields.host.is_none() || fields.has_duplicate || has_body {
         return Err(Refusal::Malformed);
     }
     if fields.websocket_version != Some(b"13") {
         return Err(Refusal::Version);
     }
     let key = fields.websocket_key.filter(|key| is_key(key)).ok_or(Refusal::Key)?;
-    if !origins.allow(fields) {
+    if !policy.origins.allow(request) {
         return Err(Refusal::Origin);
     }
-    Ok(accept_key(key))
+    let compression = match &policy.compression {
+        Some(ours) if fields.has_extensions => {
+            extension::choose(fields.values("sec-websocket-extensions"), ours).unwrap_or_default()
+        }
+        _ => Agreed::default(),
+    };
+    Ok(Acceptance { key: accept_key(key), subprotocol: subprotocol(fields, policy), compression })
+}
+
+/// Names are compared as they stand (RFC 6455 section 11.5).
+fn subprotocol<'p>(fields: &http::Fields<'_>, policy: &'p Policy) -> Option<&'p str> {
+    fields.websocket_protocol?;
+    let offered = |ours: &&String| {
+        fields.values("sec-websocket-protocol").flat_map(http::tokens).any(|theirs| theirs == ours.as_bytes())
+    };
+    policy.subprotocols.iter().find(offered).map(String::as_str)
 }
 
 /// 4.2.1: "a base64-encoded value that, when decoded, is 16 bytes in length".
@@ -119,14 +169,39 @@ pub fn accept_key(key: &[u8]) -> AcceptKey {
     accept
 }
 
-/// Appends the answer that opens the connection.
-pub fn encode_response(out: &mut Vec<u8>, accept: &AcceptKey) {
+/// Appends the answer that opens the connection; `fields` are further lines, each with its CRLF.
+pub fn encode_response(out: &mut Vec<u8>, acceptance: &Acceptance<'_>, fields: &str) {
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
     out.reserve(HEAD.len() + 28 + 4);
     out.extend_from_slice(HEAD);
-    out.extend_from_slice(accept);
-    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(&acceptance.key);
+    if let Some(subprotocol) = acceptance.subprotocol {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(subprotocol.as_bytes());
+    }
+    if acceptance.compression.is_on() {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "\r\nSec-WebSocket-Extensions: {}", acceptance.compression);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(fields.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening<'a> {
+    /// The value of Host: a name or an address, and the port unless it is 80.
+    pub host: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// Subprotocols that it offers, the best first; each a token, see [`super::answer::is_token`].
+    pub subprotocols: &'a [String],
+    /// permessage-deflate, and its bounds; `None` does not offer it.
+    pub compression: Option<&'a Compression>,
+    /// More field lines, each with its CRLF; see [`super::answer::field_line`].
+    pub fields: &'a str,
 }
 
 /// A Sec-WebSocket-Key from 16 fresh random bytes (RFC 6455 section 4.1, step 7).
@@ -137,19 +212,41 @@ pub fn client_key(random: [u8; 16]) -> [u8; 24] {
     key
 }
 
-/// Appends a client's request for `path` at `host`, which may carry a port.
-pub fn encode_request(out: &mut Vec<u8>, host: &str, path: &str, key: &[u8; 24]) {
+/// Appends a client's request.
+pub fn encode_request(out: &mut Vec<u8>, opening: &Opening<'_>, key: &[u8; 24]) {
     for part in [
         b"GET ".as_slice(),
-        path.as_bytes(),
+        opening.path.as_bytes(),
         b" HTTP/1.1\r\nHost: ",
-        host.as_bytes(),
+        opening.host.as_bytes(),
         b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
         key,
-        b"\r\n\r\n",
+        b"\r\n",
     ] {
         out.extend_from_slice(part);
     }
+    // Writing to a Vec cannot fail.
+    if !opening.subprotocols.is_empty() {
+        let _ = write!(out, "Sec-WebSocket-Protocol: {}\r\n", opening.subprotocols.join(", "));
+    }
+    if let Some(ours) = opening.compression {
+        let _ = write!(out, "Sec-WebSocket-Extensions: {}\r\n", extension::offer(ours));
+    }
+    out.extend_from_slice(opening.fields.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What of its request a client needs to judge the answer, in one piece while it waits: the key, one byte for the
+/// compression, and the subprotocols.
+pub(super) fn keep(opening: &Opening<'_>, key: &[u8; 24]) -> Vec<u8> {
+    let mut kept = key.to_vec();
+    if opening.compression.is_none() && opening.subprotocols.is_empty() {
+        return kept;
+    }
+    let compression = opening.compression.map_or(0, |ours| u8::from(ours.context_takeover) << 4 | ours.max_window_bits);
+    kept.push(compression);
+    kept.extend_from_slice(opening.subprotocols.join(",").as_bytes());
+    kept
 }
 
 /// Why a server's answer does not open the connection.
@@ -161,15 +258,15 @@ pub enum Rejected {
     NotUpgrade,
     /// Sec-WebSocket-Accept is missing or wrong.
     Accept,
-    /// An extension or a subprotocol that was not asked for.
+    /// An extension or a subprotocol that was not asked for, or parameters of one that cannot be met.
     NotOffered,
 }
 
-/// Judges a server's answer by RFC 6455 section 4.1.
+/// Judges a server's answer by RFC 6455 section 4.1, with what [`keep`] kept; gives the compression.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_response(response: &Response<'_>, key: &[u8; 24]) -> Result<(), Rejected> {
+pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Agreed, Rejected> {
     let fields = &response.fields;
     if response.status != 101 {
         return Err(Rejected::Status(response.status));
@@ -177,12 +274,24 @@ pub fn check_response(response: &Response<'_>, key: &[u8; 24]) -> Result<(), Rej
     if !fields.upgrade_websocket || !fields.connection_upgrade {
         return Err(Rejected::NotUpgrade);
     }
+    let (key, offered) = kept.split_first_chunk::<24>().ok_or(Rejected::Accept)?;
     // 11.3.3: the field "MUST NOT appear more than once in an HTTP response".
     if fields.has_duplicate || fields.websocket_accept != Some(&accept_key(key)) {
         return Err(Rejected::Accept);
     }
-    if fields.has_extensions || fields.websocket_protocol.is_some() {
+    let (compression, subprotocols) = offered.split_first().unwrap_or((&0, b""));
+    // 4.1, step 6: one "that was not present in the client's handshake"; and there is one at most (section 11.3.4).
+    let mut chosen = fields.values("sec-websocket-protocol");
+    let fits = |one: &[u8]| subprotocols.split(|&byte| byte == b',').any(|ours| ours == one && !ours.is_empty());
+    if fields.websocket_protocol.is_some() && (chosen.next().is_none_or(|one| !fits(one)) || chosen.next().is_some()) {
         return Err(Rejected::NotOffered);
     }
-    Ok(())
+    if !fields.has_extensions {
+        return Ok(Agreed::default());
+    }
+    let ours = match compression {
+        0 => return Err(Rejected::NotOffered),
+        bits => Compression { context_takeover: bits & 16 != 0, max_window_bits: bits & 15, ..Compression::default() },
+    };
+    extension::confirm(fields.values("sec-websocket-extensions"), &ours).ok_or(Rejected::NotOffered)
 }

@@ -4,11 +4,20 @@ use super::page;
 use super::status::{self, Shared};
 use crate::net::link::{Cause, Driver, Link};
 use crate::net::reactor::Core;
+use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
-use crate::proto::http::{Answer, Request};
+use crate::proto::http::Request;
 use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The methods that RFC 9110 section 9 and RFC 5789 define: any other is not implemented (501), while one of these is
+/// known, and not allowed (405).
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+/// Content of no interest, such as the echo of a request's.
+const BYTES: &str = "application/octet-stream";
 
 /// What other threads may ask of a reactor.
 #[derive(Clone, Copy, Debug)]
@@ -20,52 +29,124 @@ pub(super) enum Mail {
 #[derive(Debug)]
 pub(super) struct App {
     shared: Arc<Shared>,
+    admission: Admission,
+}
+
+/// The upgrades of one second: when it began, and how many there were.
+#[derive(Debug)]
+struct Admission {
+    began: Instant,
+    upgrades: u32,
+}
+
+impl Admission {
+    /// Whether one more is within `max` for a second. The clock is read only where that is a limit.
+    fn admit(&mut self, max: u32) -> bool {
+        if self.upgrades >= max && self.began.elapsed() >= Duration::from_secs(1) {
+            self.upgrades = 0;
+        }
+        if self.upgrades == 0 && max < u32::MAX {
+            self.began = Instant::now();
+        }
+        self.upgrades = self.upgrades.saturating_add(1);
+        self.upgrades <= max
+    }
+}
+
+/// What stands behind a path.
+#[derive(Clone, Copy)]
+enum Route {
+    Index,
+    Echo,
+    Stats,
+}
+
+impl Route {
+    fn of(request: &Request<'_>) -> Option<Self> {
+        match request.path() {
+            "/" if request.fields.upgrade_websocket => Some(Self::Echo),
+            "/" => Some(Self::Index),
+            "/echo" => Some(Self::Echo),
+            "/stats" => Some(Self::Stats),
+            _ => None,
+        }
+    }
+
+    /// The field Allow (RFC 9110 section 10.2.1).
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Echo => "Allow: GET, HEAD, OPTIONS, POST\r\n",
+            Self::Index | Self::Stats => "Allow: GET, HEAD, OPTIONS\r\n",
+        }
+    }
 }
 
 impl App {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, admission: Admission { began: Instant::now(), upgrades: 0 } }
     }
 
-    fn request(&self, link: &mut Link<'_, ()>, request: &Request<'_>) {
-        let fields = &request.fields;
-        // RFC 9112 section 3.2: "A server MUST respond with a 400" to HTTP/1.1 without Host, or with two.
-        if fields.has_duplicate || (request.minor_version == 1 && fields.host.is_none()) {
-            return link.answer(&Answer::refusal(400), false);
+    fn request(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>) {
+        let asked = Asked::from(request);
+        if !METHODS.contains(&request.method) {
+            return link.answer(&Answer::refusal(501), asked);
         }
-        match request.path() {
-            "/" if !fields.upgrade_websocket => {
-                self.page(link, request, "text/html; charset=utf-8", || page::INDEX.as_bytes().to_vec());
-            }
-            "/" | "/echo" => match upgrade::check_request(request, &self.shared.origins) {
-                Ok(accept) => link.accept(&accept),
-                Err(refusal) => link.answer(&refusal.answer(), request.method == "HEAD"),
-            },
-            "/stats" => self.page(link, request, "application/json", || status::json(&self.shared)),
-            _ => {
-                link.answer(&Answer { close: must_close(request), ..Answer::refusal(404) }, request.method == "HEAD");
-            }
-        }
-    }
-
-    fn page(&self, link: &mut Link<'_, ()>, request: &Request<'_>, content_type: &str, body: impl FnOnce() -> Vec<u8>) {
-        if !matches!(request.method, "GET" | "HEAD") {
-            return link.answer(&Answer { more_fields: "Allow: GET, HEAD\r\n", ..Answer::refusal(405) }, false);
-        }
-        let answer = Answer {
-            status: 200,
-            content_type,
-            more_fields: "Server: steadfast\r\nCache-Control: no-store\r\n",
-            body: &body(),
-            close: must_close(request),
+        let Some(route) = Route::of(request) else {
+            return link.answer(&Answer { close: false, ..Answer::refusal(404) }, asked);
         };
-        link.answer(&answer, request.method == "HEAD");
+        match (route, request.method) {
+            (_, "OPTIONS") => link.answer(&empty(route.allow()), asked),
+            (Route::Index, "GET" | "HEAD") => {
+                self.page(link, asked, "text/html; charset=utf-8", page::INDEX.as_bytes());
+            }
+            (Route::Stats, "GET" | "HEAD") => self.page(link, asked, "application/json", &status::json(&self.shared)),
+            (Route::Echo, "GET" | "HEAD") => self.upgrade(link, request, asked),
+            (Route::Echo, "POST") if !request.fields.upgrade_websocket => match request.has_length() {
+                true => self.page(link, asked, BYTES, request.body),
+                false => link.answer(&Answer::refusal(411), asked),
+            },
+            _ => link.answer(&Answer { more_fields: route.allow(), close: false, ..Answer::refusal(405) }, asked),
+        }
+    }
+
+    /// A client with content to send asks whether it is wanted: here, only the echo wants it.
+    fn expects(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>) {
+        if request.method == "POST" && matches!(Route::of(request), Some(Route::Echo)) {
+            link.proceed();
+        } else {
+            self.request(link, request);
+        }
+    }
+
+    fn upgrade(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>, asked: Asked) {
+        let acceptance = match upgrade::check_request(request, &self.shared.upgrade) {
+            Ok(acceptance) => acceptance,
+            // What a HEAD is told is what a GET would have been (RFC 9110 section 9.3.2).
+            Err(upgrade::Refusal::Method) => return link.answer(&upgrade::Refusal::NotUpgrade.answer(), asked),
+            Err(refusal) => return link.answer(&refusal.answer(), asked),
+        };
+        if !self.admission.admit(self.shared.max_upgrades_per_s) {
+            // Those who are refused together shall not come back together.
+            let retry_after = format!("Retry-After: {}\r\n", 1 + link.random_byte() % 10);
+            return link.answer(&Answer { more_fields: &retry_after, ..Answer::refusal(503) }, asked);
+        }
+        if let Some(hook) = &self.shared.hook
+            && let Err(refused) = hook.judge(request)
+        {
+            return link.answer(&refused.answer(), asked);
+        }
+        link.accept(&acceptance);
+    }
+
+    fn page(&self, link: &mut Link<'_, ()>, asked: Asked, content_type: &str, body: &[u8]) {
+        let more_fields = "Server: steadfast\r\nCache-Control: no-store\r\n";
+        link.answer(&Answer { status: 200, content_type, more_fields, body, close: false }, asked);
     }
 }
 
-/// A body is not read here, and behind an upgrade that was not granted stand frames: neither must be taken for a request.
-fn must_close(request: &Request<'_>) -> bool {
-    !request.keeps_alive() || request.has_body() || request.fields.upgrade_websocket
+/// An answer that is all in its fields.
+fn empty(more_fields: &str) -> Answer<'_> {
+    Answer { status: 204, content_type: "", more_fields, body: b"", close: false }
 }
 
 impl Driver for App {
@@ -74,13 +155,14 @@ impl Driver for App {
 
     #[inline(always)]
     fn message(&mut self, link: &mut Link<'_, ()>, kind: MessageKind, payload: &[u8]) {
-        link.send(kind, payload);
+        link.echo(kind, payload);
     }
 
     fn event(&mut self, link: &mut Link<'_, ()>, event: Event<'_>) {
         match event {
             Event::Data(bytes) => link.send_raw(bytes),
             Event::Request(request) => self.request(link, &request),
+            Event::Expects(request) => self.expects(link, &request),
             _ => {}
         }
     }

@@ -1,18 +1,23 @@
 //! The server: reactors by plan, listeners, the routes, counters anyone may read, and a stop that says good-bye.
 
 mod app;
+mod hook;
 mod page;
 mod status;
 
+pub use hook::{Hook, Refused};
+
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
-use crate::net::listener::{self, Endpoint};
+use crate::net::listener::{self, Endpoint, SocketBuffers};
 use crate::net::mailbox::Mailbox;
+use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{Quota, Reactor, Settings};
 use crate::net::sweep::Deadlines;
 use crate::net::sys;
+use crate::proto::answer::{field_line, is_token};
 use crate::proto::session::{Limits, Session};
-use crate::proto::upgrade::Origins;
+use crate::proto::upgrade::Policy;
 use crate::stats::Memory;
 use app::{App, Mail};
 use status::Shared;
@@ -25,6 +30,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
+
+/// Bounds of [`Config::read_buffer_bytes`]: no less than a page, and no more than what a reactor can touch in a turn.
+const MIN_READ_BUFFER_BYTES: usize = 4 << 10;
+const MAX_READ_BUFFER_BYTES: usize = 16 << 20;
 
 /// What the server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +55,7 @@ impl fmt::Display for Protocol {
 }
 
 /// What a server is asked to be. The default listens nowhere.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: Vec<Endpoint>,
@@ -60,8 +69,63 @@ pub struct Config {
     pub limits: Limits,
     /// How long it may take.
     pub deadlines: Deadlines,
-    /// Which pages may connect.
-    pub origins: Origins,
+    /// What is granted to those who ask for an upgrade: origins, subprotocols, compression.
+    pub upgrade: Policy,
+    /// Sees each of them, and may refuse.
+    pub hook: Option<Hook>,
+    /// Upgrades of one reactor in a second; more are answered 503 with Retry-After. The largest value is "no limit".
+    pub max_upgrades_per_s: u32,
+    /// Fields for every HTTP answer, that to an upgrade too, each as `Name: value`.
+    pub response_fields: Vec<String>,
+    /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
+    pub read_buffer_bytes: usize,
+    /// The kernel's buffers of a TCP connection.
+    pub socket_buffers: SocketBuffers,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            protocol: Protocol::default(),
+            max_connections: None,
+            reactors: None,
+            limits: Limits::default(),
+            deadlines: Deadlines::default(),
+            upgrade: Policy::default(),
+            hook: None,
+            max_upgrades_per_s: u32::MAX,
+            response_fields: Vec::new(),
+            read_buffer_bytes: RING_BYTES,
+            socket_buffers: SocketBuffers::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What a mistake in the policy would only show when a connection comes.
+    fn check(&self) -> Result<String, StartError> {
+        if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
+            return Err(StartError(format!(
+                "subprotocol {name:?} is no token of RFC 9110; right would be one such as chat or v2.example.org"
+            )));
+        }
+        if let Some(compression) = &self.upgrade.compression
+            && (!(8..=15).contains(&compression.max_window_bits) || !(1..=9).contains(&compression.level))
+        {
+            return Err(StartError("compression takes 8 to 15 bits for a window, and a level from 1 to 9".into()));
+        }
+        if !(MIN_READ_BUFFER_BYTES..=MAX_READ_BUFFER_BYTES).contains(&self.read_buffer_bytes) {
+            return Err(StartError(format!(
+                "a read buffer of {} bytes is out of range; right would be {MIN_READ_BUFFER_BYTES} to \
+                 {MAX_READ_BUFFER_BYTES}",
+                self.read_buffer_bytes
+            )));
+        }
+        let line =
+            |text: &String| field_line(text).map_err(|bad| StartError(format!("response field {text:?}: {bad}")));
+        self.response_fields.iter().map(line).collect()
+    }
 }
 
 /// Why a server did not start: what was asked, what was found, what to do.
@@ -104,6 +168,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let response_fields = config.check()?;
         let plan = plan(&config)?;
         let mut files = SocketFiles::default();
         let unix = listen_unix(&config.listen, &mut files)?;
@@ -111,12 +176,22 @@ impl Server {
             counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
             plan,
             protocol: config.protocol,
-            origins: config.origins.clone(),
+            upgrade: config.upgrade.clone(),
+            hook: config.hook.clone(),
+            max_upgrades_per_s: config.max_upgrades_per_s,
             started: Instant::now(),
             at_ready: OnceLock::new(),
         });
-        let starter =
-            Starter { config: &config, plan, shared: Arc::clone(&shared), quota: Quota::new(plan.max_connections) };
+        let settings = Settings {
+            limits: config.limits,
+            deadlines: config.deadlines,
+            max_connections: plan.per_reactor,
+            quota: Quota::new(plan.max_connections),
+            read_buffer_bytes: config.read_buffer_bytes,
+            compression: config.upgrade.compression.unwrap_or_default(),
+            response_fields,
+        };
+        let starter = Starter { config: &config, plan, shared: Arc::clone(&shared), settings };
         let mailbox =
             |_| Mailbox::new().map_err(|error| StartError(format!("cannot make a wake-up: eventfd: {error}")));
         let mailboxes = (0..plan.reactors).map(mailbox).collect::<Result<Vec<_>, _>>()?;
@@ -271,7 +346,7 @@ struct Starter<'a> {
     config: &'a Config,
     plan: Plan,
     shared: Arc<Shared>,
-    quota: Arc<Quota>,
+    settings: Settings,
 }
 
 impl Starter<'_> {
@@ -283,18 +358,14 @@ impl Starter<'_> {
         ordered: Receiver<Arc<[SocketAddr]>>,
         news: Sender<News>,
     ) -> Result<JoinHandle<io::Result<()>>, StartError> {
-        let settings = Settings {
-            limits: self.config.limits,
-            deadlines: self.config.deadlines,
-            max_connections: self.plan.per_reactor,
-            quota: Arc::clone(&self.quota),
-        };
+        let settings = self.settings.clone();
+        let socket_buffers = self.config.socket_buffers;
         let session: fn() -> Session = match self.config.protocol {
             Protocol::Ws => Session::server,
             Protocol::Tcp => Session::raw,
         };
         let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
-        let start = Start { shared, index, settings, session, own_table, mailbox, unix, ordered };
+        let start = Start { shared, index, settings, socket_buffers, session, own_table, mailbox, unix, ordered };
         let body = move || match start.reactor(&news) {
             Ok(reactor) => {
                 let _ = news.send(Ok(()));
@@ -323,6 +394,7 @@ struct Start {
     shared: Arc<Shared>,
     index: usize,
     settings: Settings,
+    socket_buffers: SocketBuffers,
     session: fn() -> Session,
     own_table: bool,
     mailbox: Mailbox<Mail>,
@@ -349,8 +421,8 @@ impl Start {
         let mut reactor = Reactor::new(App::new(shared), self.settings, counters, self.mailbox)
             .map_err(|error| failed("epoll", error))?;
         for &address in &*addresses {
-            let socket =
-                listener::listen_tcp(address).map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
+            let socket = listener::listen_tcp(address, self.socket_buffers)
+                .map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
             reactor.listen(socket, session).map_err(|error| failed("epoll_ctl", error))?;
         }
         for socket in &self.unix {

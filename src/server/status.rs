@@ -1,10 +1,10 @@
 //! What the reactors of a server share, and `/stats`: what they count, summed and for each, as JSON.
 
-use super::Protocol;
+use super::{Hook, Protocol};
 use crate::net::counters::Counters;
 use crate::net::fd_table::Plan;
 use crate::net::sys;
-use crate::proto::upgrade::Origins;
+use crate::proto::upgrade::Policy;
 use crate::stats::Memory;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,9 @@ pub(super) struct Shared {
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) plan: Plan,
     pub(super) protocol: Protocol,
-    pub(super) origins: Origins,
+    pub(super) upgrade: Policy,
+    pub(super) hook: Option<Hook>,
+    pub(super) max_upgrades_per_s: u32,
     pub(super) started: Instant,
     /// Memory when the server was ready and had no connection.
     pub(super) at_ready: OnceLock<Memory>,

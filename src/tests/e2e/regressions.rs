@@ -134,7 +134,7 @@ fn close_and_reset(mut stream: TcpStream) -> std::io::Result<()> {
     };
     let accept = steadfast::proto::upgrade::accept_key(key.as_bytes());
     let mut answer = Vec::new();
-    steadfast::proto::upgrade::encode_response(&mut answer, &accept);
+    steadfast::proto::upgrade::encode_response(&mut answer, &accept.into(), "");
     stream.write_all(&answer)?;
     loop {
         let mut header = [0; 6];

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use steadfast::net::listener::{Endpoint, listen_tcp, reserve};
+use steadfast::net::listener::{Endpoint, SocketBuffers, listen_tcp, reserve};
 
 fn addresses(text: &str) -> Vec<String> {
     match text.parse() {
@@ -81,7 +81,8 @@ fn an_address_is_reserved_for_this_process_and_shared_within_it() {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let reserved = reserve(any).expect("a reservation");
     assert_ne!(reserved.address.port(), 0);
-    let twice = [listen_tcp(reserved.address), listen_tcp(reserved.address)];
+    let buffers = SocketBuffers::default();
+    let twice = [listen_tcp(reserved.address, buffers), listen_tcp(reserved.address, buffers)];
     assert!(twice.iter().all(Result::is_ok), "{twice:?}");
     let other = reserve(reserved.address).expect_err("someone listens there");
     assert_eq!(other.kind(), std::io::ErrorKind::AddrInUse);

@@ -1,13 +1,16 @@
 //! Feeds a session through a ring, in every way that a socket may cut its bytes, and compares what comes out.
 
 use super::wire;
+use steadfast::proto::answer::{Answer, Asked};
 use steadfast::proto::close::{CloseCode, Fault};
+use steadfast::proto::deflate::Deflate;
+use steadfast::proto::extension::{self, Compression};
 use steadfast::proto::frame::Role;
-use steadfast::proto::http::{Answer, HeadError, Request};
+use steadfast::proto::http::{HeadError, Request};
 use steadfast::proto::mask::RandomSource;
 use steadfast::proto::ring::Ring;
 use steadfast::proto::session::{Event, Limits, MessageKind, Output, Session, State};
-use steadfast::proto::upgrade::{self, Origins, Rejected};
+use steadfast::proto::upgrade::{self, Acceptance, Opening, Policy, Rejected};
 
 /// An event with what it borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,10 @@ pub(super) enum Seen {
         method: String,
         target: String,
         host: Option<String>,
+        body: Vec<u8>,
     },
+    /// The target of a request that expects to be told to send its body.
+    Expects(String),
     Response(u16),
     Body(Vec<u8>),
     ResponseEnd,
@@ -36,7 +42,16 @@ pub(super) enum Seen {
 
 impl Seen {
     pub(super) fn request(method: &str, target: &str, host: &str) -> Self {
-        Self::Request { method: method.into(), target: target.into(), host: Some(host.into()) }
+        Self::request_with_body(method, target, host, b"")
+    }
+
+    pub(super) fn request_with_body(method: &str, target: &str, host: &str, body: &[u8]) -> Self {
+        Self::Request { method: method.into(), target: target.into(), host: Some(host.into()), body: body.into() }
+    }
+
+    /// From HTTP/1.0, without Host.
+    pub(super) fn old_request(target: &str) -> Self {
+        Self::Request { method: "GET".into(), target: target.into(), host: None, body: Vec::new() }
     }
 
     pub(super) fn text(text: &str) -> Self {
@@ -50,11 +65,13 @@ impl Seen {
                 method: request.method.into(),
                 target: request.target.into(),
                 host: request.fields.host.map(|host| String::from_utf8_lossy(host).into_owned()),
+                body: request.body.to_vec(),
             },
+            Event::Expects(request) => Self::Expects(request.target.into()),
             Event::Response(response) => Self::Response(response.status),
             Event::Body(body) => Self::Body(body.to_vec()),
             Event::ResponseEnd => Self::ResponseEnd,
-            Event::Opened => Self::Opened,
+            Event::Opened(_) => Self::Opened,
             Event::Message(MessageKind::Text, text) => Self::Text(text.to_vec()),
             Event::Message(MessageKind::Binary, bytes) => Self::Binary(bytes.to_vec()),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
@@ -76,6 +93,8 @@ pub(super) enum Start {
     Handshake,
     HttpClient,
     Open(Role),
+    /// It has agreed upon permessage-deflate with these parameters, as they stand in the server's answer.
+    Deflated(Role, &'static str),
     /// It has sent Close 1000.
     Closing(Role),
 }
@@ -93,19 +112,21 @@ fn session(start: Start, out: &mut Output) -> Session {
     match start {
         Start::Raw => Session::raw(),
         Start::Server => Session::server(),
-        Start::Handshake => Session::websocket_client("example.com", "/echo", out),
+        Start::Handshake => Session::websocket_client(&opening(None), out),
         Start::HttpClient => Session::http_client(),
         Start::Open(Role::Server) => {
             let mut session = Session::server();
-            session.accept(&upgrade::accept_key(b"any"), out);
+            let key = upgrade::accept_key(b"any");
+            session.accept(&key.into(), out);
             session
         }
+        Start::Deflated(role, parameters) => deflated(role, parameters, out),
         Start::Open(Role::Client) => {
             let mut session = session(Start::Handshake, out);
             let mut answer = wire::accepted().into_bytes();
             let mut message = Vec::new();
             let (_, event) = session.receive(&mut answer, &mut message, &Limits::default(), 0, out);
-            assert!(matches!(event, Event::Opened));
+            assert!(matches!(event, Event::Opened(_)));
             session
         }
         Start::Closing(role) => {
@@ -114,6 +135,33 @@ fn session(start: Start, out: &mut Output) -> Session {
             session
         }
     }
+}
+
+/// What the client of these tests asks for.
+fn opening(compression: Option<&Compression>) -> Opening<'_> {
+    Opening { host: "example.com", path: "/echo", compression, ..Opening::default() }
+}
+
+/// An open session of either role, by a handshake whose answer has these parameters.
+fn deflated(role: Role, parameters: &str, out: &mut Output) -> Session {
+    // The bounds are those within which anything can be agreed upon.
+    let all =
+        Compression { context_takeover: true, max_window_bits: 15, min_message_bytes: 1, ..Compression::default() };
+    out.deflate = Deflate::new(&all);
+    let mut message = Vec::new();
+    if role == Role::Client {
+        let mut session = Session::websocket_client(&opening(Some(&all)), out);
+        let field = format!("\r\nSec-WebSocket-Extensions: permessage-deflate{parameters}\r\n\r\n");
+        let mut answer = wire::accepted().replace("\r\n\r\n", &field).into_bytes();
+        let (_, event) = session.receive(&mut answer, &mut message, &Limits::default(), 0, out);
+        assert!(matches!(event, Event::Opened(_)), "{event:?}");
+        return session;
+    }
+    let offer = format!("permessage-deflate{parameters}");
+    let compression = extension::choose([offer.as_bytes()], &all).expect("an offer that can be met");
+    let mut session = Session::server();
+    session.accept(&Acceptance { key: upgrade::accept_key(b"any"), subprotocol: None, compression }, out);
+    session
 }
 
 /// A session with all that a reactor lends it.
@@ -171,8 +219,13 @@ impl Peer {
         let (consumed, event) =
             self.session.receive(self.ring.unparsed(), &mut self.message, &self.limits, self.now_s, &mut self.out);
         let seen = Seen::of(&event);
-        if let Event::Request(request) = &event {
-            answer(&mut self.session, request, &mut self.out);
+        match &event {
+            Event::Request(request) => answer(&mut self.session, request, &mut self.out),
+            Event::Expects(request) if request.path() == "/refused" => {
+                answer(&mut self.session, request, &mut self.out)
+            }
+            Event::Expects(_) => self.session.proceed(&mut self.out),
+            _ => {}
         }
         self.ring.parsed(consumed);
         assert!(consumed > 0 || seen.is_some() || self.session.state() != state, "no progress over {offered} bytes");
@@ -207,21 +260,15 @@ impl Peer {
 
 /// A server in the least: `/echo` is a WebSocket, all else is a page.
 fn answer(session: &mut Session, request: &Request<'_>, out: &mut Output) {
-    let without_body = request.method == "HEAD";
+    let asked = Asked::from(request);
     if request.path() == "/echo" {
-        return match upgrade::check_request(request, &Origins::Same) {
-            Ok(accept) => session.accept(&accept, out),
-            Err(refusal) => session.answer(&refusal.answer(), without_body, out),
+        return match upgrade::check_request(request, &Policy::default()) {
+            Ok(acceptance) => session.accept(&acceptance, out),
+            Err(refusal) => session.answer(&refusal.answer(), asked, out),
         };
     }
-    let page = Answer {
-        status: 200,
-        content_type: "text/plain",
-        more_fields: "",
-        body: b"hi",
-        close: !request.keeps_alive() || request.has_body(),
-    };
-    session.answer(&page, without_body, out);
+    let page = Answer { status: 200, content_type: "text/plain", more_fields: "", body: b"hi", close: false };
+    session.answer(&page, asked, out);
 }
 
 /// All that can be told of a session from outside.

@@ -11,6 +11,9 @@ fn refused(name: &str, limits: Limits, input: impl Into<Vec<u8>>, error: HeadErr
         HeadError::TargetTooLong => (414, "URI Too Long"),
         HeadError::TooLarge => (431, "Request Header Fields Too Large"),
         HeadError::Version => (505, "HTTP Version Not Supported"),
+        HeadError::BodyTooLarge => (413, "Content Too Large"),
+        HeadError::Expectation => (417, "Expectation Failed"),
+        HeadError::TransferCoding => (501, "Not Implemented"),
     };
     Transcript::new(name, Start::Server, input)
         .under(limits)

@@ -121,8 +121,8 @@ fn what_is_complete_leaves_nothing_behind() {
 
 /// A head that comes byte by byte, `bytes` long.
 fn drip(bytes: usize, limits: HeadLimits) -> Peer {
-    let frame = "GET / HTTP/1.1\r\nX: \r\n\r\n".len();
-    let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(bytes - frame));
+    let frame = "GET / HTTP/1.1\r\nHost: h\r\nX: \r\n\r\n".len();
+    let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(bytes - frame));
     let mut peer = Peer::new(Start::Server, Limits { head: limits, ..Limits::default() }, 1);
     for (arrived, byte) in head.bytes().enumerate() {
         peer.feed(&[byte]);

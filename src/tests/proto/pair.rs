@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use steadfast::proto::close::CloseCode;
 use steadfast::proto::frame::Role;
 use steadfast::proto::session::{Event, Limits, MessageKind, Output, Session, State};
-use steadfast::proto::upgrade::{self, Origins};
+use steadfast::proto::upgrade::{self, Opening, Policy};
 
 type Message = (MessageKind, Vec<u8>);
 
@@ -36,7 +36,7 @@ impl End {
 
     fn both() -> [Self; 2] {
         let mut out = output();
-        let client = Session::websocket_client("h", "/", &mut out);
+        let client = Session::websocket_client(&Opening { host: "h", path: "/", ..Opening::default() }, &mut out);
         [Self::new(client, out), Self::new(Session::server(), output())]
     }
 
@@ -77,7 +77,8 @@ impl End {
             at += consumed;
             match event {
                 Event::Request(request) => {
-                    let accept = upgrade::check_request(&request, &Origins::Same).unwrap();
+                    let policy = Policy::default();
+                    let accept = upgrade::check_request(&request, &policy).unwrap();
                     session.accept(&accept, out);
                 }
                 Event::Message(kind, payload) => self.received.push((kind, payload.to_vec())),
@@ -86,7 +87,7 @@ impl End {
                     assert!(reason.is_empty() || reason == b"as the test has it");
                     self.closed = Some(code);
                 }
-                Event::NeedMore | Event::Opened | Event::Ping(_) => {}
+                Event::NeedMore | Event::Opened(_) | Event::Ping(_) => {}
                 event => panic!("{event:?}"),
             }
         }

@@ -4,6 +4,9 @@
 //! Rust accepts import cycles inside a crate, so the direction of the arrows is held here. A finding names the file
 //! and the line; a rule that no longer fits is changed here, in the commit that says why.
 
+mod house;
+
+use house::HOUSE;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -14,87 +17,6 @@ const MAX_FUNCTION_LINES: usize = 75;
 
 /// The only files that may have `unsafe`.
 const UNSAFE_ROOMS: [&str; 2] = ["net/sys", "proto/mask"];
-
-/// A module, what it may import, and what it may name of the world outside.
-struct Room {
-    /// Paths under `src`, without `.rs`; a directory stands for all that is in it.
-    names: &'static [&'static str],
-    /// Modules of this crate, in the same way.
-    modules: &'static [&'static str],
-    /// Crates beside std.
-    crates: &'static [&'static str],
-}
-
-/// Who may import whom. The first room that has a file's name, or the directory that it is in, is its rule.
-const HOUSE: &[Room] = &[
-    Room { names: &["lib"], modules: &[], crates: &[] },
-    Room { names: &["main"], modules: &["cli"], crates: &[] },
-    // The core. Of these, `close` alone needs another: a reason has to be UTF-8.
-    Room { names: &["proto/ring", "proto/mask"], modules: &[], crates: &[] },
-    Room { names: &["proto/utf8"], modules: &[], crates: &["simdutf8"] },
-    Room { names: &["proto/http"], modules: &[], crates: &["httparse", "memchr"] },
-    Room { names: &["proto/close"], modules: &["proto/utf8"], crates: &[] },
-    Room { names: &["proto/body"], modules: &["proto/http"], crates: &[] },
-    Room { names: &["proto/frame"], modules: &["proto/close", "proto/mask"], crates: &[] },
-    Room { names: &["proto/upgrade"], modules: &["proto/http"], crates: &["base64", "memchr", "sha1"] },
-    Room {
-        names: &["proto/event"],
-        modules: &["proto/close", "proto/frame", "proto/http", "proto/mask", "proto/upgrade"],
-        crates: &[],
-    },
-    // What a session keeps of what has come in part.
-    Room {
-        names: &["proto/partial"],
-        modules: &["proto/body", "proto/event", "proto/frame", "proto/http", "proto/mask", "proto/utf8"],
-        crates: &["memchr"],
-    },
-    Room { names: &["proto/session"], modules: &["proto"], crates: &[] },
-    Room { names: &["proto/mod"], modules: &[], crates: &[] },
-    // The shell.
-    Room { names: &["net/sys"], modules: &[], crates: &["libc"] },
-    Room { names: &["net/fd_table", "net/mailbox"], modules: &["net/sys"], crates: &[] },
-    Room { names: &["net/listener"], modules: &[], crates: &["socket2"] },
-    Room { names: &["net/counters", "net/mod", "net/quota"], modules: &[], crates: &[] },
-    Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
-    // A record holds a session, and why it ended.
-    Room { names: &["net/slots"], modules: &["net/link", "proto/session"], crates: &["mio", "slab"] },
-    Room { names: &["net/sweep"], modules: &["net/link", "net/slots", "proto/session"], crates: &[] },
-    // What a driver sees of a reactor.
-    Room { names: &["net/link"], modules: &["net/counters", "net/reactor", "net/slots", "proto"], crates: &[] },
-    // The reactor, in rooms of their own for their length.
-    Room {
-        names: &["net/core", "net/ending", "net/outgoing", "net/reactor", "net/turn"],
-        modules: &["net", "proto"],
-        crates: &["libc", "mio", "socket2"],
-    },
-    // What is built on both.
-    Room { names: &["stats"], modules: &[], crates: &["serde"] },
-    Room { names: &["server"], modules: &["server", "net", "proto", "stats"], crates: &["serde_json"] },
-    // The address of a route is kept as the kernel wants it, and not made anew for each connect.
-    Room { names: &["flood/plan"], modules: &["flood"], crates: &["socket2"] },
-    Room {
-        names: &["flood"],
-        modules: &["flood", "net", "proto", "stats"],
-        crates: &["hdrhistogram", "serde", "serde_json"],
-    },
-    Room { names: &["doctor"], modules: &["doctor", "net/sys", "net/fd_table"], crates: &[] },
-    Room {
-        names: &["cli"],
-        // Configurations and reports, and of the layers below them only what a configuration is made of.
-        modules: &[
-            "cli",
-            "doctor",
-            "flood",
-            "server",
-            "net/listener",
-            "net/sweep",
-            "proto/http",
-            "proto/session",
-            "proto/upgrade",
-        ],
-        crates: &["clap", "indicatif", "serde_json", "signal_hook"],
-    },
-];
 
 /// What the core must not name: it knows no socket, no file, no thread and no clock.
 const FORBIDDEN_IN_PROTO: [&str; 9] = [

@@ -1,0 +1,191 @@
+//! HTTP/1.1 as it is sent: answers (RFC 9110 section 15), requests, and the fields that go into both.
+
+use super::http::Request;
+use std::fmt;
+use std::io::Write;
+
+/// What an answer takes over from its request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// The method was HEAD: the answer has no body (RFC 9110 section 9.3.2).
+    pub without_body: bool,
+    /// HTTP/1.0 was asked to keep the connection, and has to be told that it is.
+    pub says_keep_alive: bool,
+    /// The connection closes behind the answer.
+    pub closes: bool,
+}
+
+impl From<&Request<'_>> for Asked {
+    fn from(request: &Request<'_>) -> Self {
+        // Behind an upgrade that is not granted stand frames: they must not be taken for a request.
+        let closes = !request.keeps_alive() || request.fields.upgrade_websocket;
+        Self { without_body: request.method == "HEAD", says_keep_alive: request.minor_version == 0 && !closes, closes }
+    }
+}
+
+/// What stands in every answer.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// The date, as RFC 9110 section 5.6.7 has it; empty where there is no clock.
+    pub date: String,
+    /// Field lines of the server's owner, each with its CRLF; see [`field_line`].
+    pub fields: String,
+}
+
+/// An answer with a body of known length.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Content-Type.
+    pub content_type: &'a str,
+    /// More field lines, each with its CRLF.
+    pub more_fields: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether to close behind it, whatever the request said.
+    pub close: bool,
+}
+
+impl Answer<'_> {
+    /// An answer that says its status in words, and closes.
+    pub fn refusal(status: u16) -> Self {
+        Answer {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            more_fields: "",
+            body: reason_phrase(status).as_bytes(),
+            close: true,
+        }
+    }
+
+    /// Appends the answer to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing) {
+        let connection = match (self.close || asked.closes, asked.says_keep_alive) {
+            (true, _) => "Connection: close\r\n",
+            (false, true) => "Connection: keep-alive\r\n",
+            (false, false) => "",
+        };
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
+        if !standing.date.is_empty() {
+            let _ = write!(out, "Date: {}\r\n", standing.date);
+        }
+        // RFC 9110 sections 8.6 and 15.4.5: these have no content, and say nothing of its length.
+        let has_content = !matches!(self.status, 204 | 304);
+        if has_content {
+            let _ = write!(out, "Content-Type: {}\r\nContent-Length: {}\r\n", self.content_type, self.body.len());
+        }
+        for part in [self.more_fields, &standing.fields, connection, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        if has_content && !asked.without_body {
+            out.extend_from_slice(self.body);
+        }
+    }
+}
+
+/// Tells a client that its body is awaited (RFC 9110 section 15.2.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Appends a GET for `path` at `host`, on a connection that stays.
+pub fn encode_get(out: &mut Vec<u8>, host: &str, path: &str) {
+    for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Why a text cannot stand among header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadField {
+    /// It has no colon.
+    NoColon,
+    /// The name is no token (RFC 9110 section 5.6.2).
+    Name,
+    /// The value has CR, LF, NUL or another control character (RFC 9110 section 5.5).
+    Value,
+    /// The field is one that this program writes itself.
+    Reserved,
+}
+
+impl fmt::Display for BadField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoColon => "there is no colon",
+            Self::Name => "the name is empty, or has a character that no name may have",
+            Self::Value => "the value has a control character, such as CR, LF or NUL",
+            Self::Reserved => "that field is written by the program itself",
+        })?;
+        f.write_str("; right would be one such as 'X-Served-By: steadfast'")
+    }
+}
+
+impl std::error::Error for BadField {}
+
+/// The fields that decide how a message is read, or that belong to the handshake.
+const RESERVED: [&str; 8] =
+    ["connection", "content-length", "content-type", "date", "host", "keep-alive", "transfer-encoding", "upgrade"];
+
+/// A field line with its CRLF, from `Name: value`.
+///
+/// # Errors
+/// [`BadField`]: with a line break in it, a field could end the head and begin another message.
+///
+/// ```
+/// use steadfast::proto::answer::{BadField, field_line};
+/// assert_eq!(field_line("X-Served-By:  a").as_deref(), Ok("X-Served-By: a\r\n"));
+/// assert_eq!(field_line("X-A: b\r\nSet-Cookie: c"), Err(BadField::Value));
+/// ```
+pub fn field_line(text: &str) -> Result<String, BadField> {
+    let (name, value) = text.split_once(':').ok_or(BadField::NoColon)?;
+    let value = value.trim_matches([' ', '\t']);
+    if name.is_empty() || !name.bytes().all(is_token_byte) {
+        return Err(BadField::Name);
+    }
+    if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
+        return Err(BadField::Value);
+    }
+    let lower = name.to_ascii_lowercase();
+    // Whatever of the handshake a subprotocol may set has a setting of its own.
+    if RESERVED.contains(&&*lower) || lower.starts_with("sec-websocket-") {
+        return Err(BadField::Reserved);
+    }
+    Ok(format!("{name}: {value}\r\n"))
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether `text` is a token (RFC 9110 section 5.6.2), as the name of a subprotocol has to be.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// The reason phrase of a status code (RFC 9110 section 15).
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

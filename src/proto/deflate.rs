@@ -1,0 +1,260 @@
+//! permessage-deflate at work (RFC 7692 section 7.2): the compressors and decompressors of a thread, and those that a
+//! connection has of its own because a window is kept from message to message.
+
+use super::close::Fault;
+use super::extension::Compression;
+use std::fmt;
+use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
+
+/// 7.2.1: what a sender cuts off the end of a flushed message, and 7.2.2: what a receiver puts back.
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// The same, and an empty last block: where no window is kept the stream may be ended, and ends only if it was whole.
+const TAIL_AND_END: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
+
+/// How much a compressor gathers before it writes a block: with 8, as most have it, each message would cost the clearing
+/// of 48 KiB; with 5 it is 6 KiB, and messages of up to 4 KiB come out no longer (see `bench/README.md`).
+const MEM_LEVEL: i32 = 5;
+
+/// Decompressors kept for the next message, beside those that are in use.
+const KEPT: usize = 2;
+
+/// What is inflated goes through a buffer of this size: so nothing is made room for before it is there.
+const PIECE_BYTES: usize = 8 << 10;
+
+/// A buffer for compressed bytes that has grown beyond this is not kept.
+const KEPT_BYTES: usize = 256 << 10;
+
+/// What the connections of one thread share: those without context takeover need nothing of their own.
+#[derive(Debug)]
+pub struct Deflate {
+    level: u8,
+    min_message_bytes: usize,
+    /// By the bits of their windows, from 9 on; made when first used.
+    deflaters: [Option<Box<Deflater>>; 7],
+    inflaters: Vec<Box<Inflater>>,
+    /// All of it is initialized, whatever of it is in use.
+    compressed: Vec<u8>,
+    /// A piece of what is inflated; empty until then.
+    piece: Box<[u8]>,
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self::new(&Compression::default())
+    }
+}
+
+impl Deflate {
+    /// With the level and the least message of `settings`; the rest is agreed upon for each connection.
+    pub fn new(settings: &Compression) -> Self {
+        Self {
+            level: settings.level,
+            min_message_bytes: settings.min_message_bytes,
+            deflaters: [const { None }; 7],
+            inflaters: Vec::new(),
+            compressed: Vec::new(),
+            piece: Box::default(),
+        }
+    }
+
+    /// Compresses a message: with `own`, made at need, where the connection keeps its window, else with a shared one.
+    ///
+    /// Gives `None` for a message that is to be sent as it is: too short, or no shorter when compressed. With a window
+    /// that is kept, the peer has to see all that went into it.
+    pub(super) fn compress(
+        &mut self,
+        payload: &[u8],
+        window_bits: u8,
+        own: Option<&mut Option<Box<Deflater>>>,
+    ) -> Option<&[u8]> {
+        if payload.len() < self.min_message_bytes || payload.is_empty() {
+            return None;
+        }
+        let level = self.level;
+        let make = || Box::new(Deflater::new(level, window_bits));
+        let keeps_window = own.is_some();
+        let deflater = match own {
+            Some(own) => own.get_or_insert_with(make),
+            None => {
+                let shared = self.deflaters[usize::from(window_bits.clamp(9, 15)) - 9].get_or_insert_with(make);
+                shared.0.reset();
+                shared
+            }
+        };
+        if self.compressed.len() > KEPT_BYTES {
+            self.compressed = Vec::new();
+        }
+        let compressed = deflater.deflate(payload, &mut self.compressed);
+        (keeps_window || compressed.len() < payload.len()).then_some(compressed)
+    }
+
+    /// Inflates a message that lies whole in `payload` to `message`, without a window from before.
+    pub(super) fn inflate_whole(&mut self, payload: &[u8], message: &mut Vec<u8>, max_bytes: u64) -> Result<(), Fault> {
+        let mut inflater = self.lend();
+        message.clear();
+        let result = inflater
+            .inflate(payload, message, max_bytes, &mut self.piece)
+            .and_then(|()| inflater.finish(false, message, max_bytes, &mut self.piece));
+        self.give_back(inflater);
+        result
+    }
+
+    /// A decompressor that has seen nothing yet.
+    pub(super) fn lend(&mut self) -> Box<Inflater> {
+        match self.inflaters.pop() {
+            Some(mut inflater) => {
+                inflater.reset();
+                inflater
+            }
+            None => Box::new(Inflater::new()),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, inflater: Box<Inflater>) {
+        if self.inflaters.len() < KEPT {
+            self.inflaters.push(inflater);
+        }
+    }
+
+    /// The buffer that [`Inflater::inflate`] works in.
+    pub(super) fn piece(&mut self) -> &mut Box<[u8]> {
+        &mut self.piece
+    }
+}
+
+/// One compressor.
+pub(super) struct Deflater(zlib_rs::Deflate);
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Deflater")
+    }
+}
+
+impl Deflater {
+    fn new(level: u8, window_bits: u8) -> Self {
+        // A window of 8 bits is one of 9 whose matches reach back no further than 512 less 262 bytes, since the longest
+        // match and what is looked ahead need the rest: that is all that this compressor does with 9. Below zero means
+        // that there is no header.
+        let window_bits = -i32::from(window_bits.clamp(9, 15));
+        let config =
+            DeflateConfig { level: level.into(), window_bits, mem_level: MEM_LEVEL, ..DeflateConfig::default() };
+        Self(zlib_rs::Deflate::new_with_config(config))
+    }
+
+    /// Compresses `payload`, and no more of it is awaited; the tail is cut off.
+    fn deflate<'a>(&mut self, payload: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        // At level 1 a byte may take nine bits, and the end of a message takes a few bytes.
+        let bound = payload.len() + payload.len() / 8 + payload.len() / 64 + 64;
+        if buffer.len() < bound {
+            buffer.resize(bound, 0);
+        }
+        let (mut read, mut made) = (0, 0);
+        loop {
+            let (in_before, out_before) = (self.0.total_in(), self.0.total_out());
+            // It fails for a state that was never set up: there is none. A lack of room is no error, and shows below.
+            let _ = self.0.compress(&payload[read..], &mut buffer[made..], DeflateFlush::SyncFlush);
+            read += (self.0.total_in() - in_before) as usize;
+            made += (self.0.total_out() - out_before) as usize;
+            if read == payload.len() && made < buffer.len() {
+                return &buffer[..made.saturating_sub(TAIL.len())];
+            }
+            // With six bytes of room or less, the mark of the flush would be written again and again.
+            buffer.resize(buffer.len() + buffer.len() / 2 + 64, 0);
+        }
+    }
+}
+
+/// One decompressor, 47 KiB.
+pub(super) struct Inflater {
+    raw: zlib_rs::Inflate,
+    /// The last block of a stream was the last thing that came.
+    ended: bool,
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inflater")
+    }
+}
+
+impl Inflater {
+    /// With the largest window, whatever was agreed upon: its memory is the same for all.
+    pub(super) fn new() -> Self {
+        Self { raw: zlib_rs::Inflate::new(false, 15), ended: false }
+    }
+
+    fn reset(&mut self) {
+        self.raw.reset(false);
+        self.ended = false;
+    }
+
+    /// Inflates all of `input` behind what `out` has, which never grows beyond `max_bytes`.
+    pub(super) fn inflate(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        max_bytes: u64,
+        piece: &mut Box<[u8]>,
+    ) -> Result<(), Fault> {
+        if piece.is_empty() {
+            *piece = vec![0; PIECE_BYTES].into();
+        }
+        let mut rest = input;
+        self.ended &= input.is_empty();
+        loop {
+            let (in_before, out_before) = (self.raw.total_in(), self.raw.total_out());
+            let status = self.raw.decompress(rest, piece, InflateFlush::SyncFlush);
+            rest = &rest[(self.raw.total_in() - in_before) as usize..];
+            let made = &piece[..(self.raw.total_out() - out_before) as usize];
+            append(out, made, max_bytes)?;
+            match status.map_err(|_| Fault::DeflateInvalid)? {
+                Status::StreamEnd => {
+                    // 7.2.3.4: a sender may end a stream within a message; what follows begins another one.
+                    self.reset();
+                    self.ended = rest.is_empty();
+                    if self.ended {
+                        return Ok(());
+                    }
+                }
+                // With room left over, nothing is held back.
+                _ if made.len() < piece.len() => {
+                    return if rest.is_empty() { Ok(()) } else { Err(Fault::DeflateInvalid) };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The message is complete. Where the window is not kept, one that stops in the middle of a block shows.
+    pub(super) fn finish(
+        &mut self,
+        keeps_window: bool,
+        out: &mut Vec<u8>,
+        max_bytes: u64,
+        piece: &mut Box<[u8]>,
+    ) -> Result<(), Fault> {
+        if self.ended {
+            return Ok(());
+        }
+        if keeps_window {
+            return self.inflate(&TAIL, out, max_bytes, piece);
+        }
+        self.inflate(&TAIL_AND_END, out, max_bytes, piece)?;
+        if self.ended { Ok(()) } else { Err(Fault::DeflateInvalid) }
+    }
+}
+
+/// Grows as a Vec does, but never beyond the limit.
+fn append(out: &mut Vec<u8>, made: &[u8], max_bytes: u64) -> Result<(), Fault> {
+    let left = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(out.len());
+    if made.len() > left {
+        return Err(Fault::MessageTooBig);
+    }
+    if out.capacity() - out.len() < made.len() {
+        out.reserve_exact(made.len().max(out.capacity()).min(left));
+    }
+    out.extend_from_slice(made);
+    Ok(())
+}

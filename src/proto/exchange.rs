@@ -1,0 +1,127 @@
+//! One HTTP exchange as it arrives: a request with its body, the answer to one, the answer to an upgrade. What that
+//! means for the connection is for the session to say.
+
+use super::body::{Body, Piece};
+use super::event::{Event, Limits};
+use super::extension::Agreed;
+use super::http::{Expectation, HeadError, HeadLimits, Request, Response};
+use super::partial::{Partial, Progress};
+use super::rules;
+use super::upgrade;
+
+/// How many bytes of the input were used, and what they came to.
+type Taken<'a> = Result<(usize, Event<'a>), HeadError>;
+
+/// Takes a request: its head, then its body, which is gathered behind the head.
+pub(super) fn take_request<'a>(
+    partial: &mut Option<Box<Partial>>,
+    input: &'a [u8],
+    message: &'a mut Vec<u8>,
+    limits: &Limits,
+) -> Taken<'a> {
+    if partial.as_ref().is_some_and(|partial| matches!(partial.progress, Progress::RequestBody { .. })) {
+        return take_body(partial, input, message, limits);
+    }
+    // The head of a request with a body is kept: where it came in pieces, `message` has it, and nobody else.
+    let (consumed, head) = Partial::take_head::<Request<'_>>(partial, input, message, limits.head)?;
+    let Some(request) = head else { return Ok((consumed, Event::NeedMore)) };
+    let Some(body) = rules::check(&request, limits.max_body_bytes)? else {
+        return Ok((consumed, Event::Request(Box::new(request))));
+    };
+    let head = request.fields.raw();
+    let progress = Progress::RequestBody { body, head_bytes: head.len() as u32 };
+    *partial = Some(Box::new(Partial::new(head.to_vec(), progress)));
+    // RFC 9110 10.1.1: "A server MUST ignore a 100-continue expectation in an HTTP/1.0 request".
+    let expects = request.fields.expect == Some(Expectation::Continue) && request.minor_version == 1;
+    Ok((consumed, if expects { Event::Expects(Box::new(request)) } else { Event::NeedMore }))
+}
+
+fn take_body<'a>(
+    this: &mut Option<Box<Partial>>,
+    input: &[u8],
+    message: &'a mut Vec<u8>,
+    limits: &Limits,
+) -> Taken<'a> {
+    let malformed = HeadError::Malformed;
+    let Some(partial) = this else { return Err(malformed) };
+    let Progress::RequestBody { body, head_bytes } = &mut partial.progress else { return Err(malformed) };
+    let head_bytes = *head_bytes as usize;
+    let Piece { consumed, data_from, done } = body.take(input).map_err(|_| malformed)?;
+    let declared = if let Body::Sized(left) = body { *left } else { u64::MAX };
+    let data = &input[data_from..consumed];
+    let so_far = (partial.buffer.len() - head_bytes) as u64;
+    if so_far + data.len() as u64 > limits.max_body_bytes {
+        return Err(HeadError::BodyTooLarge);
+    }
+    partial.append(data, declared.saturating_add(data.len() as u64));
+    if !done {
+        return Ok((consumed, Event::NeedMore));
+    }
+    *message = std::mem::take(&mut partial.buffer);
+    *this = None;
+    // It has been judged when it came; its own length is no limit to it now.
+    let all = HeadLimits { max_request_line_bytes: head_bytes, max_head_bytes: head_bytes };
+    let (head, body) = message.split_at(head_bytes);
+    let (request, _) = super::http::parse_request(head, all)?.ok_or(malformed)?;
+    Ok((consumed, Event::Request(Box::new(Request { body, ..request }))))
+}
+
+/// Takes an answer: its head, the pieces of its body, its end.
+pub(super) fn take_response<'a>(
+    partial: &mut Option<Box<Partial>>,
+    input: &'a [u8],
+    message: &'a mut Vec<u8>,
+    limits: &Limits,
+) -> Taken<'a> {
+    if let Some(open) = partial
+        && let Progress::Body(body) = &mut open.progress
+    {
+        if *body == Body::Sized(0) {
+            *partial = None;
+            return Ok((0, Event::ResponseEnd));
+        }
+        let piece = body.take(input).map_err(|_| HeadError::Malformed)?;
+        if piece.done {
+            // The end is an event of its own: it comes with the next call, and takes no bytes.
+            *body = Body::Sized(0);
+        }
+        return Ok((piece.consumed, Event::Body(&input[piece.data_from..piece.consumed])));
+    }
+    let (consumed, head) = Partial::take_head::<Response<'_>>(partial, input, message, limits.head)?;
+    // RFC 9110 section 15.2: any number of interim answers may stand before the one that is meant.
+    let Some(response) = head.filter(|head| !is_interim(head)) else { return Ok((consumed, Event::NeedMore)) };
+    let body = Body::of_response(&response).map_err(|_| HeadError::Malformed)?.unwrap_or(Body::Sized(0));
+    *partial = Some(Box::new(Partial::body(body)));
+    Ok((consumed, Event::Response(Box::new(response))))
+}
+
+/// Takes the answer to an upgrade.
+pub(super) fn take_upgrade<'a>(
+    partial: &mut Option<Box<Partial>>,
+    input: &'a [u8],
+    message: &'a mut Vec<u8>,
+    limits: &Limits,
+    compression: &mut Agreed,
+) -> Taken<'a> {
+    let kept = partial.as_ref().map(|partial| partial.kept().to_vec()).unwrap_or_default();
+    let (consumed, head) = Partial::take_head::<Response<'_>>(partial, input, message, limits.head)?;
+    let Some(response) = head else { return Ok((consumed, Event::NeedMore)) };
+    if is_interim(&response) {
+        *partial = Some(Box::new(Partial::head(kept)));
+        return Ok((consumed, Event::NeedMore));
+    }
+    *partial = None;
+    let event = match upgrade::check_response(&response, &kept) {
+        Ok(agreed) => {
+            *compression = agreed;
+            Event::Opened(Box::new(response))
+        }
+        Err(rejected) => Event::Rejected(rejected),
+    };
+    Ok((consumed, event))
+}
+
+/// Whether another answer follows; 101 is the last one that is HTTP (RFC 9110 section 15.2).
+fn is_interim(response: &Response<'_>) -> bool {
+    matches!(response.status, 100 | 102..=199)
+}

@@ -1,0 +1,275 @@
+//! permessage-deflate as it is negotiated (RFC 7692 sections 5 and 7.1), both roles.
+
+use std::fmt;
+
+/// The name by which it is registered (RFC 7692 section 9.1).
+const NAME: &str = "permessage-deflate";
+
+/// What an endpoint is willing to do, and how. Bounds, not wishes: what a peer asks for within them is agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Whether a window may be kept from one message to the next. That compresses short messages better, and costs
+    /// each connection a compressor and a decompressor of its own; without it those of the thread serve them all.
+    pub context_takeover: bool,
+    /// The most bits of a window that a connection keeps or compresses with, 8 to 15; see RFC 7692 section 7.1.2.
+    pub max_window_bits: u8,
+    /// How hard to compress, 1 to 9.
+    pub level: u8,
+    /// Messages shorter than this are sent as they are.
+    pub min_message_bytes: usize,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { context_takeover: false, max_window_bits: 12, level: 1, min_message_bytes: 512 }
+    }
+}
+
+/// What two endpoints agreed on, in 16 bits: every connection has one. The default is that there is no compression.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreed(u16);
+
+/// Bits of [`Agreed`].
+const ON: u16 = 1;
+const OWN_NO_TAKEOVER: u16 = 1 << 1;
+const PEER_NO_TAKEOVER: u16 = 1 << 2;
+const OWN_BITS: u32 = 3;
+const PEER_BITS: u32 = 7;
+/// The window sizes stand in the answer.
+const SAYS_OWN_BITS: u16 = 1 << 11;
+const SAYS_PEER_BITS: u16 = 1 << 12;
+/// The last message was compressed.
+const CAME_COMPRESSED: u16 = 1 << 13;
+
+impl Agreed {
+    fn new(own_no_takeover: bool, peer_no_takeover: bool, own_bits: u8, peer_bits: u8) -> Self {
+        let flag = |set: bool, flag: u16| if set { flag } else { 0 };
+        Self(
+            ON | flag(own_no_takeover, OWN_NO_TAKEOVER)
+                | flag(peer_no_takeover, PEER_NO_TAKEOVER)
+                | u16::from(own_bits) << OWN_BITS
+                | u16::from(peer_bits) << PEER_BITS,
+        )
+    }
+
+    /// Whether messages may be compressed at all.
+    #[inline]
+    pub fn is_on(self) -> bool {
+        self.0 & ON != 0
+    }
+
+    /// Whether this endpoint keeps its window from message to message.
+    #[inline]
+    pub fn own_takeover(self) -> bool {
+        self.0 & OWN_NO_TAKEOVER == 0
+    }
+
+    /// Whether the peer may keep its window from message to message.
+    #[inline]
+    pub fn peer_takeover(self) -> bool {
+        self.0 & PEER_NO_TAKEOVER == 0
+    }
+
+    /// The window that this endpoint compresses with, in bits.
+    pub fn own_window_bits(self) -> u8 {
+        (self.0 >> OWN_BITS & 15) as u8
+    }
+
+    /// The window that the peer compresses with, in bits.
+    pub fn peer_window_bits(self) -> u8 {
+        (self.0 >> PEER_BITS & 15) as u8
+    }
+
+    /// Whether the last message came compressed.
+    #[inline]
+    pub fn came_compressed(self) -> bool {
+        self.0 & CAME_COMPRESSED != 0
+    }
+
+    #[inline]
+    pub(super) fn note_compressed(&mut self) {
+        self.0 |= CAME_COMPRESSED;
+    }
+
+    #[inline]
+    pub(super) fn note_plain(&mut self) {
+        self.0 &= !CAME_COMPRESSED;
+    }
+}
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_on() {
+            return f.write_str("no compression");
+        }
+        let takeover = |takes_over: bool| if takes_over { "with takeover" } else { "without takeover" };
+        write!(
+            f,
+            "{NAME}: own window {} bits {}, peer's {} bits {}",
+            self.own_window_bits(),
+            takeover(self.own_takeover()),
+            self.peer_window_bits(),
+            takeover(self.peer_takeover())
+        )
+    }
+}
+
+/// The server's answer, as the value of Sec-WebSocket-Extensions.
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)?;
+        if !self.own_takeover() {
+            f.write_str("; server_no_context_takeover")?;
+        }
+        if !self.peer_takeover() {
+            f.write_str("; client_no_context_takeover")?;
+        }
+        if self.0 & SAYS_OWN_BITS != 0 {
+            write!(f, "; server_max_window_bits={}", self.own_window_bits())?;
+        }
+        if self.0 & SAYS_PEER_BITS != 0 {
+            write!(f, "; client_max_window_bits={}", self.peer_window_bits())?;
+        }
+        Ok(())
+    }
+}
+
+/// The parameters of one offer, or of an answer (RFC 7692 section 7.1).
+#[derive(Clone, Copy, Debug, Default)]
+struct Parameters {
+    server_no_takeover: bool,
+    client_no_takeover: bool,
+    server_bits: Option<u8>,
+    /// `Some(None)` for the parameter without a value, which only an offer may have.
+    client_bits: Option<Option<u8>>,
+}
+
+/// Chooses among a client's offers, the values of its Sec-WebSocket-Extensions fields: the first that can be met.
+///
+/// Gives `None` if there is none; what is malformed, unknown or twice there declines the offer that it stands in
+/// (RFC 7692 section 7.1), and nothing else.
+///
+/// ```
+/// use steadfast::proto::extension::{Compression, choose};
+/// let offers = b"permessage-deflate; server_max_window_bits=99, permessage-deflate; server_max_window_bits=10";
+/// let agreed = choose([&offers[..]], &Compression::default()).unwrap();
+/// assert_eq!(
+///     agreed.to_string(),
+///     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10"
+/// );
+/// ```
+pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<Agreed> {
+    let offer = values.into_iter().flat_map(|value| split(value, b',')).find_map(parameters)?;
+    let max = ours.max_window_bits;
+    // A window of the peer that cannot be held within our bounds is not kept.
+    let client_bits = offer.client_bits.map(|bits| bits.unwrap_or(15).min(max));
+    let client_keeps = ours.context_takeover && !offer.client_no_takeover && (client_bits.is_some() || max == 15);
+    let own_bits = offer.server_bits.unwrap_or(15).min(max);
+    let peer_bits = if client_keeps { client_bits.unwrap_or(15) } else { 15 };
+    let mut agreed =
+        Agreed::new(offer.server_no_takeover || !ours.context_takeover, !client_keeps, own_bits, peer_bits);
+    // 7.1.2.1: an offer with server_max_window_bits is accepted by an answer that has it.
+    if offer.server_bits.is_some() {
+        agreed.0 |= SAYS_OWN_BITS;
+    }
+    // 7.1.2.2: only if the client offered it may the answer limit the client's window.
+    if client_keeps && client_bits.is_some() {
+        agreed.0 |= SAYS_PEER_BITS;
+    }
+    Some(agreed)
+}
+
+/// What a client offers, best first, as the value of Sec-WebSocket-Extensions.
+pub fn offer(ours: &Compression) -> String {
+    match (ours.context_takeover, ours.max_window_bits) {
+        (false, _) => {
+            format!("{NAME}; server_no_context_takeover; client_no_context_takeover; client_max_window_bits")
+        }
+        (true, 15..) => format!("{NAME}; client_max_window_bits"),
+        // A server that cannot bound its window may still do without keeping it.
+        (true, bits) => format!(
+            "{NAME}; server_max_window_bits={bits}; client_max_window_bits, \
+             {NAME}; server_no_context_takeover; client_max_window_bits"
+        ),
+    }
+}
+
+/// Judges a server's answer to [`offer`], the values of its Sec-WebSocket-Extensions fields (RFC 7692 section 7.1).
+///
+/// Gives `None` for anything that was not offered: then the client fails the connection (RFC 6455 section 4.1).
+pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<Agreed> {
+    let mut accepted = values.into_iter().flat_map(|value| split(value, b',')).filter(|element| !element.is_empty());
+    let answer = accepted.next().and_then(parameters)?;
+    if accepted.next().is_some() || answer.client_bits == Some(None) {
+        return None;
+    }
+    let max = ours.max_window_bits;
+    let server_bits = answer.server_bits.unwrap_or(15);
+    let server_keeps = !answer.server_no_takeover;
+    if server_keeps && (!ours.context_takeover || server_bits > max) {
+        return None;
+    }
+    let own_bits = answer.client_bits.flatten().unwrap_or(15).min(max);
+    Some(Agreed::new(answer.client_no_takeover || !ours.context_takeover, !server_keeps, own_bits, server_bits))
+}
+
+/// Reads one element of the list: `None` unless it is permessage-deflate with known parameters, each once and right.
+fn parameters(element: &[u8]) -> Option<Parameters> {
+    let mut parts = split(element, b';');
+    let name = parts.next()?;
+    if !name.eq_ignore_ascii_case(NAME.as_bytes()) {
+        return None;
+    }
+    let mut found = Parameters::default();
+    let once = |flag: &mut bool, value: Option<&[u8]>| {
+        (value.is_none() && !std::mem::replace(flag, true)).then_some(()) // 7.1.1: it has no value
+    };
+    for part in parts {
+        let (name, value) = match part.iter().position(|&byte| byte == b'=') {
+            Some(at) => (part[..at].trim_ascii_end(), Some(part[at + 1..].trim_ascii_start())),
+            None => (part, None),
+        };
+        match name {
+            b"server_no_context_takeover" => once(&mut found.server_no_takeover, value)?,
+            b"client_no_context_takeover" => once(&mut found.client_no_takeover, value)?,
+            b"server_max_window_bits" if found.server_bits.is_none() => {
+                found.server_bits = Some(window_bits(value?)?);
+            }
+            b"client_max_window_bits" if found.client_bits.is_none() => {
+                let bits = match value {
+                    Some(value) => Some(window_bits(value)?),
+                    None => None,
+                };
+                found.client_bits = Some(bits);
+            }
+            _ => return None,
+        }
+    }
+    Some(found)
+}
+
+/// 7.1.2: "a decimal integer value without leading zeroes between 8 to 15, inclusive"; RFC 6455 section 9.1 lets it stand
+/// in quotes.
+fn window_bits(value: &[u8]) -> Option<u8> {
+    let value = value.strip_prefix(b"\"").map_or(Some(value), |quoted| quoted.strip_suffix(b"\""))?;
+    match value {
+        [digit @ b'8'..=b'9'] => Some(digit - b'0'),
+        [b'1', digit @ b'0'..=b'5'] => Some(10 + digit - b'0'),
+        _ => None,
+    }
+}
+
+/// The parts of a list, without the white space around them; a separator in a quoted string does not count.
+fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = list.split(move |&byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => return byte == separator && !quoted,
+        }
+        false
+    });
+    parts.map(<[u8]>::trim_ascii)
+}

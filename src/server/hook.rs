@@ -1,0 +1,80 @@
+//! A question to the server's owner before a connection becomes a WebSocket.
+
+use crate::proto::answer::{Answer, BadField, field_line};
+use crate::proto::http::Request;
+use std::fmt;
+use std::sync::Arc;
+
+/// How a [`Hook`] refuses an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    status: u16,
+    body: String,
+    fields: String,
+}
+
+impl Refused {
+    /// With a status from 300 to 599 (RFC 9110 section 15) and a body of plain text. Any other status becomes 500.
+    pub fn new(status: u16, body: impl Into<String>) -> Self {
+        let status = if (300..=599).contains(&status) { status } else { 500 };
+        Self { status, body: body.into(), fields: String::new() }
+    }
+
+    /// Adds a field, from `Name: value`.
+    ///
+    /// # Errors
+    /// [`BadField`] for what cannot stand there, a line break for one.
+    pub fn with_field(mut self, field: &str) -> Result<Self, BadField> {
+        self.fields += &field_line(field)?;
+        Ok(self)
+    }
+
+    /// It closes the connection: behind the request may already stand frames.
+    pub(super) fn answer(&self) -> Answer<'_> {
+        Answer { more_fields: &self.fields, body: self.body.as_bytes(), ..Answer::refusal(self.status) }
+    }
+}
+
+/// What a [`Hook`] calls.
+type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
+
+/// Sees every request for an upgrade that is right, before anything is made for the WebSocket, and may refuse it.
+///
+/// It is called on the threads of all reactors, and while it runs its reactor waits: what has to ask a database first
+/// belongs behind the handshake.
+///
+/// ```
+/// use steadfast::server::{Config, Hook, Refused, Server};
+///
+/// let hook = Hook::new(|request| {
+///     let authorized = request.fields.values("authorization").any(|value| value == b"Bearer sesame");
+///     if authorized {
+///         return Ok(());
+///     }
+///     Err(Refused::new(401, "who are you?").with_field("WWW-Authenticate: Bearer").expect("a constant"))
+/// });
+/// let listen = vec!["127.0.0.1:0".parse()?];
+/// let server = Server::start(Config { listen, hook: Some(hook), ..Config::default() })?;
+/// server.stop();
+/// server.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Hook(Arc<Judge>);
+
+impl Hook {
+    /// Asks `judge`.
+    pub fn new(judge: impl Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(judge))
+    }
+
+    pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refused> {
+        (self.0)(request)
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}

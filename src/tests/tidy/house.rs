@@ -1,0 +1,121 @@
+//! The rooms of the house, and who may go where.
+
+/// A module, what it may import, and what it may name of the world outside.
+pub(super) struct Room {
+    /// Paths under `src`, without `.rs`; a directory stands for all that is in it.
+    pub(super) names: &'static [&'static str],
+    /// Modules of this crate, in the same way.
+    pub(super) modules: &'static [&'static str],
+    /// Crates beside std.
+    pub(super) crates: &'static [&'static str],
+}
+
+/// Who may import whom. The first room that has a file's name, or the directory that it is in, is its rule.
+pub(super) const HOUSE: &[Room] = &[
+    Room { names: &["lib"], modules: &[], crates: &[] },
+    Room { names: &["main"], modules: &["cli"], crates: &[] },
+    // The core. Of these, `close` alone needs another: a reason has to be UTF-8.
+    Room { names: &["proto/ring", "proto/mask"], modules: &[], crates: &[] },
+    Room { names: &["proto/utf8"], modules: &[], crates: &["simdutf8"] },
+    Room { names: &["proto/http"], modules: &[], crates: &["httparse", "memchr"] },
+    Room { names: &["proto/close"], modules: &["proto/utf8"], crates: &[] },
+    Room { names: &["proto/answer", "proto/body"], modules: &["proto/http"], crates: &[] },
+    Room { names: &["proto/rules"], modules: &["proto/body", "proto/http"], crates: &["memchr"] },
+    Room { names: &["proto/frame"], modules: &["proto/close", "proto/mask"], crates: &[] },
+    Room { names: &["proto/extension"], modules: &[], crates: &[] },
+    Room { names: &["proto/deflate"], modules: &["proto/close", "proto/extension"], crates: &["zlib_rs"] },
+    Room {
+        names: &["proto/upgrade"],
+        modules: &["proto/answer", "proto/extension", "proto/http"],
+        crates: &["base64", "memchr", "sha1"],
+    },
+    Room {
+        names: &["proto/event"],
+        modules: &[
+            "proto/answer",
+            "proto/close",
+            "proto/deflate",
+            "proto/frame",
+            "proto/http",
+            "proto/mask",
+            "proto/upgrade",
+        ],
+        crates: &[],
+    },
+    // What a session keeps of what has come in part.
+    Room {
+        names: &["proto/partial"],
+        modules: &[
+            "proto/body",
+            "proto/close",
+            "proto/deflate",
+            "proto/event",
+            "proto/extension",
+            "proto/frame",
+            "proto/http",
+            "proto/mask",
+            "proto/utf8",
+        ],
+        crates: &["memchr"],
+    },
+    Room {
+        names: &["proto/exchange"],
+        modules: &[
+            "proto/body",
+            "proto/event",
+            "proto/extension",
+            "proto/http",
+            "proto/partial",
+            "proto/rules",
+            "proto/upgrade",
+        ],
+        crates: &[],
+    },
+    Room { names: &["proto/session"], modules: &["proto"], crates: &[] },
+    Room { names: &["proto/mod"], modules: &[], crates: &[] },
+    // The shell.
+    Room { names: &["net/sys"], modules: &[], crates: &["libc"] },
+    Room { names: &["net/fd_table", "net/mailbox"], modules: &["net/sys"], crates: &[] },
+    Room { names: &["net/listener"], modules: &[], crates: &["socket2"] },
+    Room { names: &["net/counters", "net/mod", "net/quota"], modules: &[], crates: &[] },
+    Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
+    // A record holds a session, and why it ended.
+    Room { names: &["net/slots"], modules: &["net/link", "proto/session"], crates: &["mio", "slab"] },
+    Room { names: &["net/sweep"], modules: &["net/link", "net/slots", "proto/session"], crates: &[] },
+    // What a driver sees of a reactor.
+    Room { names: &["net/link"], modules: &["net/counters", "net/reactor", "net/slots", "proto"], crates: &[] },
+    // The reactor, in rooms of their own for their length.
+    Room {
+        names: &["net/core", "net/ending", "net/outgoing", "net/reactor", "net/turn"],
+        modules: &["net", "proto"],
+        crates: &["httpdate", "libc", "mio", "socket2"],
+    },
+    // What is built on both.
+    Room { names: &["stats"], modules: &[], crates: &["serde"] },
+    Room { names: &["server"], modules: &["server", "net", "proto", "stats"], crates: &["serde_json"] },
+    // The address of a route is kept as the kernel wants it, and not made anew for each connect.
+    Room { names: &["flood/plan"], modules: &["flood"], crates: &["socket2"] },
+    Room {
+        names: &["flood"],
+        modules: &["flood", "net", "proto", "stats"],
+        crates: &["hdrhistogram", "serde", "serde_json"],
+    },
+    Room { names: &["doctor"], modules: &["doctor", "net/sys", "net/fd_table"], crates: &[] },
+    Room {
+        names: &["cli"],
+        // Configurations and reports, and of the layers below them only what a configuration is made of.
+        modules: &[
+            "cli",
+            "doctor",
+            "flood",
+            "server",
+            "net/listener",
+            "net/sweep",
+            "proto/extension",
+            "proto/http",
+            "proto/session",
+            "proto/upgrade",
+        ],
+        crates: &["clap", "indicatif", "serde_json", "signal_hook"],
+    },
+];
