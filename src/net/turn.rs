@@ -136,9 +136,10 @@ fn talk<D: Driver>(
         }
     }
     let understood = understand(connection, tools, driver, id);
-    let events = match understood.and_then(|events| send(connection, tools).map(|()| events)) {
-        Ok(events) => events,
-        Err(error) => {
+    let sent = if understood.is_ok() { send(connection, tools) } else { Ok(()) };
+    let events = match (understood, sent) {
+        (Ok(events), Ok(())) => events,
+        (Err(error), _) | (_, Err(error)) => {
             tools.pool.current.clear();
             return Outcome::Error(sys::error_code(&error));
         }

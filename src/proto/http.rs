@@ -270,10 +270,10 @@ impl<'a> Request<'a> {
     }
 
     fn split_target(&self) -> (Option<&'a str>, &'a str) {
-        let rest = match self.target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains('/') => rest,
-            _ => return (None, self.target),
-        };
+        if self.target.starts_with('/') {
+            return (None, self.target); // nearly all are, and need no search
+        }
+        let Some((_, rest)) = self.target.split_once("://") else { return (None, self.target) };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let path = if rest[end..].starts_with('/') { &rest[end..] } else { "/" };
         (Some(&rest[..end]), path)

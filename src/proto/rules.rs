@@ -34,30 +34,51 @@ fn is_target(request: &Request<'_>) -> bool {
     if target.bytes().any(|byte| byte == b'#' || !byte.is_ascii_graphic()) {
         return false;
     }
-    match target.split_once("://") {
-        _ if target.starts_with('/') => true,
-        _ if target == "*" => request.method == "OPTIONS",
-        _ if request.method == "CONNECT" => is_authority(target.as_bytes()),
-        Some((scheme, _)) => {
+    match target {
+        path if path.starts_with('/') => true,
+        "*" => request.method == "OPTIONS",
+        host if request.method == "CONNECT" => is_authority(host.as_bytes()),
+        uri => uri.split_once("://").is_some_and(|(scheme, _)| {
             let known = ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
             known && request.authority().is_some_and(is_authority)
-        }
-        None => false,
+        }),
     }
 }
 
 /// A host and perhaps a port (RFC 3986 section 3.2), without user information (RFC 9110 section 4.2.4) and not empty.
 fn is_authority(text: &[u8]) -> bool {
-    let (host, port) = match memchr::memrchr(b':', text) {
+    let (host, rest) = match text {
         // The colons of an IPv6 address stand in brackets.
-        Some(at) if !text[at..].contains(&b']') => (&text[..at], &text[at + 1..]),
-        _ => (text, &b""[..]),
+        [b'[', literal @ ..] => {
+            let length = literal.iter().take_while(|&&byte| HOST[usize::from(byte)] || byte == b':').count();
+            match literal[length..] {
+                [b']', ref rest @ ..] => (&literal[..length], rest),
+                _ => return false,
+            }
+        }
+        name => name.split_at(name.iter().take_while(|&&byte| HOST[usize::from(byte)]).count()),
     };
-    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
-    let literal = |byte: &u8| named(byte) || *byte == b':';
-    let host_fits = match host {
-        [b'[', address @ .., b']'] => !address.is_empty() && address.iter().all(literal),
-        name => !name.is_empty() && name.iter().all(named),
+    let port_fits = match rest {
+        [] => true,
+        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
     };
-    host_fits && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+    !host.is_empty() && port_fits
 }
+
+/// The bytes that a name or an address may have: unreserved, sub-delims and the sign of an escape (RFC 3986 section 3.2.2).
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~!$&'()*+,;=%";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};

@@ -12,10 +12,6 @@ use crate::proto::upgrade;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The methods that RFC 9110 section 9 and RFC 5789 define: any other is not implemented (501), while one of these is
-/// known, and not allowed (405).
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
-
 /// Content of no interest, such as the echo of a request's.
 const BYTES: &str = "application/octet-stream";
 
@@ -88,7 +84,7 @@ impl App {
 
     fn request(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>) {
         let asked = Asked::from(request);
-        if !METHODS.contains(&request.method) {
+        if !is_known(request.method) {
             return link.answer(&Answer::refusal(501), asked);
         }
         let Some(route) = Route::of(request) else {
@@ -142,6 +138,12 @@ impl App {
         let more_fields = "Server: steadfast\r\nCache-Control: no-store\r\n";
         link.answer(&Answer { status: 200, content_type, more_fields, body, close: false }, asked);
     }
+}
+
+/// The methods that RFC 9110 section 9 and RFC 5789 define: any other is not implemented (501), while one of these is known,
+/// and not allowed (405).
+fn is_known(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT")
 }
 
 /// An answer that is all in its fields.
