@@ -1,5 +1,6 @@
 //! `steadfast flood`.
 
+use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, value_parser};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -60,6 +61,8 @@ pub(super) struct Args {
     /// Write the report there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    compression: CompressionArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +125,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         rate: args.rate,
         in_flight: args.in_flight,
         payload_bytes: args.payload as usize,
+        compression: args.compression.into_settings(),
         messages: args.messages,
         hold_s: args.hold,
         trickle_per_s: args.trickle,

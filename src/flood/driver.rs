@@ -336,7 +336,8 @@ impl Driver for Worker {
         self.shift(link.state, Stage::Upgrading);
         let route = self.orders.routes.of(link.state.number);
         let path = &self.orders.targets[route.target].path;
-        link.upgrade(&Opening { host: &route.host, path, ..Opening::default() });
+        let compression = self.orders.compression.as_ref();
+        link.upgrade(&Opening { host: &route.host, path, compression, ..Opening::default() });
     }
 
     fn message(&mut self, link: &mut Link<'_, Peer>, _kind: MessageKind, payload: &[u8]) {

@@ -53,6 +53,8 @@ pub struct Config {
     pub in_flight: u32,
     /// Length of a message.
     pub payload_bytes: usize,
+    /// permessage-deflate, offered to a WebSocket server that may decline it; `None` does not offer it.
+    pub compression: Option<Compression>,
     /// Messages of each connection, one after the other, before the hold.
     pub messages: u16,
     /// How long to hold all connections.
@@ -116,6 +118,7 @@ pub fn run(
         routes,
         targets: config.targets.clone(),
         payload_bytes: config.payload_bytes,
+        compression: config.compression,
         messages: config.messages,
         window: (config.in_flight as usize / active).max(1),
         rate: config.rate.map(|rate| f64::from(rate) / active as f64),
@@ -189,7 +192,7 @@ impl Crew {
                 max_connections,
                 quota,
                 read_buffer_bytes: RING_BYTES,
-                compression: Compression::default(),
+                compression: config.compression.unwrap_or_default(),
                 response_fields: String::new(),
             };
             crew.boards.push(board);

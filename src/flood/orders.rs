@@ -3,6 +3,7 @@
 use super::ledger::Ledger;
 use super::plan::Routes;
 use super::target::Target;
+use crate::proto::extension::Compression;
 use hdrhistogram::Histogram;
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -70,6 +71,7 @@ pub(super) struct Orders {
     pub(super) routes: Routes,
     pub(super) targets: Vec<Target>,
     pub(super) payload_bytes: usize,
+    pub(super) compression: Option<Compression>,
     pub(super) messages: u16,
     /// Connects, replies and closes of one worker at a time.
     pub(super) window: usize,
