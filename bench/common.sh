@@ -22,6 +22,8 @@ if [[ -n ${SERVER:-} ]]; then
 fi
 
 server_pid= server_port= load_pid=
+# What steadfast is started with beside its port and its number of connections.
+server_flags=()
 
 fail() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -79,7 +81,7 @@ plan_server() {
         read -ra server_argv <<<"${template//'{connections}'/$connections}"
     else
         server_argv=("$target_dir/release/steadfast" serve --listen "127.0.0.1:$port" --reactors 1
-            --max-connections "$connections")
+            --max-connections "$connections" "${server_flags[@]}")
     fi
 }
 
@@ -141,6 +143,13 @@ run_load() {
     load_pid=
     load_line=$(<"$out_dir/load.json")
     ((status == 0)) || fail "a run with $* went wrong: $load_line"
+}
+
+# Leaves in instructions what callgrind has counted in the run whose file is given.
+read_instructions() {
+    instructions=$(awk '$1 == "summary:" { print $2; exit }' "$1")
+    [[ -n $instructions ]] || instructions=$(awk '$1 == "totals:" { print $2; exit }' "$1")
+    [[ -n $instructions ]] || fail "callgrind left no total in $1"
 }
 
 clean_up() {

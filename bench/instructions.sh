@@ -24,7 +24,18 @@ measures=(
         |--messages 0|--connections 500|--connections 2500"
     "handshake_close_frames|the same, ended with Close frames|2000
         |--messages 0 --close|--connections 500|--connections 2500"
+    "deflate_message_20_bytes|20 bytes, permessage-deflate agreed upon|40000
+        |--offer-deflate --connections 1000|--messages 10|--messages 50"
+    "deflate_message_16_kib|16 KiB, the same, and sent as they are|10000
+        |--offer-deflate --connections 1000 --payload 16384|--messages 5|--messages 15"
+    "deflate_handshake|handshake that agrees upon it|2000
+        |--offer-deflate --messages 0|--connections 500|--connections 2500"
 )
+
+# The bare server knows no extension.
+is_measured() {
+    [[ $1 == "$subject_name" || $2 != deflate_* ]]
+}
 
 json_file= rounds=1
 declare -A samples
@@ -48,14 +59,15 @@ count_run() {
     start_server "$name" 3000 valgrind --tool=callgrind --separate-threads=no --callgrind-out-file="$out"
     run_load "$@"
     stop_server
-    instructions=$(awk '$1 == "summary:" { print $2; exit }' "$out")
-    [[ -n $instructions ]] || instructions=$(awk '$1 == "totals:" { print $2; exit }' "$out")
-    [[ -n $instructions ]] || fail "callgrind left no total for $name"
+    read_instructions "$out"
 }
 
 measure() {
     local name=$1 key what count both short long short_total
     IFS='|' read -r key what count both short long <<<"${2//$'\n'/}"
+    is_measured "$name" "$key" || return 0
+    server_flags=()
+    [[ $key != deflate_* ]] || server_flags=(--compression)
     # Unquoted on purpose: each holds several flags.
     count_run "$name" $both $short
     short_total=$instructions
@@ -69,8 +81,12 @@ print_table() {
     printf '%-58s %12s %12s\n' '' "$subject_name" "$bare_name"
     for measure in "${measures[@]}"; do
         IFS='|' read -r key what rest <<<"$measure"
-        printf '%-58s %12.0f %12.0f\n' "$what" "$(median_of ${samples["$subject_name $key"]})" \
-            "$(median_of ${samples["$bare_name $key"]})"
+        printf '%-58s %12.0f' "$what" "$(median_of ${samples["$subject_name $key"]})"
+        if is_measured "$bare_name" "$key"; then
+            printf ' %12.0f\n' "$(median_of ${samples["$bare_name $key"]})"
+        else
+            printf ' %12s\n' -
+        fi
     done
 }
 
@@ -84,6 +100,7 @@ print_json() {
         separator=
         for measure in "${measures[@]}"; do
             IFS='|' read -r key rest <<<"$measure"
+            is_measured "$name" "$key" || continue
             printf '%s\n      "%s": %.1f' "$separator" "$key" "$(median_of ${samples["$name $key"]})"
             separator=,
         done

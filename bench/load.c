@@ -188,6 +188,9 @@ static const char *head_fault(const char *head, size_t length_bytes)
     char *end = memmem(head, length_bytes, "\r\n\r\n", 4);
     if (end != head + length_bytes - 4) return "bytes behind the answer to the handshake";
     if (memmem(head, length_bytes, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", 30) == NULL) return "a wrong accept value";
+    static const char agreed[] = "\r\nSec-WebSocket-Extensions: permessage-deflate;";
+    bool is_agreed = memmem(head, length_bytes, agreed, sizeof agreed - 1) != NULL;
+    if (is_agreed != plan.offer_deflate) return "compression was offered and declined, or the other way round";
     return NULL;
 }
 
@@ -407,7 +410,8 @@ static void prepare(void)
     request_header[1] |= 0x80;
     snprintf(request, sizeof request,
              "GET /echo HTTP/1.1\r\nHost: 127.0.0.1:%ld\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", plan.port);
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", plan.port,
+             plan.offer_deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
 
     const size_t pattern_bytes = PATTERN_STARTS + (size_t)plan.payload_bytes;
     total_connections = plan.connections + plan.idle;

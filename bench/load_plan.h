@@ -15,7 +15,7 @@ enum { CONNECTION_LIMIT = 19000, PAYLOAD_LIMIT_BYTES = 1 << 24, BURST_LIMIT_BYTE
 static struct {
     long port, connections, idle, messages, payload_bytes, in_flight, patience_seconds;
     pid_t server; /* 0: not to be watched */
-    bool text, close_frames, hold_open;
+    bool text, close_frames, hold_open, offer_deflate;
 } plan = {.connections = 1, .messages = 1, .payload_bytes = 20, .in_flight = 1, .patience_seconds = 60};
 
 static void print_usage(void)
@@ -29,6 +29,7 @@ static void print_usage(void)
           "  --in-flight FRAMES   sent at once, and all awaited before the next are sent (1)\n"
           "  --idle N             further connections that are opened and stay silent (0)\n"
           "  --text               text messages in place of binary ones\n"
+          "  --offer-deflate      agree upon permessage-deflate, and send messages as they are all the same\n"
           "  --close              close with the closing handshake; else each stream is just ended\n"
           "  --hold-open          before closing, keep all open until SIGTERM or SIGINT; says `holding N` on stderr\n"
           "  --server-pid PID     report this process' processor time too\n"
@@ -62,6 +63,7 @@ static bool read_option(int option, const char *value)
     case 'w': return read_number(value, 1, 86400, &plan.patience_seconds);
     case 't': return plan.text = true;
     case 'x': return plan.close_frames = true;
+    case 'z': return plan.offer_deflate = true;
     case 'h': return plan.hold_open = true;
     case 's':
         if (!read_number(value, 1, INT32_MAX, &number)) return false;
@@ -80,6 +82,7 @@ static bool read_plan(int argc, char **argv)
         {"in-flight", required_argument, NULL, 'f'},  {"idle", required_argument, NULL, 'i'},
         {"server-pid", required_argument, NULL, 's'}, {"patience", required_argument, NULL, 'w'},
         {"text", no_argument, NULL, 't'},             {"close", no_argument, NULL, 'x'},
+        {"offer-deflate", no_argument, NULL, 'z'},
         {"hold-open", no_argument, NULL, 'h'},        {"help", no_argument, NULL, '?'},
         {0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)

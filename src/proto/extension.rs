@@ -114,23 +114,39 @@ impl fmt::Debug for Agreed {
     }
 }
 
+impl Agreed {
+    /// Appends the server's answer, as the value of Sec-WebSocket-Extensions. By hand, since formatting would cost each
+    /// handshake a thousand instructions.
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        let bits = |out: &mut Vec<u8>, name: &[u8], bits: u8| {
+            out.extend_from_slice(name);
+            match bits {
+                10.. => out.extend_from_slice(&[b'1', b'0' + bits - 10]),
+                _ => out.push(b'0' + bits),
+            }
+        };
+        out.extend_from_slice(NAME.as_bytes());
+        if !self.own_takeover() {
+            out.extend_from_slice(b"; server_no_context_takeover");
+        }
+        if !self.peer_takeover() {
+            out.extend_from_slice(b"; client_no_context_takeover");
+        }
+        if self.0 & SAYS_OWN_BITS != 0 {
+            bits(out, b"; server_max_window_bits=", self.own_window_bits());
+        }
+        if self.0 & SAYS_PEER_BITS != 0 {
+            bits(out, b"; client_max_window_bits=", self.peer_window_bits());
+        }
+    }
+}
+
 /// The server's answer, as the value of Sec-WebSocket-Extensions.
 impl fmt::Display for Agreed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)?;
-        if !self.own_takeover() {
-            f.write_str("; server_no_context_takeover")?;
-        }
-        if !self.peer_takeover() {
-            f.write_str("; client_no_context_takeover")?;
-        }
-        if self.0 & SAYS_OWN_BITS != 0 {
-            write!(f, "; server_max_window_bits={}", self.own_window_bits())?;
-        }
-        if self.0 & SAYS_PEER_BITS != 0 {
-            write!(f, "; client_max_window_bits={}", self.peer_window_bits())?;
-        }
-        Ok(())
+        let mut value = Vec::new();
+        self.encode(&mut value);
+        f.write_str(&String::from_utf8_lossy(&value))
     }
 }
 
@@ -225,7 +241,7 @@ fn parameters(element: &[u8]) -> Option<Parameters> {
         (value.is_none() && !std::mem::replace(flag, true)).then_some(()) // 7.1.1: it has no value
     };
     for part in parts {
-        let (name, value) = match part.iter().position(|&byte| byte == b'=') {
+        let (name, value) = match memchr::memchr(b'=', part) {
             Some(at) => (part[..at].trim_ascii_end(), Some(part[at + 1..].trim_ascii_start())),
             None => (part, None),
         };
@@ -261,8 +277,22 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 
 /// The parts of a list, without the white space around them; a separator in a quoted string does not count.
 fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let list = rest?;
+        let end = match memchr::memchr2(separator, b'"', list) {
+            Some(at) if list[at] == b'"' => end_of_part(list, separator),
+            end => end,
+        };
+        rest = end.map(|at| &list[at + 1..]);
+        Some(list[..end.unwrap_or(list.len())].trim_ascii())
+    })
+}
+
+/// Where the separator stands that no quoted string holds (RFC 9110 section 5.6.4).
+fn end_of_part(list: &[u8], separator: u8) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
-    let parts = list.split(move |&byte| {
+    list.iter().position(|&byte| {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
@@ -270,6 +300,5 @@ fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
             _ => return byte == separator && !quoted,
         }
         false
-    });
-    parts.map(<[u8]>::trim_ascii)
+    })
 }

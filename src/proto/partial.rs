@@ -228,8 +228,10 @@ impl Partial {
             return Ok((end - before, Some(head)));
         }
         let line = limits.max_request_line_bytes;
+        // Once, when the head outgrows a line: had its line no end by then, it would have been refused there.
+        let outgrows_line = before <= line && head.len() > line;
         let over =
-            head.len() > limits.max_head_bytes || head.len() > line && memchr::memchr(b'\n', &head[..line]).is_none();
+            head.len() > limits.max_head_bytes || outgrows_line && memchr::memchr(b'\n', &head[..line]).is_none();
         if over || head.len() <= EAGER_HEAD_BYTES {
             T::judge(head, limits)?;
         }

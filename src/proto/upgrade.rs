@@ -129,8 +129,8 @@ pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Ac
         return Err(Refusal::Origin);
     }
     let compression = match &policy.compression {
-        Some(ours) if fields.has_extensions => {
-            extension::choose(fields.values("sec-websocket-extensions"), ours).unwrap_or_default()
+        Some(ours) if fields.websocket_extensions.is_some() => {
+            extension::choose(fields.extensions(), ours).unwrap_or_default()
         }
         _ => Agreed::default(),
     };
@@ -181,8 +181,8 @@ pub fn encode_response(out: &mut Vec<u8>, acceptance: &Acceptance<'_>, fields: &
         out.extend_from_slice(subprotocol.as_bytes());
     }
     if acceptance.compression.is_on() {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "\r\nSec-WebSocket-Extensions: {}", acceptance.compression);
+        out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        acceptance.compression.encode(out);
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(fields.as_bytes());
@@ -286,12 +286,12 @@ pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Agr
     if fields.websocket_protocol.is_some() && (chosen.next().is_none_or(|one| !fits(one)) || chosen.next().is_some()) {
         return Err(Rejected::NotOffered);
     }
-    if !fields.has_extensions {
+    if fields.websocket_extensions.is_none() {
         return Ok(Agreed::default());
     }
     let ours = match compression {
         0 => return Err(Rejected::NotOffered),
         bits => Compression { context_takeover: bits & 16 != 0, max_window_bits: bits & 15, ..Compression::default() },
     };
-    extension::confirm(fields.values("sec-websocket-extensions"), &ours).ok_or(Rejected::NotOffered)
+    extension::confirm(fields.extensions(), &ours).ok_or(Rejected::NotOffered)
 }

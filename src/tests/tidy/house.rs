@@ -22,7 +22,7 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["proto/answer", "proto/body"], modules: &["proto/http"], crates: &[] },
     Room { names: &["proto/rules"], modules: &["proto/body", "proto/http"], crates: &[] },
     Room { names: &["proto/frame"], modules: &["proto/close", "proto/mask"], crates: &[] },
-    Room { names: &["proto/extension"], modules: &[], crates: &[] },
+    Room { names: &["proto/extension"], modules: &[], crates: &["memchr"] },
     Room { names: &["proto/deflate"], modules: &["proto/close", "proto/extension"], crates: &["zlib_rs"] },
     Room {
         names: &["proto/upgrade"],
