@@ -11,6 +11,7 @@
 //!   net      the shell: descriptor tables, listeners, the reactor; the only place that names mio, libc, socket2
 //!   server   routes, counters, start and stop          } drivers of reactors;
 //!   flood    plan, workers, ledger, report             } neither knows the other
+//!   client   one connection, without a reactor
 //!   stats    what proc(5) tells of memory and time
 //! ```
 //!
@@ -31,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod client;
 pub mod flood;
 pub mod net;
 pub mod proto;

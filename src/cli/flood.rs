@@ -145,7 +145,7 @@ pub(super) fn run(args: Args) -> ExitCode {
             .map_err(std::io::Error::other)
             .and_then(|text| fs::write(path, text + "\n"));
         if let Err(error) = written {
-            eprintln!("steadfast: --json {}: {error}", path.display());
+            super::complain(&format!("--json {}: {error}", path.display()));
             return ExitCode::FAILURE;
         }
     }
@@ -218,7 +218,7 @@ impl Display {
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
-        eprintln!("{} {elapsed_s:.1} s: {done} {what}; {}", progress.phase, stages.join(", "));
+        super::tell(&format!("{} {elapsed_s:.1} s: {done} {what}; {}", progress.phase, stages.join(", ")));
     }
 
     fn clear(&self) {

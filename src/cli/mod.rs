@@ -1,10 +1,13 @@
 //! The command line: flags into plain configurations, one file a command. Text for people lives here only.
 
 mod compression;
+mod connect;
 mod flood;
 mod serve;
 
 use clap::{Parser, Subcommand};
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// What was asked cannot be done: a flag out of range, an address in use, a limit too low.
@@ -27,6 +30,8 @@ enum Command {
     Serve(serve::Args),
     /// Open connections to any server, check every reply, hold, close, and account for each
     Flood(flood::Args),
+    /// Talk to a WebSocket server: lines are sent as messages, and what comes is shown
+    Connect(connect::Args),
 }
 
 /// Parses the command line and does what it says.
@@ -40,6 +45,7 @@ pub(crate) fn run() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Flood(args) => flood::run(args),
+        Command::Connect(args) => connect::run(args),
     }
 }
 
@@ -53,7 +59,16 @@ fn one_line(error: &str) -> String {
 }
 
 /// One clear line on stderr, and the exit code for what cannot be done as asked.
-fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("steadfast: {error}");
+fn refuse(error: &dyn Display) -> ExitCode {
+    complain(error);
     ExitCode::from(EXIT_USAGE)
+}
+
+fn complain(error: &dyn Display) {
+    tell(&format_args!("steadfast: {error}"));
+}
+
+/// One line on stderr, in one piece; that nobody reads it is no reason to end.
+fn tell(line: &dyn Display) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -217,7 +217,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("steadfast: {error}");
+                super::complain(&error);
                 ExitCode::FAILURE
             }
         }

@@ -133,7 +133,7 @@ impl Counters {
             501 => &self.refused_501,
             503 => &self.refused_503,
             505 => &self.refused_505,
-            400.. => &self.refused_otherwise,
+            _ if status >= 400 => &self.refused_otherwise,
             _ => return,
         };
         counter.add(1);

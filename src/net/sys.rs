@@ -80,6 +80,26 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     })
 }
 
+/// Waits until one of `descriptors` can be read (or written, where that is asked for with it), has ended or has failed,
+/// for as long as `timeout` at most; which of them that is. poll(2): for a handful, and files of every kind.
+///
+/// # Errors
+/// As poll(2); a signal that comes is none, it ends the wait.
+pub fn poll(descriptors: &[(BorrowedFd<'_>, bool)], timeout: Duration) -> io::Result<Vec<bool>> {
+    let wanted = |write: bool| if write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
+    let entry =
+        |&(fd, write): &(BorrowedFd<'_>, bool)| libc::pollfd { fd: fd.as_raw_fd(), events: wanted(write), revents: 0 };
+    let mut entries: Vec<libc::pollfd> = descriptors.iter().map(entry).collect();
+    // Rounded up, so that nobody wakes a moment too early and has to wait again for it.
+    let timeout_ms = libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the pointer and the length are those of one exclusive slice; the descriptors are borrowed for the call.
+    match check(unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout_ms) }) {
+        Ok(_) => Ok(entries.iter().map(|entry| entry.revents != 0).collect()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(vec![false; descriptors.len()]),
+        Err(error) => Err(error),
+    }
+}
+
 /// A counter that wakes whoever waits for it; eventfd(2), non-blocking.
 ///
 /// # Errors

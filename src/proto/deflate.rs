@@ -32,6 +32,7 @@ pub struct Deflate {
     min_message_bytes: usize,
     /// By the bits of their windows, from 9 on; made when first used.
     deflaters: [Option<Box<Deflater>>; 7],
+    #[expect(clippy::vec_box, reason = "they are lent as boxes, and go back as they came")]
     inflaters: Vec<Box<Inflater>>,
     /// All of it is initialized, whatever of it is in use.
     compressed: Vec<u8>,

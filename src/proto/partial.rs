@@ -55,7 +55,7 @@ struct Context {
 pub(super) enum Progress {
     /// The rest of a head, of which so many bytes have been searched for its end. It stands behind as many as a client
     /// keeps of its request: its key, and the subprotocols that it offered.
-    Head { searched: u32, kept: u16 },
+    Head { searched: u32, kept: u32 },
     /// The rest of a frame's header.
     Header(HeaderBytes),
     /// The rest of a frame's payload.
@@ -132,14 +132,14 @@ impl Partial {
 
     /// A client's wait for the answer to its upgrade, of which `kept` is needed to judge that.
     pub(super) fn head(kept: Vec<u8>) -> Self {
-        let progress = Progress::Head { searched: 0, kept: kept.len() as u16 };
+        let progress = Progress::Head { searched: 0, kept: kept.len() as u32 };
         Self::new(kept, progress)
     }
 
     /// What a client keeps of its request, see [`Partial::head`].
     pub(super) fn kept(&self) -> &[u8] {
         match self.progress {
-            Progress::Head { kept, .. } => &self.buffer[..usize::from(kept)],
+            Progress::Head { kept, .. } => &self.buffer[..kept as usize],
             _ => &[],
         }
     }

@@ -73,6 +73,37 @@ fn flags_of_flood_out_of_range() {
 }
 
 #[test]
+fn flags_of_connect_out_of_range() {
+    let url = "ws://127.0.0.1:1/";
+    let cases: [(&[&str], &[&str]); 21] = [
+        (&[], &["URL"]),
+        (&["127.0.0.1:1"], &["127.0.0.1:1", "scheme", "ws://"]),
+        (&["wss://127.0.0.1/"], &["wss://127.0.0.1/", "TLS", "ws://"]),
+        (&["http://127.0.0.1/"], &["http://127.0.0.1/", "scheme", "ws://"]),
+        (&["ws://127.0.0.1:1-2/"], &["ws://127.0.0.1:1-2/", "65535"]),
+        (&["ws://a@127.0.0.1/"], &["ws://a@127.0.0.1/", "Authorization"]),
+        (&[url, "--ping=0"], &["--ping", "'0'", "0.1"]),
+        (&[url, "--ping=often"], &["--ping", "'often'"]),
+        (&[url, "--ping", "1"], &["'1'"]),
+        (&[url, "--every", "0"], &["--every", "'0'", "0.001"]),
+        (&[url, "--every", "NaN"], &["--every", "NaN"]),
+        (&[url, "--max-message-bytes", "0"], &["--max-message-bytes", "'0'", "1..="]),
+        (&[url, "--connect-timeout-s", "0"], &["--connect-timeout-s", "'0'", "1..=86400"]),
+        (&[url, "--header", "X"], &["--header", "\"X\"", "no colon"]),
+        (&[url, "--header", "X: a\r\nY: b"], &["--header", "control character", "CR"]),
+        (&[url, "--header", "X: a\nb"], &["--header", "control character", "LF"]),
+        (&[url, "--header", "Host: a"], &["--header", "Host", "itself"]),
+        (&[url, "--header", "Origin: null", "--origin", "null"], &["--origin", "twice"]),
+        (&[url, "--origin", "example.org"], &["--origin", "https://example.org"]),
+        (&[url, "--subprotocol", "a b"], &["--subprotocol", "\"a b\"", "token"]),
+        (&[url, "--compression-takeover"], &["--compression"]),
+    ];
+    for (arguments, words) in cases {
+        assert_refused("", &[&["connect"], arguments].concat(), words);
+    }
+}
+
+#[test]
 fn more_connections_than_there_are_ports() {
     let arguments = ["flood", "tcp://127.0.0.1:1", "--connections", "1000000", "--source", "127.0.0.1"];
     assert_refused("", &arguments, &["1000000 connections", "--source", "and there are 1"]);

@@ -6,6 +6,10 @@
 mod accept_errors;
 mod bad_frames;
 mod bad_heads;
+mod client;
+mod connect;
+mod connect_peer;
+mod connect_refused;
 mod deadlines;
 mod flags;
 mod flood;

@@ -121,7 +121,9 @@ fn a_server_in_a_process_stops_and_leaves_its_port() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for arguments in [&["--help"][..], &["serve", "--help"], &["flood", "--help"], &["--version"]] {
+    for arguments in
+        [&["--help"][..], &["serve", "--help"], &["flood", "--help"], &["connect", "--help"], &["--version"]]
+    {
         let ended = run("", arguments);
         assert_eq!((ended.code(), ended.err.len()), (0, 0), "{arguments:?}: {ended:?}");
     }

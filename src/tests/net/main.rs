@@ -6,3 +6,4 @@ mod plans;
 mod records;
 mod tables;
 mod targets;
+mod urls;

@@ -91,6 +91,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &["httpdate", "libc", "mio", "socket2"],
     },
     // What is built on both.
+    Room { names: &["client"], modules: &["client", "net/sys", "proto"], crates: &[] },
     Room { names: &["stats"], modules: &[], crates: &["serde"] },
     Room { names: &["server"], modules: &["server", "net", "proto", "stats"], crates: &["serde_json"] },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
@@ -106,16 +107,19 @@ pub(super) const HOUSE: &[Room] = &[
         // Configurations and reports, and of the layers below them only what a configuration is made of.
         modules: &[
             "cli",
+            "client",
             "doctor",
             "flood",
             "server",
             "net/listener",
             "net/sweep",
+            "proto/answer",
+            "proto/close",
             "proto/extension",
             "proto/http",
             "proto/session",
             "proto/upgrade",
         ],
-        crates: &["clap", "indicatif", "serde_json", "signal_hook"],
+        crates: &["clap", "httpdate", "indicatif", "serde_json", "signal_hook"],
     },
 ];

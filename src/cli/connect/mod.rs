@@ -1,0 +1,139 @@
+//! `steadfast connect`: flags, what a refusal means, and the signals. The conversation itself is in `talk`.
+
+mod talk;
+mod words;
+
+use super::compression::CompressionArgs;
+use super::tell;
+use clap::{Args as ClapArgs, value_parser};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use steadfast::client::{BadSetting, Client, Config, ConnectError, Url};
+use steadfast::proto::session::{Limits, MessageKind};
+use talk::{Plan, Talk};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// ws://HOST:PORT/PATH
+    url: Url,
+    /// Subprotocol to offer, the best first; may be repeated [default: none]
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+    /// Field for the request, as 'Name: value'; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    header: Vec<String>,
+    /// Origin, as a page of the web would send it, such as https://example.org [default: none is sent]
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// Send lines as binary messages
+    #[arg(long)]
+    binary: bool,
+    /// Ping every so many seconds (1, if none are given), and show how long each pong took
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+        value_parser = ping_seconds)]
+    ping: Option<Duration>,
+    /// Send the time every so many seconds, and stay when the input has ended
+    #[arg(long, value_name = "SECONDS", value_parser = every_seconds)]
+    every: Option<Duration>,
+    /// Longest frame, message and inflated message; a longer one closes with 1009
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_message_bytes,
+        value_parser = value_parser!(u64).range(1..=1 << 40))]
+    max_message_bytes: u64,
+    /// Time to connect and be upgraded
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u32).range(1..=86_400))]
+    connect_timeout_s: u32,
+    #[command(flatten)]
+    compression: CompressionArgs,
+}
+
+fn ping_seconds(text: &str) -> Result<Duration, String> {
+    // Pongs count as control frames, and those of a second have a limit, on either side.
+    seconds(text, 0.1)
+}
+
+fn every_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.001)
+}
+
+fn seconds(text: &str, least: f64) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (least..=86_400.0).contains(&value) => Ok(Duration::from_secs_f64(value)),
+        _ => Err(format!("right would be a number from {least} to 86400, such as 1 or 0.5")),
+    }
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    // Until the connection is open there is nothing to close, and the first signal means now; then the second one.
+    let now = Arc::new(AtomicBool::new(true));
+    let signals = match signals(&now) {
+        Ok(signals) => signals,
+        Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
+    };
+    let config = Config {
+        subprotocols: args.subprotocol,
+        origin: args.origin,
+        fields: args.header,
+        compression: args.compression.into_settings(),
+        limits: Limits { max_message_bytes: args.max_message_bytes, ..Limits::default() },
+        connect_timeout_s: args.connect_timeout_s,
+        ..Config::to(args.url)
+    };
+    let client = match Client::connect(&config) {
+        Ok(client) => client,
+        Err(ConnectError::Setting(bad)) => return super::refuse(&setting(&bad)),
+        Err(error) => {
+            tell(&format_args!("steadfast: {}: {}", config.url, words::not_connected(&error, &config)));
+            return ExitCode::FAILURE;
+        }
+    };
+    now.store(false, Ordering::Relaxed);
+    let plan = Plan {
+        kind: if args.binary { MessageKind::Binary } else { MessageKind::Text },
+        ping: args.ping,
+        every: args.every,
+    };
+    greet(&client, &config);
+    Talk::new(client, signals, &plan).run()
+}
+
+/// A stream on which a byte comes with each signal; one that comes while `now` is set ends the process at once.
+fn signals(now: &Arc<AtomicBool>) -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(now))?;
+        signal_hook::flag::register(signal, Arc::clone(now))?;
+        pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
+}
+
+/// The flag that is wrong, by its name.
+fn setting(bad: &BadSetting) -> String {
+    match bad {
+        BadSetting::Field(field, bad) => format!("--header {field:?}: {bad}"),
+        BadSetting::Origin(_) | BadSetting::TwoOrigins => format!("--origin: {bad}"),
+        BadSetting::Subprotocol(_) => format!("--subprotocol: {bad}"),
+    }
+}
+
+/// Says what was agreed upon, as far as something was asked for.
+fn greet(client: &Client, config: &Config) {
+    let mut lines = format!("connected to {} at {}", config.url, client.peer());
+    if !config.subprotocols.is_empty() {
+        lines += "\nsubprotocol: ";
+        lines += client.subprotocol().unwrap_or("none of those that were offered");
+    }
+    if config.compression.is_some() {
+        lines += &format!("\ncompression: {}", words::compression(client.compression()));
+    }
+    if io::stdin().is_terminal() {
+        lines += "\neach line is sent as a message; Ctrl-D or Ctrl-C closes";
+    }
+    tell(&lines);
+}

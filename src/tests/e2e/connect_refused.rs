@@ -1,0 +1,94 @@
+//! `steadfast connect` where no connection comes about: what it says, and the exit code.
+
+use crate::connect_peer::{Door, connect, echo_of, piped};
+use crate::host::{Ended, Local, quick};
+
+/// One line on stderr that has all of `words`, nothing on stdout, and exit code 1.
+fn assert_no_connection(ended: &Ended, words: &[&str]) {
+    assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (1, 0, 1), "{ended:?}");
+    for word in words {
+        assert!(ended.err[0].contains(word), "no {word:?} in {ended:?}");
+    }
+}
+
+/// What it says to `answer`, behind which the server closes.
+fn told(answer: &str, arguments: &[&str]) -> Ended {
+    let door = Door::open();
+    let (running, input) = connect(&door.url, arguments);
+    let mut peer = door.asked();
+    peer.wire.send(answer.as_bytes());
+    drop(peer);
+    let ended = running.ended();
+    drop(input);
+    ended
+}
+
+#[test]
+fn refusals_of_our_own_server() {
+    let local = Local::start(quick());
+    let nothing = format!("ws://{}/nothing", local.address);
+    assert_no_connection(&piped(&nothing, &[], b"hi"), &["404 Not Found", "nothing at /nothing"]);
+    let foreign = piped(&echo_of(local.address), &["--origin", "https://example.org"], b"hi");
+    assert_no_connection(&foreign, &["403 Forbidden", "another --origin than https://example.org"]);
+    let own = format!("http://{}", local.address);
+    assert_eq!(piped(&echo_of(local.address), &["--origin", &own], b"hi").code(), 0);
+}
+
+#[test]
+fn a_refusal_says_what_may_help() {
+    let cases: [(&str, &[&str]); 9] = [
+        ("302 Found\r\nLocation: ws://b/c", &["302 Found", "redirects to ws://b/c;"]),
+        ("308 x", &["308 Permanent Redirect", "does not say where"]),
+        ("401 x\r\nWWW-Authenticate: Basic", &["401 Unauthorized", "asks for Basic;", "--header 'Authorization"]),
+        ("403 x", &["403 Forbidden", "--origin", "--header"]),
+        (
+            "426 x\r\nUpgrade: TLS/1.2\r\nSec-WebSocket-Version: 8",
+            &["426 Upgrade Required", "Upgrade: TLS/1.2, Sec-WebSocket-Version: 8", "version 13"],
+        ),
+        ("503 x\r\nRetry-After: 7", &["503 Service Unavailable", "Retry-After: 7"]),
+        ("200 OK\r\nContent-Length: 0", &["200 OK", "no WebSocket"]),
+        // What comes from the peer is shown so that it cannot drive a terminal, here too.
+        ("302 Found\r\nLocation: \u{9b}2J", &["redirects to \\u{9b}2J;"]),
+        ("103 Early Hints\r\nLocation: a\r\n\r\nHTTP/1.1 301 x\r\nLocation: b", &["redirects to b;"]),
+    ];
+    for (answer, words) in cases {
+        assert_no_connection(&told(&format!("HTTP/1.1 {answer}\r\n\r\n"), &[]), words);
+    }
+}
+
+#[test]
+fn an_answer_that_is_none() {
+    let upgrade = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+    assert_no_connection(&told(&format!("{upgrade}\r\n"), &[]), &["Sec-WebSocket-Accept"]);
+    assert_no_connection(&told("HTTP/1.1 101 x\r\n\r\n", &[]), &["without Upgrade"]);
+    assert_no_connection(&told("\x15\x03\x01 ho\r\n\r\n", &[]), &["does not speak HTTP/1.1", "port"]);
+    assert_no_connection(&told("", &[]), &["ended before an answer came", "TLS"]);
+    let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert_no_connection(&told(&endless, &[]), &["too large"]);
+}
+
+#[test]
+fn a_server_that_does_not_answer() {
+    let door = Door::open();
+    let (running, input) = connect(&door.url, &["--connect-timeout-s", "1"]);
+    let _peer = door.asked();
+    assert_no_connection(&running.ended(), &["no answer within 1 s", "--connect-timeout-s"]);
+    drop(input);
+}
+
+#[test]
+fn nobody_listens() {
+    let ended = piped("ws://127.0.0.1:1/", &[], b"");
+    assert_no_connection(&ended, &["127.0.0.1:1 is not reachable", "refused"]);
+    // No label of a name is as long as that (RFC 1035 section 2.3.4), so nobody need be asked for it.
+    let nowhere = format!("ws://{}.example/", "a".repeat(64));
+    assert_no_connection(&piped(&nowhere, &[], b""), &[&nowhere, "cannot be found"]);
+}
+
+/// A name with more than one address is tried at each of them: many a server listens on one kind alone.
+#[test]
+fn a_name_is_tried_at_all_its_addresses() {
+    let local = Local::start(quick());
+    let ended = piped(&format!("ws://localhost:{}/echo", local.address.port()), &[], b"hi");
+    assert_eq!((ended.code(), &ended.out[..]), (0, &["text: hi".to_owned()][..]), "{ended:?}");
+}
