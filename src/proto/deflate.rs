@@ -59,6 +59,11 @@ impl Deflate {
         }
     }
 
+    /// Whether a message is long enough to be compressed.
+    pub(super) fn is_worth(&self, payload: &[u8]) -> bool {
+        payload.len() >= self.min_message_bytes.max(1)
+    }
+
     /// Compresses a message: with `own`, made at need, where the connection keeps its window, else with a shared one.
     ///
     /// Gives `None` for a message that is to be sent as it is: too short, or no shorter when compressed. With a window
@@ -69,7 +74,7 @@ impl Deflate {
         window_bits: u8,
         own: Option<&mut Option<Box<Deflater>>>,
     ) -> Option<&[u8]> {
-        if payload.len() < self.min_message_bytes || payload.is_empty() {
+        if !self.is_worth(payload) {
             return None;
         }
         let level = self.level;
@@ -106,6 +111,7 @@ impl Deflate {
         match self.inflaters.pop() {
             Some(mut inflater) => {
                 inflater.reset();
+                inflater.begun = false;
                 inflater
             }
             None => Box::new(Inflater::new()),
@@ -172,6 +178,8 @@ pub(super) struct Inflater {
     raw: zlib_rs::Inflate,
     /// The last block of a stream was the last thing that came.
     ended: bool,
+    /// Some of the message at hand has come.
+    begun: bool,
 }
 
 impl fmt::Debug for Inflater {
@@ -183,7 +191,7 @@ impl fmt::Debug for Inflater {
 impl Inflater {
     /// With the largest window, whatever was agreed upon: its memory is the same for all.
     pub(super) fn new() -> Self {
-        Self { raw: zlib_rs::Inflate::new(false, 15), ended: false }
+        Self { raw: zlib_rs::Inflate::new(false, 15), ended: false, begun: false }
     }
 
     fn reset(&mut self) {
@@ -204,6 +212,7 @@ impl Inflater {
         }
         let mut rest = input;
         self.ended &= input.is_empty();
+        self.begun |= !input.is_empty();
         loop {
             let (in_before, out_before) = (self.raw.total_in(), self.raw.total_out());
             let status = self.raw.decompress(rest, piece, InflateFlush::SyncFlush);
@@ -236,26 +245,26 @@ impl Inflater {
         max_bytes: u64,
         piece: &mut Box<[u8]>,
     ) -> Result<(), Fault> {
-        if self.ended {
-            return Ok(());
+        // 7.2.3.6: even an empty message is one byte; the tail alone would be taken for half a block.
+        if !self.begun {
+            return Err(Fault::DeflateInvalid);
         }
-        if keeps_window {
-            return self.inflate(&TAIL, out, max_bytes, piece);
+        if !self.ended {
+            let tail: &[u8] = if keeps_window { &TAIL } else { &TAIL_AND_END };
+            self.inflate(tail, out, max_bytes, piece)?;
         }
-        self.inflate(&TAIL_AND_END, out, max_bytes, piece)?;
-        if self.ended { Ok(()) } else { Err(Fault::DeflateInvalid) }
+        self.begun = false;
+        if self.ended || keeps_window { Ok(()) } else { Err(Fault::DeflateInvalid) }
     }
 }
 
-/// Grows as a Vec does, but never beyond the limit.
+/// Grows as a Vec does, but never beyond the limit; up to that it takes what there is.
 fn append(out: &mut Vec<u8>, made: &[u8], max_bytes: u64) -> Result<(), Fault> {
     let left = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(out.len());
-    if made.len() > left {
-        return Err(Fault::MessageTooBig);
-    }
+    let (made, over) = made.split_at(made.len().min(left));
     if out.capacity() - out.len() < made.len() {
         out.reserve_exact(made.len().max(out.capacity()).min(left));
     }
     out.extend_from_slice(made);
-    Ok(())
+    if over.is_empty() { Ok(()) } else { Err(Fault::MessageTooBig) }
 }

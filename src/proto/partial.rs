@@ -9,10 +9,10 @@ use super::extension::Agreed;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode, RSV1};
 use super::http::{self, Head, HeadError, HeadLimits};
 use super::mask::{self, Mask};
-use super::utf8::{Invalid, Utf8Stream};
+use super::utf8::{self, Invalid, Utf8Stream};
 
-/// Up to this length a head is judged at every arrival, so that garbage is refused at once; a longer one when it
-/// ends, so that the work stays linear however it is cut.
+/// So much of a head is judged at every arrival, so that garbage is refused at once; the rest when it ends, so that
+/// the work stays linear, and what it comes to the same, however it is cut.
 const EAGER_HEAD_BYTES: usize = 512;
 
 /// At most 56 bytes, so that malloc's block for it is one cache line; see the test of sizes.
@@ -159,6 +159,14 @@ impl Partial {
         }
     }
 
+    /// Whether that message is compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        match &self.state {
+            MessageState::Plain(gathered) => gathered.compressed,
+            MessageState::Deflated(context) => context.gathered.compressed,
+        }
+    }
+
     fn context(&mut self) -> &mut Context {
         if let MessageState::Plain(gathered) = self.state {
             self.state = MessageState::Deflated(Box::new(Context { gathered, ..Context::default() }));
@@ -207,7 +215,8 @@ impl Partial {
             if empty > 0 {
                 return Ok((empty, None));
             }
-            if let Some((head, bytes)) = T::parse(input, limits)? {
+            // What is wrong with it is told below, so that it is the same as where it comes in pieces.
+            if let Ok(Some((head, bytes))) = T::parse(input, limits) {
                 return Ok((bytes, Some(head)));
             }
         }
@@ -232,8 +241,8 @@ impl Partial {
         let outgrows_line = before <= line && head.len() > line;
         let over =
             head.len() > limits.max_head_bytes || outgrows_line && memchr::memchr(b'\n', &head[..line]).is_none();
-        if over || head.len() <= EAGER_HEAD_BYTES {
-            T::judge(head, limits)?;
+        if over || before < EAGER_HEAD_BYTES {
+            T::judge(if over { head } else { &head[..head.len().min(EAGER_HEAD_BYTES)] }, limits)?;
         }
         Ok((input.len(), None))
     }
@@ -348,13 +357,32 @@ impl Partial {
         if ends && inflated.is_ok() {
             inflated = inflater.finish(keeps_window, &mut message, max_bytes, inflation.deflate.piece());
         }
-        inflated?;
+        // What came out in front of a fault is judged first: so it is the same one however the message is cut.
         if context.gathered.kind == Some(MessageKind::Text) {
             context.gathered.utf8.push(&message[before..])?;
         }
+        inflated?;
         self.buffer = message;
         Ok(())
     }
+}
+
+/// Inflates to `message` what lies whole in `payload`, without a window from before, and judges it as if in pieces.
+pub(super) fn inflate_whole(
+    deflate: &mut Deflate,
+    payload: &[u8],
+    kind: MessageKind,
+    message: &mut Vec<u8>,
+    max_bytes: u64,
+) -> Result<(), Fault> {
+    let inflated = deflate.inflate_whole(payload, message, max_bytes);
+    if kind == MessageKind::Text && !utf8::is_valid(message) {
+        let mut text = Utf8Stream::default();
+        text.push(message)?;
+        // Only its end may be missing, and that only with the rest of the message.
+        return inflated.and(Err(Fault::TextNotUtf8));
+    }
+    inflated
 }
 
 impl From<Invalid> for Fault {

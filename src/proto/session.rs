@@ -19,7 +19,7 @@ use super::exchange;
 use super::extension::Agreed;
 use super::frame::{self, Opcode, RSV1, Role};
 use super::mask;
-use super::partial::{Inflation, Partial, Payload, Progress};
+use super::partial::{self, Inflation, Partial, Payload, Progress};
 use super::upgrade::{self, Acceptance, Opening};
 use super::utf8;
 use std::ops::Range;
@@ -217,7 +217,8 @@ impl Session {
     #[inline(never)]
     fn send_deflated(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
         if self.state == State::Open {
-            let own = self.compression.own_takeover().then(|| Partial::own_deflater(&mut self.partial));
+            let keeps_window = self.compression.own_takeover() && out.deflate.is_worth(payload);
+            let own = keeps_window.then(|| Partial::own_deflater(&mut self.partial));
             out.deflated(self.role, kind.into(), payload, self.compression.own_window_bits(), own);
         }
         self.state == State::Open
@@ -345,15 +346,12 @@ impl Session {
         limits: &Limits,
         out: &mut Output,
     ) -> Event<'a> {
-        if let Err(fault) = out.deflate.inflate_whole(payload, message, limits.max_message_bytes) {
+        let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+        if let Err(fault) = partial::inflate_whole(&mut out.deflate, payload, kind, message, limits.max_message_bytes) {
             return self.fail(fault, out);
         }
         self.compression.note_compressed();
-        match opcode {
-            Opcode::Text if !utf8::is_valid(message) => self.fail(Fault::TextNotUtf8, out),
-            Opcode::Text => self.message(MessageKind::Text, message),
-            _ => self.message(MessageKind::Binary, message),
-        }
+        self.message(kind, message)
     }
 
     /// A message that comes while our Close is under way is read, and not delivered.
@@ -369,6 +367,7 @@ impl Session {
             role: self.role,
             in_message: message.is_some(),
             message_bytes: message.map_or(0, |partial| partial.buffer.len() as u64),
+            compressed: message.is_some_and(|partial| partial.is_compressed()),
             max_message_bytes: limits.max_message_bytes,
             extension_bits: if self.compression.is_on() { RSV1 } else { 0 },
         }

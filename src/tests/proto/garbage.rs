@@ -53,6 +53,16 @@ const OF_REQUESTS: &[&str] = &[
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     "Sec-WebSocket-Version: 13\r\n",
     "Content-Length: 3\r\n",
+    "POST /p HTTP/1.1\r\nHost: h\r\n",
+    "POST /refused HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+    "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Content-Length: 12\r\n\r\n",
+    "Expect: 100-continue\r\n",
+    "3\r\nabc\r\n",
+    "2;x\r\n\r\n\r\n",
+    "0\r\n\r\n",
+    "abc",
     "\r\n",
     "\r\n",
     "\n",
@@ -65,6 +75,8 @@ const OF_RESPONSES: &[&str] = &[
     "HTTP/1.1 200 OK\r\n",
     "HTTP/1.1 101 Switching Protocols\r\n",
     "HTTP/1.1 204\r\n",
+    "HTTP/1.1 103 Early Hints\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
     "HTTP/2 200\r\n",
     "HTTP",
     "/1.1 ",
@@ -91,6 +103,29 @@ struct Sketch {
     form: Option<Form>,
     length_off_by: u64,
     payload: Vec<u8>,
+}
+
+/// Compressed messages that are right, one of which looks back into what came before, and one that is nearly right.
+const DEFLATED: [&[u8]; 5] = [
+    b"\xf2\x48\xcd\xc9\xc9\x07\x00",
+    b"\xf2\x00\x11\x00\x00",
+    b"\x00\x05\x00\xfa\xffHel\xfflo\x00",
+    b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+    b"\x00",
+];
+
+/// A frame of a connection that compresses: most messages are compressed, and most of those can be inflated.
+fn deflated_sketch() -> impl Strategy<Value = Sketch> {
+    let payload = prop_oneof![
+        10 => select(DEFLATED.to_vec()).prop_map(<[u8]>::to_vec),
+        3 => (select(DEFLATED.to_vec()), any::<Index>()).prop_map(|(all, cut)| all[..cut.index(all.len())].to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..8),
+    ];
+    (sketch(), payload, prop::bool::weighted(0.8)).prop_map(|(sketch, payload, compressed)| match sketch.first {
+        first if compressed && matches!(first & 0x0f, 1 | 2) => Sketch { first: first | 0x40, payload, ..sketch },
+        0x00 | 0x80 if compressed => Sketch { payload, ..sketch },
+        _ => sketch,
+    })
 }
 
 /// A frame that breaks a rule now and then.
@@ -127,7 +162,8 @@ fn draw(role: Role, sketch: &Sketch) -> Vec<u8> {
 
 /// Limits that short input can break.
 fn tight() -> Limits {
-    Limits { max_message_bytes: 200, max_fragments: 5, max_control_frames_per_s: 8, ..Limits::default() }
+    let limits = Limits { max_message_bytes: 200, max_fragments: 5, ..Limits::default() };
+    Limits { max_control_frames_per_s: 8, max_body_bytes: 10, ..limits }
 }
 
 fn random_cuts() -> impl Strategy<Value = Vec<Index>> {
@@ -163,6 +199,19 @@ proptest! {
         let start = if closing { Start::Closing(role) } else { Start::Open(role) };
         let input: Vec<u8> = sketches.iter().flat_map(|sketch| draw(role, sketch)).collect();
         however_cut(start, tight(), &input, &cuts)?;
+    }
+
+    #[test]
+    fn compressed_frames(
+        role in select(both_roles().to_vec()),
+        parameters in select(vec!["", "; server_no_context_takeover; client_no_context_takeover"]),
+        max_message_bytes in select(vec![4_u64, 9, 200]),
+        sketches in prop::collection::vec(deflated_sketch(), 0..12),
+        cuts in random_cuts(),
+    ) {
+        let limits = Limits { max_message_bytes, ..tight() };
+        let input: Vec<u8> = sketches.iter().flat_map(|sketch| draw(role, sketch)).collect();
+        however_cut(Start::Deflated(role, parameters), limits, &input, &cuts)?;
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::wire::{self, OK};
 use steadfast::proto::http::{HeadError, HeadLimits, MAX_FIELDS};
 use steadfast::proto::session::{Limits, State};
 
-fn refused(name: &str, limits: Limits, input: impl Into<Vec<u8>>, error: HeadError) {
+pub(super) fn refused(name: &str, limits: Limits, input: impl Into<Vec<u8>>, error: HeadError) {
     let (status, phrase) = match error {
         HeadError::Malformed => (400, "Bad Request"),
         HeadError::TargetTooLong => (414, "URI Too Long"),
@@ -151,6 +151,10 @@ fn the_first_fault_decides_the_status() {
     refused("NUL behind the head's limit", Limits::default(), behind_the_limit, HeadError::TooLarge);
     let within = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\0{}", "x".repeat(1_000), "y".repeat(max));
     refused("NUL in a head that grows too large", Limits::default(), within, HeadError::Malformed);
+    // Far into a head that has no end yet, it shows with that.
+    let waits = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\0", "x".repeat(1_000));
+    Transcript::new("NUL in a head that has not ended", Start::Server, &*waits).leaves(State::Head);
+    refused("NUL in a head that has", Limits::default(), format!("{waits}\r\n\r\n"), HeadError::Malformed);
     let target = format!("GET /{}\0{}", "t".repeat(1_000), "t".repeat(line));
     refused("NUL in a target that grows too long", Limits::default(), target, HeadError::Malformed);
     let target = format!("GET /{}\0", "t".repeat(line));

@@ -92,8 +92,14 @@ fn frames_of_every_form_come_back() {
 
 /// `parse_short` says what `parse` and `check` say, of a whole message in one short frame; and of nothing else.
 fn short_frames_alike(role: Role, input: &[u8]) {
-    let expect =
-        Expect { role, in_message: false, message_bytes: 0, max_message_bytes: u64::MAX >> 1, extension_bits: 0 };
+    let expect = Expect {
+        role,
+        in_message: false,
+        message_bytes: 0,
+        compressed: false,
+        max_message_bytes: u64::MAX >> 1,
+        extension_bits: 0,
+    };
     let judged = frame::parse(input).and_then(|header| {
         let opcode = frame::check(&header, expect).ok()?;
         let whole = header.payload_bytes <= (input.len() - header.header_bytes) as u64;
