@@ -22,6 +22,12 @@ const KEPT: usize = 2;
 /// What is inflated goes through a buffer of this size: so nothing is made room for before it is there.
 const PIECE_BYTES: usize = 8 << 10;
 
+/// Up to here a message is a short one.
+const SHORT_BYTES: usize = 16 << 10;
+
+/// Room that is made for a message at once, at the most.
+const MAX_ROOM_BYTES: usize = 64 << 20;
+
 /// A buffer for compressed bytes that has grown beyond this is not kept.
 const KEPT_BYTES: usize = 256 << 10;
 
@@ -258,12 +264,14 @@ impl Inflater {
     }
 }
 
-/// Grows as a Vec does, but never beyond the limit; up to that it takes what there is.
+/// Grows as a Vec does, but never beyond the limit; up to that it takes what there is. A message that is no short one gets
+/// room up to the limit at once: what is not touched of that costs nothing, while growing on would copy, and hold both.
 fn append(out: &mut Vec<u8>, made: &[u8], max_bytes: u64) -> Result<(), Fault> {
     let left = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(out.len());
     let (made, over) = made.split_at(made.len().min(left));
     if out.capacity() - out.len() < made.len() {
-        out.reserve_exact(made.len().max(out.capacity()).min(left));
+        let wanted = if out.capacity() < SHORT_BYTES { out.capacity() } else { left.min(MAX_ROOM_BYTES) };
+        out.reserve_exact(wanted.max(made.len()).min(left));
     }
     out.extend_from_slice(made);
     if over.is_empty() { Ok(()) } else { Err(Fault::MessageTooBig) }

@@ -29,7 +29,7 @@ pub(super) fn take_request<'a>(
         return Ok((consumed, Event::Request(Box::new(request))));
     };
     let head = request.fields.raw();
-    let progress = Progress::RequestBody { body, head_bytes: head.len() as u32 };
+    let progress = Progress::RequestBody { body: Box::new(body), head_bytes: head.len() as u32 };
     *partial = Some(Box::new(Partial::new(head.to_vec(), progress)));
     // RFC 9110 10.1.1: "A server MUST ignore a 100-continue expectation in an HTTP/1.0 request".
     let expects = request.fields.expect == Some(Expectation::Continue) && request.minor_version == 1;
@@ -47,7 +47,7 @@ fn take_body<'a>(
     let Progress::RequestBody { body, head_bytes } = &mut partial.progress else { return Err(malformed) };
     let head_bytes = *head_bytes as usize;
     let Piece { consumed, data_from, done } = body.take(input).map_err(|_| malformed)?;
-    let declared = if let Body::Sized(left) = body { *left } else { u64::MAX };
+    let declared = if let Body::Sized(left) = **body { left } else { u64::MAX };
     let data = &input[data_from..consumed];
     let so_far = (partial.buffer.len() - head_bytes) as u64;
     if so_far + data.len() as u64 > limits.max_body_bytes {
@@ -76,14 +76,14 @@ pub(super) fn take_response<'a>(
     if let Some(open) = partial
         && let Progress::Body(body) = &mut open.progress
     {
-        if *body == Body::Sized(0) {
+        if **body == Body::Sized(0) {
             *partial = None;
             return Ok((0, Event::ResponseEnd));
         }
         let piece = body.take(input).map_err(|_| HeadError::Malformed)?;
         if piece.done {
             // The end is an event of its own: it comes with the next call, and takes no bytes.
-            *body = Body::Sized(0);
+            **body = Body::Sized(0);
         }
         return Ok((piece.consumed, Event::Body(&input[piece.data_from..piece.consumed])));
     }

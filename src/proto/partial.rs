@@ -15,7 +15,7 @@ use super::utf8::{self, Invalid, Utf8Stream};
 /// the work stays linear, and what it comes to the same, however it is cut.
 const EAGER_HEAD_BYTES: usize = 512;
 
-/// At most 56 bytes, so that malloc's block for it is one cache line; see the test of sizes.
+/// At most 56 bytes, so that malloc's block for it is one cache line.
 #[derive(Debug)]
 pub(super) struct Partial {
     /// The head so far (behind what a client keeps of its request), head and body so far, or the message so far.
@@ -23,6 +23,8 @@ pub(super) struct Partial {
     pub(super) progress: Progress,
     state: MessageState,
 }
+
+const _: () = assert!(size_of::<Partial>() <= 56);
 
 /// The message that is open; boxed with what inflates it, so that one that is not compressed pays nothing for that.
 #[derive(Debug)]
@@ -61,14 +63,18 @@ pub(super) enum Progress {
     /// The rest of a frame's payload.
     Frame { opcode: Opcode, fin: bool, control_bytes: u8, mask: Mask, left_bytes: u64 },
     /// The rest of a response's body.
-    Body(Body),
+    Body(Box<Body>),
     /// The rest of a request's body, which is gathered behind a head of so many bytes.
-    RequestBody { body: Body, head_bytes: u32 },
+    RequestBody { body: Box<Body>, head_bytes: u32 },
 }
 
 impl Progress {
     pub(super) fn is_ended_body(&self) -> bool {
-        matches!(self, Self::Body(Body::Sized(0)))
+        matches!(self, Self::Body(body) if **body == Body::Sized(0))
+    }
+
+    pub(super) fn is_endless_body(&self) -> bool {
+        matches!(self, Self::Body(body) if **body == Body::UntilClose)
     }
 }
 
@@ -127,7 +133,7 @@ impl Partial {
     }
 
     pub(super) fn body(body: Body) -> Self {
-        Self::new(Vec::new(), Progress::Body(body))
+        Self::new(Vec::new(), Progress::Body(Box::new(body)))
     }
 
     /// A client's wait for the answer to its upgrade, of which `kept` is needed to judge that.
@@ -349,21 +355,24 @@ impl Partial {
         let mut message = std::mem::take(&mut self.buffer);
         let before = message.len();
         let context = self.context();
-        let inflater = context.inflater.get_or_insert_with(|| match keeps_window {
-            true => Box::new(Inflater::new()),
-            false => inflation.deflate.lend(),
-        });
+        let inflater = context.inflater.get_or_insert_with(|| inflation.deflate.lend());
         let mut inflated = inflater.inflate(piece, &mut message, max_bytes, inflation.deflate.piece());
         if ends && inflated.is_ok() {
             inflated = inflater.finish(keeps_window, &mut message, max_bytes, inflation.deflate.piece());
         }
         // What came out in front of a fault is judged first: so it is the same one however the message is cut.
-        if context.gathered.kind == Some(MessageKind::Text) {
-            context.gathered.utf8.push(&message[before..])?;
+        if context.gathered.kind == Some(MessageKind::Text)
+            && let Err(invalid) = context.gathered.utf8.push(&message[before..])
+        {
+            inflated = Err(invalid.into());
         }
-        inflated?;
+        if inflated.is_err()
+            && let Some(inflater) = context.inflater.take()
+        {
+            inflation.deflate.give_back(inflater); // the connection is over, and another one may use it
+        }
         self.buffer = message;
-        Ok(())
+        inflated
     }
 }
 

@@ -479,8 +479,8 @@ impl Session {
     /// A response that reaches to the end of the stream is complete now: [`Session::has_event`] says so.
     pub fn end_of_input(&mut self) -> bool {
         match (self.state, &mut self.partial) {
-            (State::Http, Some(partial)) if matches!(partial.progress, Progress::Body(Body::UntilClose)) => {
-                partial.progress = Progress::Body(Body::Sized(0));
+            (State::Http, Some(partial)) if partial.progress.is_endless_body() => {
+                **partial = Partial::body(Body::Sized(0));
                 true
             }
             (state, partial) => {

@@ -63,6 +63,8 @@ pub(super) struct Naive {
     all: Vec<u8>,
     /// The largest distance of any match.
     pub(super) farthest: usize,
+    /// A block was marked as the last one.
+    pub(super) saw_last: bool,
 }
 
 impl Naive {
@@ -86,6 +88,7 @@ impl Naive {
                 _ => return Err("a block of the third kind".to_owned()),
             }
             if last == 1 {
+                self.saw_last = true;
                 bits.align();
             }
         }
