@@ -13,7 +13,7 @@ use crate::feed::{Seen, Start};
 use crate::inflate::Naive;
 use crate::script::Script;
 use crate::sessions::{cuts_change_nothing, drawn, limits};
-use crate::wire;
+use crate::wire::to;
 use steadfast::proto::close::Fault;
 use steadfast::proto::frame::Role;
 
@@ -68,7 +68,7 @@ fn message(role: Role, payload: &[u8], text: bool, fragments: usize) -> Vec<u8> 
     let last = pieces.len() - 1;
     let frame = |(at, piece): (usize, &&[u8])| {
         let opcode = if at == 0 { RSV1 | first } else { 0 };
-        wire::to(role, if at == last { 0x80 } else { 0 } | opcode, piece)
+        to(role, if at == last { 0x80 } else { 0 } | opcode, piece)
     };
     pieces.iter().enumerate().flat_map(frame).collect()
 }
