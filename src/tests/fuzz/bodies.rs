@@ -41,6 +41,11 @@ pub(crate) fn read_responses(input: &[u8], limits: HeadLimits) -> Expected {
             }
             Err(error) => return failed(expected, error),
         };
+        // RFC 9110 section 15.2: an interim answer, and the one that is meant behind it.
+        if (100..200).contains(&response.status) && response.status != 101 {
+            rest = &rest[bytes..];
+            continue;
+        }
         let Some(body) = body(&response, &rest[bytes..]) else { return failed(expected, HeadError::Malformed) };
         expected.seen.push(Seen::Response(response.status));
         if !body.data.is_empty() {

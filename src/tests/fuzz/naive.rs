@@ -69,6 +69,11 @@ pub(crate) fn broken_rules(header: &Header, place: Place) -> Vec<Fault> {
         8 => 65_536,
         _ => 0,
     };
+    // The limit is one of what a compressed message comes to; on the wire it may be a little longer.
+    let (message_bytes, max_bytes) = match (header.reserved_bits & 0x40 != 0, u128::from(place.max_message_bytes)) {
+        (true, max) => (u128::from(header.payload_bytes), (max + max / 8 + 64).min(u128::from(u64::MAX))),
+        (false, max) => (message_bytes, max),
+    };
     let rules = [
         (header.reserved_bits & !place.extension_bits != 0, Fault::ReservedBits),
         (control && header.reserved_bits != 0, Fault::ReservedBits),
@@ -81,7 +86,7 @@ pub(crate) fn broken_rules(header: &Header, place: Place) -> Vec<Fault> {
         (control && !header.fin, Fault::ControlFragmented),
         (header.opcode == 0 && place.open_message.is_none(), Fault::UnexpectedContinuation),
         (matches!(header.opcode, 1 | 2) && place.open_message.is_some(), Fault::ExpectedContinuation),
-        (data && message_bytes > u128::from(place.max_message_bytes), Fault::MessageTooBig),
+        (data && message_bytes > max_bytes, Fault::MessageTooBig),
     ];
     rules.into_iter().filter(|(broken, _)| *broken).map(|(_, fault)| fault).collect()
 }
