@@ -76,7 +76,7 @@ fn failed(mut expected: Expected, error: HeadError) -> Expected {
 /// Section 6.3, for an answer to a GET; `None` if its length is none.
 fn body(response: &Response<'_>, rest: &[u8]) -> Option<Body> {
     let fields = &response.fields;
-    if response.status < 200 || [204, 304].contains(&response.status) {
+    if matches!(response.status, 100..=199 | 204 | 304) {
         return Some(sized(0, rest));
     }
     match (fields.transfer_encoding, fields.content_length) {
