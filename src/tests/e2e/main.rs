@@ -15,6 +15,7 @@ mod flags;
 mod flood;
 mod flood_loss;
 mod host;
+mod hostile;
 mod http;
 mod pressure;
 mod quota;

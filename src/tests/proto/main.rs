@@ -11,6 +11,7 @@ mod feed;
 mod garbage;
 mod handshake;
 mod heads;
+mod heap;
 mod inflate;
 mod memory;
 mod messages;
