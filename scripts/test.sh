@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Runs every test: format, lints, unit, property and end-to-end tests, other people's clients and servers, a browser,
-# and the main script with fewer connections. On a fresh machine it installs what it needs (Debian's strace, chromium,
-# nodejs, npm, python3-venv; packages from PyPI and npm), below target/ where it can. It takes about ten minutes on two
-# cores the first time. The last line is `N passed, N failed`; the exit code is 0 only if none failed.
+# Runs every test: format, lints, unit, property and end-to-end tests, other people's clients, servers and proxies, a
+# browser, Autobahn|Testsuite without its slow groups, and the main script with fewer connections. On a fresh machine it
+# installs what it needs (Debian's strace, chromium, nodejs, npm, python3-venv, curl, nginx, haproxy, a Python 2.7;
+# packages from PyPI and npm), below target/ where it can. It takes about ten minutes on two cores the first time. The
+# last line is `N passed, N failed`; the exit code is 0 only if none failed.
+#
+# What takes longer has scripts of its own: all of Autobahn|Testsuite scripts/autobahn.sh, fuzzing scripts/fuzz.sh.
 #
 #     scripts/test.sh
 set -uo pipefail
@@ -88,6 +91,7 @@ check 'lints of the library alone' cargo clippy --quiet --lib --no-default-featu
 suite 'cargo test' 'test result: .* ([0-9]+) passed; ([0-9]+) failed.*' cargo test --no-fail-fast
 check 'release build' cargo build --release --quiet
 suite 'other clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
+suite 'Autobahn, the quick groups, server and client' '^([0-9]+) passed, ([0-9]+) failed$' scripts/autobahn.sh --quick
 check 'c1000k.sh with 40,000' million_in_small
 check 'c1000k.sh interrupted' interrupted
 check 'c1000k.sh with more than fit' too_many

@@ -48,10 +48,10 @@ pub(super) struct Args {
     #[command(flatten)]
     limits: LimitArgs,
     /// SO_SNDBUF of a TCP connection [default: the kernel's]
-    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 30), help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(4096..=1 << 30), help_heading = "Limits")]
     socket_send_buffer_bytes: Option<u32>,
     /// SO_RCVBUF of a TCP connection [default: the kernel's]
-    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 30), help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(4096..=1 << 30), help_heading = "Limits")]
     socket_receive_buffer_bytes: Option<u32>,
 }
 

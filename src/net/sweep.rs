@@ -80,7 +80,8 @@ pub(super) fn due<S>(connection: &Connection<S>, index: usize, now_tick: u32, de
         State::Head if connection.flags.has(Flags::BETWEEN) => missed(deadlines.keep_alive_s, Deadline::KeepAlive),
         State::Head => {
             let bytes = connection.session.request_bytes().unwrap_or(0);
-            let more_s = (bytes as u64 / u64::from(deadlines.min_body_bytes_per_s.max(1))) as u32;
+            let more_s = bytes as u64 / u64::from(deadlines.min_body_bytes_per_s.max(1));
+            let more_s = u32::try_from(more_s).unwrap_or(u32::MAX);
             missed(deadlines.head_s.saturating_add(more_s), Deadline::Head)
         }
         State::Closing | State::Closed => missed(deadlines.close_s, Deadline::Close),

@@ -62,6 +62,8 @@ impl Answer<'_> {
     /// Appends the answer to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing) {
         let connection = match (self.close || asked.closes, asked.says_keep_alive) {
+            // RFC 9110 section 7.8: who sends Upgrade, as a 426 must, names it in Connection too.
+            (true, _) if self.status == 426 => "Connection: close, Upgrade\r\n",
             (true, _) => "Connection: close\r\n",
             (false, true) => "Connection: keep-alive\r\n",
             (false, false) => "",
@@ -123,8 +125,17 @@ impl fmt::Display for BadField {
 impl std::error::Error for BadField {}
 
 /// The fields that decide how a message is read, or that belong to the handshake.
-const RESERVED: [&str; 8] =
-    ["connection", "content-length", "content-type", "date", "host", "keep-alive", "transfer-encoding", "upgrade"];
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "host",
+    "keep-alive",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// A field line with its CRLF, from `Name: value`.
 ///
@@ -168,24 +179,40 @@ pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
         411 => "Length Required",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        300..=399 => "Redirection",
         _ => "Error",
     }
 }

@@ -53,8 +53,8 @@ pub enum Chunk {
     },
 }
 
-/// A chunk's size is not a number, or one of more than 7 digits; CRLF is not where it must be; or there is more beside
-/// the data than a body may have.
+/// A chunk's size is not a number, or one beyond 32 bits or 16 digits; CRLF is not where it must be; or there is more
+/// beside the data than a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -169,7 +169,10 @@ impl Chunk {
     /// One byte of framing; whether it was the last of the body.
     fn step(&mut self, byte: u8) -> Result<bool, Malformed> {
         *self = match (*self, byte) {
-            (Self::Size { bytes, digits: digits @ 0..=6 }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            (
+                Self::Size { bytes: bytes @ ..=0x0fff_ffff, digits: digits @ ..=15 },
+                b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F',
+            ) => {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
                 Self::Size { bytes: bytes << 4 | digit, digits: digits + 1 }
             }

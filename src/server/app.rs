@@ -87,6 +87,10 @@ impl App {
         if !is_known(request.method) {
             return link.answer(&Answer::refusal(501), asked);
         }
+        // RFC 9110 section 9.3.7: asked about the server as a whole; only OPTIONS can have this target.
+        if request.target == "*" {
+            return link.answer(&empty(Route::Echo.allow()), asked);
+        }
         let Some(route) = Route::of(request) else {
             return link.answer(&Answer { close: false, ..Answer::refusal(404) }, asked);
         };
@@ -135,7 +139,10 @@ impl App {
     }
 
     fn page(&self, link: &mut Link<'_, ()>, asked: Asked, content_type: &str, body: &[u8]) {
-        let more_fields = "Server: steadfast\r\nCache-Control: no-store\r\n";
+        let more_fields = match self.shared.says_server {
+            true => "Server: steadfast\r\nCache-Control: no-store\r\n",
+            false => "Cache-Control: no-store\r\n",
+        };
         link.answer(&Answer { status: 200, content_type, more_fields, body, close: false }, asked);
     }
 }

@@ -107,7 +107,7 @@ impl Config {
     fn check(&self) -> Result<String, StartError> {
         if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
             return Err(StartError(format!(
-                "subprotocol {name:?} is no token of RFC 9110; right would be one such as chat or v2.example.org"
+                "--subprotocol {name:?} is no token of RFC 9110; right would be one such as chat or v2.example.org"
             )));
         }
         if let Some(compression) = &self.upgrade.compression
@@ -123,9 +123,14 @@ impl Config {
             )));
         }
         let line =
-            |text: &String| field_line(text).map_err(|bad| StartError(format!("response field {text:?}: {bad}")));
+            |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));
         self.response_fields.iter().map(line).collect()
     }
+}
+
+/// Whether a field line is that of Server.
+fn is_server(line: &str) -> bool {
+    line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("server"))
 }
 
 /// Why a server did not start: what was asked, what was found, what to do.
@@ -179,6 +184,7 @@ impl Server {
             upgrade: config.upgrade.clone(),
             hook: config.hook.clone(),
             max_upgrades_per_s: config.max_upgrades_per_s,
+            says_server: !response_fields.lines().any(is_server),
             started: Instant::now(),
             at_ready: OnceLock::new(),
         });

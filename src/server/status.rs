@@ -19,6 +19,8 @@ pub(super) struct Shared {
     pub(super) upgrade: Policy,
     pub(super) hook: Option<Hook>,
     pub(super) max_upgrades_per_s: u32,
+    /// The owner's fields have no Server, which may stand in an answer once.
+    pub(super) says_server: bool,
     pub(super) started: Instant,
     /// Memory when the server was ready and had no connection.
     pub(super) at_ready: OnceLock<Memory>,

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 /// One line that has all of `words`, and nothing else.
-fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) -> String {
+pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) -> String {
     let ended = run(setup, arguments);
     assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{arguments:?}: {ended:?}");
     let line = ended.err[0].clone();

@@ -6,6 +6,7 @@
 mod accept_errors;
 mod bad_frames;
 mod bad_heads;
+mod bodies;
 mod client;
 mod connect;
 mod connect_peer;
@@ -17,6 +18,8 @@ mod flood_loss;
 mod host;
 mod hostile;
 mod http;
+mod letter;
+mod policy;
 mod pressure;
 mod quota;
 mod regressions;

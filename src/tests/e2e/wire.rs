@@ -52,14 +52,20 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The value of a field.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+    /// The values of all fields of that name.
+    pub(crate) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let lines = self.head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-        lines.into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        lines.filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// The value of a field.
+    pub(crate) fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.fields(name).next()
     }
 
     pub(crate) fn closes(&self) -> bool {
-        self.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        let mut options = self.fields("Connection").flat_map(|value| value.split(','));
+        options.any(|option| option.trim().eq_ignore_ascii_case("close"))
     }
 }
 
@@ -283,7 +289,7 @@ impl<S: Socket> Wire<S> {
     }
 
     /// Asks for `/stats` until `reached`: for what a server does after the last byte that a peer can see.
-    pub(crate) fn stats_until(&mut self, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn stats_until(&mut self, what: &str, mut reached: impl FnMut(&Value) -> bool) -> Value {
         let since = Instant::now();
         loop {
             let stats = self.stats();

@@ -114,13 +114,16 @@ fn chunked(body: &[u8]) -> Body {
         let Some((line, whole)) = line(rest) else { break End::Malformed };
         if !trailer {
             let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let right = (1..8).contains(&digits) && line.get(digits).is_none_or(|byte| b"; \t".contains(byte));
+            let zeros = line.iter().take_while(|&&byte| byte == b'0').count();
+            let right = (1..=16).contains(&digits)
+                && digits - zeros <= 8
+                && line.get(digits).is_none_or(|byte| b"; \t".contains(byte));
             if !rest.is_empty() && !right {
                 break End::Malformed;
             }
             if whole {
                 let size = std::str::from_utf8(&line[..digits]).expect("digits");
-                let size = usize::from_str_radix(size, 16).expect("at most seven of them");
+                let size = usize::from_str_radix(size, 16).expect("at most sixteen of them");
                 rest = &rest[line.len() + 2..];
                 trailer = size == 0;
                 data.extend(&rest[..size.min(rest.len())]);

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Lets our server and our flood talk with the programs that others use: Python `websockets`, Node `ws`, Chromium.
+# Lets our server and our flood talk with the programs that others use: Python `websockets`, Node `ws`, Chromium, curl,
+# and from behind nginx and haproxy.
 #
 #   STEADFAST=target/release/steadfast src/tests/interop/run.sh
 #
@@ -19,10 +20,13 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 PYTHONDONTWRITEBYTECODE=1
 export STEADFAST CHROMIUM PYTHONDONTWRITEBYTECODE
 
+# Programs of the system's own, which not everyone has on their path, and those that are unpacked below.
+PATH=$PATH:/usr/sbin:$target/proxies/usr/sbin
+
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+
 debian() {
-    as_root=
-    [ "$(id -u)" -eq 0 ] || as_root=sudo
-    $as_root apt-get -qq update >&2
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2
 }
 
@@ -32,8 +36,24 @@ install_programs() {
     command -v node >/dev/null || missing="$missing nodejs"
     command -v npm >/dev/null || missing="$missing npm"
     [ -x "$CHROMIUM" ] || missing="$missing chromium"
+    command -v curl >/dev/null || missing="$missing curl"
+    [ -n "$missing" ] || return 0
+    $as_root apt-get -qq update >&2
     # shellcheck disable=SC2086 # a list of words
-    [ -z "$missing" ] || debian $missing
+    debian $missing
+}
+
+# These are unpacked, and only the libraries that they need are installed: a package of a proxy would start to serve
+# port 80, now and whenever this host starts.
+install_proxies() {
+    if command -v nginx >/dev/null && command -v haproxy >/dev/null; then return 0; fi
+    $as_root apt-get -qq update >&2
+    # shellcheck disable=SC2046 # a list of words
+    debian $(apt-cache depends nginx haproxy | sed -n 's/^ *Depends: \(lib[a-z0-9.+-]*\)$/\1/p' | sort -u)
+    rm -rf "$target/proxies"
+    mkdir -p "$target/proxies"
+    (cd "$target/proxies" && apt-get -qq download nginx haproxy) >&2
+    for package in "$target"/proxies/*.deb; do dpkg -x "$package" "$target/proxies"; done
 }
 
 # The copies come last: where one is missing or old, the step before it has not been done.
@@ -59,6 +79,7 @@ if [ ! -x "$STEADFAST" ]; then
 fi
 mkdir -p "$target"
 install_programs
+install_proxies
 install_python
 install_node
 

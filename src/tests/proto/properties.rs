@@ -176,7 +176,8 @@ fn chunks_naive(input: &[u8]) -> Result<(Vec<u8>, bool, usize), Vec<u8>> {
     let mut rest = input;
     loop {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        if digits > 7 {
+        let zeros = rest.iter().take_while(|&&byte| byte == b'0').count();
+        if digits > 16 || digits - zeros > 8 {
             return Err(data);
         }
         let Some(end) = line_end(&rest[digits..]).map_err(|()| data.clone())? else {

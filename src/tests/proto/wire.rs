@@ -95,9 +95,10 @@ pub(super) const OK_AND_CLOSE: &str =
 
 /// An answer that refuses and closes.
 pub(super) fn refusal(status: u16, phrase: &str, more_fields: &str) -> String {
+    let connection = if status == 426 { "close, Upgrade" } else { "close" };
     format!(
         "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         {more_fields}Connection: close\r\n\r\n{phrase}",
+         {more_fields}Connection: {connection}\r\n\r\n{phrase}",
         phrase.len()
     )
 }

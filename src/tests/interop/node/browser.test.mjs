@@ -123,6 +123,28 @@ test("messages of every length, and a close in good order", DEADLINE, async () =
   }
 });
 
+// What Chromium offers is "permessage-deflate; client_max_window_bits".
+const NAME = "permessage-deflate";
+for (const [flags, extensions] of [
+  [[], `${NAME}; server_no_context_takeover; client_no_context_takeover`],
+  [["--compression-takeover"], `${NAME}; client_max_window_bits=12`],
+  [["--compression-takeover", "--compression-window-bits", "15"], `${NAME}; client_max_window_bits=15`],
+  [["--compression-takeover", "--compression-window-bits", "9"], `${NAME}; client_max_window_bits=9`],
+  [["--compression-min-bytes", "0"], `${NAME}; server_no_context_takeover; client_no_context_takeover`],
+]) {
+  test(`compression, ${flags.join(" ") || "as it comes"}`, DEADLINE, async () => {
+    const own = await Server.start("--compression", ...flags);
+    // The page has to come from there, or it may not connect.
+    await page.goto(own.uri("/", "http"));
+    const sizes = [0, 1, 100, 1000, 1000, 70_000, 1_000_000];
+    const outcome = await page.evaluate(inPage, { uri: own.uri(), sizes, code: 1000, reason: "done" });
+    assert.deepEqual(outcome, { wrong: [], extensions, code: 1000, clean: true });
+    await say("x".repeat(70_000));
+    assert.deepEqual(await logged(1), ["x".repeat(70_000)]);
+    assert.equal(await own.stop(), 0);
+  });
+}
+
 test("oversize is closed with 1009", DEADLINE, async () => {
   const code = await page.evaluate((uri) => {
     const socket = new WebSocket(uri);

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from client import opened
+from messages import noise, words
 from websockets.exceptions import InvalidStatus
 
 # The edges of the three length encodings, and the largest message that is allowed.
@@ -13,18 +14,6 @@ SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20]
 @pytest.fixture(params=[None, "deflate"], ids=["plain", "deflate-offered"])
 def compression(request):
     return request.param
-
-
-def noise(size):
-    """Bytes of every value, and different at every power of two, so that a shift or a repeat shows."""
-    return bytes((at * 7 + (at >> 8) * 13 + (at >> 16)) & 0xFF for at in range(size))
-
-
-def words(size):
-    """Text of exactly `size` bytes with characters of one to four bytes."""
-    pattern = "aß世🦀"
-    text = pattern * (size // len(pattern.encode()))
-    return text + "." * (size - len(text.encode()))
 
 
 async def drained(pieces):
