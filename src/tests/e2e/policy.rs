@@ -175,7 +175,7 @@ fn flags_of_the_policy_out_of_range() {
         (vec!["--max-upgrades-per-s", "0"], vec!["--max-upgrades-per-s", "'0'", "1..="]),
         (vec!["--read-buffer-bytes", "4095"], vec!["--read-buffer-bytes", "'4095'", "4096..=16777216"]),
         (vec!["--read-buffer-bytes", "16777217"], vec!["--read-buffer-bytes", "'16777217'", "4096..=16777216"]),
-        (vec!["--socket-send-buffer-bytes", "0"], vec!["--socket-send-buffer-bytes", "'0'", "1..="]),
+        (vec!["--socket-send-buffer-bytes", "0"], vec!["--socket-send-buffer-bytes", "'0'", "4096..="]),
         (vec!["--socket-receive-buffer-bytes", "1g"], vec!["--socket-receive-buffer-bytes", "'1g'"]),
         (vec!["--compression-level", "1"], vec!["--compression"]),
         (vec!["--compression-takeover"], vec!["--compression"]),
@@ -403,7 +403,7 @@ fn assert_echoes_of_all_sizes(address: SocketAddr) {
 fn a_small_read_buffer_takes_large_messages() {
     let local = Local::start(Config { read_buffer_bytes: 4096, ..quick() });
     // A send buffer of less than a frame, too; a receive buffer of that kind would make the kernels wait for each other.
-    let small = ["--read-buffer-bytes", "4096", "--socket-send-buffer-bytes", "1"];
+    let small = ["--read-buffer-bytes", "4096", "--socket-send-buffer-bytes", "4096"];
     let server = Serve::start(&small);
     assert_eq!(server.said[1], "limits: read_buffer_bytes 4096 (default 65536)");
     for address in [local.address, server.address()] {
