@@ -27,6 +27,17 @@ pub(super) struct CompressionArgs {
 }
 
 impl CompressionArgs {
+    /// What `serve` tells of it at its start, if it is on.
+    pub(super) fn changed(&self) -> Option<String> {
+        let takeover = if self.compression_takeover { "with" } else { "without" };
+        self.compression.then(|| {
+            format!(
+                "compression {takeover} takeover, windows of at most {} bits, level {}, from {} bytes on (default off)",
+                self.compression_window_bits, self.compression_level, self.compression_min_bytes
+            )
+        })
+    }
+
     pub(super) fn into_settings(self) -> Option<Compression> {
         self.compression.then_some(Compression {
             context_takeover: self.compression_takeover,

@@ -157,7 +157,14 @@ fn origins(list: Vec<String>) -> Result<Origins, String> {
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
-    let changed = args.limits.changed();
+    let mut changed = args.limits.changed();
+    changed.extend(args.compression.changed());
+    for (name, bytes) in [
+        ("socket_send_buffer_bytes", args.socket_send_buffer_bytes),
+        ("socket_receive_buffer_bytes", args.socket_receive_buffer_bytes),
+    ] {
+        changed.extend(bytes.map(|bytes| format!("{name} {bytes} (default the kernel's)")));
+    }
     let settings = args.limits.into_settings();
     let head = HeadLimits {
         max_request_line_bytes: settings.line_bytes as usize,
