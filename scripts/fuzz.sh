@@ -46,8 +46,10 @@ target_dir=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
 work=$target_dir/fuzz
 # No input longer than this: it holds every head and many frames, and runs thousands of times in a second.
 max_len=2048
-# What is kept is read in every test run, and by people.
-kept_files=80 kept_bytes=1024
+# What is kept beside the seeds goes through every test run.
+kept_files=50 kept_bytes=1024
+# What the fuzzer finds it calls by its hash.
+found_name=$(printf '[0-9a-f]%.0s' {1..40})
 
 mapfile -t known < <(sed -n '/^\[\[bin\]\]/,/^path/s/^name = "\(.*\)"/\1/p' "$source/Cargo.toml")
 # A finding lies in a directory that is called like its target.
@@ -58,7 +60,7 @@ for target in "${targets[@]}"; do
 done
 
 choose_toolchain() {
-    command -v cargo >/dev/null || die 'no cargo: install Rust first, see https://rustup.rs'
+    command -v cargo >/dev/null || die 'no cargo: install Rust first'
     command -v c++ >/dev/null || die 'no C++ compiler (c++), which libFuzzer is built with: on Debian, apt-get install g++'
     local nightly
     nightly=$(rustup toolchain list 2>/dev/null | sed -n 's/^\(nightly[^ ]*\).*/\1/p' | head -n 1)
@@ -144,20 +146,21 @@ run_all() {
     ((failed == 0))
 }
 
-# Keeps the seeds, which have names, and of all that was found what reaches more than they do: the smallest first.
+# Keeps the seeds, which have names, and of all that was found what reaches more than they do. The merge gives the least
+# number of files that reach all of it, and writes those first that reach most.
 minimize_one() {
     local target=$1 kept=$source/corpus/$1 merged=$work/merged/$1
     rm -rf "$merged"
     mkdir -p "$merged" "$work/corpus/$target"
-    find "$kept" -type f ! -regex '.*/[0-9a-f]+' -exec cp -t "$merged" {} +
-    "$programs/$target" -merge=1 -use_counters=0 -max_len=$kept_bytes "$merged" "$kept" "$work/corpus/$target" \
+    find "$kept" -type f ! -name "$found_name" -exec cp -t "$merged" {} +
+    "$programs/$target" -set_cover_merge=1 -use_counters=0 -max_len=$kept_bytes "$merged" "$kept" "$work/corpus/$target" \
         >"$work/log/$target.merge" 2>&1 || return 1
-    find "$kept" -type f -regex '.*/[0-9a-f]+' -delete
-    find "$merged" -type f -regex '.*/[0-9a-f]+' -size -$((kept_bytes + 1))c -printf '%s %p\n' | sort -n |
-        awk '{ print $2 }' | while read -r file; do
-            # Sources have no more lines than that, and a test that looks at them looks at these too.
-            (($(wc -l <"$file") > 400)) || echo "$file"
-        done | head -n "$kept_files" | xargs -r cp -t "$kept"
+    find "$kept" -type f -name "$found_name" -delete
+    find "$merged" -type f -name "$found_name" -size -$((kept_bytes + 1))c -printf '%T@ %f\n' | sort -n |
+        while read -r _ file; do
+            # The house has no longer files, and its test that counts lines looks at these too.
+            (($(wc -l <"$merged/$file") > 500)) || echo "$merged/$file"
+        done | head -n "$kept_files" | xargs -r -d '\n' cp -t "$kept"
     printf '%-16s %d files, %d bytes\n' "$target" "$(find "$kept" -type f | wc -l)" "$(cat "$kept"/* | wc -c)"
 }
 

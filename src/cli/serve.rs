@@ -143,16 +143,12 @@ limits! {
     read_buffer_bytes: u64 { read_buffer_bytes } 4096..=16 << 20, "BYTES";
 }
 
-fn origins(list: Vec<String>) -> Result<Origins, String> {
+fn origins(list: Vec<String>) -> Origins {
     match list.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["same"] => Ok(Origins::Same),
-        ["any"] => Ok(Origins::Any),
-        _ => match list.iter().find(|origin| !origin.contains("://")) {
-            Some(wrong) => Err(format!(
-                "--origin {wrong:?} is no origin; right would be same or any, alone, or one such as https://example.org"
-            )),
-            None => Ok(Origins::Listed(list)),
-        },
+        ["same"] => Origins::Same,
+        ["any"] => Origins::Any,
+        // Each is judged when the server starts.
+        _ => Origins::Listed(list),
     }
 }
 
@@ -170,10 +166,8 @@ pub(super) fn run(args: Args) -> ExitCode {
         max_request_line_bytes: settings.line_bytes as usize,
         max_head_bytes: settings.head_bytes as usize,
     };
-    let origins = match origins(args.origin) {
-        Ok(origins) => origins,
-        Err(error) => return super::refuse(&error),
-    };
+    let origins = origins(args.origin);
+    changed.extend((origins != Origins::default()).then(|| format!("origin {origins} (default same)")));
     let upgrade = Policy { origins, subprotocols: args.subprotocol, compression: args.compression.into_settings() };
     let protocol = match args.protocol {
         ProtocolArg::Ws => Protocol::Ws,

@@ -31,7 +31,9 @@ pub enum Chunk {
         /// How many digits there were.
         digits: u8,
     },
-    /// Behind the size, up to the end of its line.
+    /// In white space behind the size.
+    Space(u32),
+    /// In an extension, up to the end of the line.
     Extension(u32),
     /// At the LF of that line.
     SizeEnd(u32),
@@ -145,6 +147,11 @@ fn digits(length: &[u8]) -> Option<Option<u64>> {
     Some(text.parse().ok())
 }
 
+/// RFC 9110 section 5.5.
+fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
 impl Chunk {
     fn take(&mut self, input: &[u8], extra_bytes: &mut u16) -> Result<Piece, Malformed> {
         for (at, &byte) in input.iter().enumerate() {
@@ -153,7 +160,7 @@ impl Chunk {
                 *self = if data == left as usize { Self::DataEnd } else { Self::Data(left - data as u32) };
                 return Ok(Piece { consumed: at + data, data_from: at, done: false });
             }
-            if matches!(self, Self::Extension(_) | Self::Trailer { .. }) {
+            if matches!(self, Self::Space(_) | Self::Extension(_) | Self::Trailer { .. }) {
                 *extra_bytes += 1;
                 if *extra_bytes > MAX_EXTRA_BYTES {
                     return Err(Malformed);
@@ -176,8 +183,12 @@ impl Chunk {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
                 Self::Size { bytes: bytes << 4 | digit, digits: digits + 1 }
             }
-            (Self::Size { bytes, digits: 1.. }, b';' | b' ' | b'\t') => Self::Extension(bytes),
-            (Self::Size { bytes, digits: 1.. } | Self::Extension(bytes), b'\r') => Self::SizeEnd(bytes),
+            // RFC 9112 section 7.1.1: white space stands in front of an extension, and nothing else there.
+            (Self::Size { bytes, digits: 1.. } | Self::Space(bytes), b' ' | b'\t') => Self::Space(bytes),
+            (Self::Size { bytes, digits: 1.. } | Self::Space(bytes), b';') => Self::Extension(bytes),
+            (Self::Size { bytes, digits: 1.. } | Self::Space(bytes) | Self::Extension(bytes), b'\r') => {
+                Self::SizeEnd(bytes)
+            }
             (Self::SizeEnd(0), b'\n') => Self::Trailer { empty: true },
             (Self::SizeEnd(bytes), b'\n') => Self::Data(bytes),
             (Self::DataEnd, b'\r') => Self::DataLf,
@@ -185,9 +196,9 @@ impl Chunk {
             (Self::Trailer { empty }, b'\r') => Self::TrailerLf { empty },
             (Self::TrailerLf { empty: true }, b'\n') => return Ok(true),
             (Self::TrailerLf { empty: false }, b'\n') => Self::Trailer { empty: true },
-            // A bare LF ends no line here, as in a head.
-            (Self::Extension(bytes), byte) if byte != b'\n' => Self::Extension(bytes),
-            (Self::Trailer { .. }, byte) if byte != b'\n' => Self::Trailer { empty: false },
+            // A bare LF ends no line here, as in a head; and no other control character stands in one.
+            (Self::Extension(bytes), byte) if is_field_byte(byte) => Self::Extension(bytes),
+            (Self::Trailer { .. }, byte) if is_field_byte(byte) => Self::Trailer { empty: false },
             _ => return Err(Malformed),
         };
         Ok(false)

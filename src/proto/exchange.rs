@@ -10,7 +10,19 @@ use super::rules;
 use super::upgrade;
 
 /// How many bytes of the input were used, and what they came to.
-type Taken<'a> = Result<(usize, Event<'a>), HeadError>;
+type Taken<'a> = Result<(usize, Event<'a>), Bad>;
+
+/// What cannot be taken, and whether the answer to it is one to a HEAD, as far as that is known.
+pub(super) struct Bad {
+    pub(super) error: HeadError,
+    pub(super) without_body: bool,
+}
+
+impl From<HeadError> for Bad {
+    fn from(error: HeadError) -> Self {
+        Self { error, without_body: false }
+    }
+}
 
 /// Takes a request: its head, then its body, which is gathered behind the head.
 pub(super) fn take_request<'a>(
@@ -25,7 +37,9 @@ pub(super) fn take_request<'a>(
     // The head of a request with a body is kept: where it came in pieces, `message` has it, and nobody else.
     let (consumed, head) = Partial::take_head::<Request<'_>>(partial, input, message, limits.head)?;
     let Some(request) = head else { return Ok((consumed, Event::NeedMore)) };
-    let Some(body) = rules::check(&request, limits.max_body_bytes)? else {
+    let judged = rules::check(&request, limits.max_body_bytes);
+    let without_body = request.method == "HEAD";
+    let Some(body) = judged.map_err(|error| Bad { error, without_body })? else {
         return Ok((consumed, Event::Request(Box::new(request))));
     };
     let head = request.fields.raw();
@@ -43,15 +57,15 @@ fn take_body<'a>(
     limits: &Limits,
 ) -> Taken<'a> {
     let malformed = HeadError::Malformed;
-    let Some(partial) = this else { return Err(malformed) };
-    let Progress::RequestBody { body, head_bytes } = &mut partial.progress else { return Err(malformed) };
+    let Some(partial) = this else { return Err(malformed.into()) };
+    let Progress::RequestBody { body, head_bytes } = &mut partial.progress else { return Err(malformed.into()) };
     let head_bytes = *head_bytes as usize;
     let Piece { consumed, data_from, done } = body.take(input).map_err(|_| malformed)?;
     let declared = if let Body::Sized(left) = **body { left } else { u64::MAX };
     let data = &input[data_from..consumed];
     let so_far = (partial.buffer.len() - head_bytes) as u64;
     if so_far + data.len() as u64 > limits.max_body_bytes {
-        return Err(HeadError::BodyTooLarge);
+        return Err(HeadError::BodyTooLarge.into());
     }
     partial.append(data, declared.saturating_add(data.len() as u64));
     if !done {

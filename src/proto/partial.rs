@@ -216,15 +216,18 @@ impl Partial {
         let from = this.as_ref().map_or(0, |partial| partial.kept().len());
         let before = this.as_ref().map_or(0, |partial| partial.buffer.len() - from);
         if before == 0 {
-            // RFC 9112 section 2.2: empty lines in front of a request line are ignored.
-            let empty = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            // RFC 9112 section 2.2: empty lines in front of a request line are ignored, if their ends are whole.
+            let empty = input.as_chunks::<2>().0.iter().take_while(|two| **two == *b"\r\n").count();
             if empty > 0 {
-                return Ok((empty, None));
+                return Ok((2 * empty, None));
             }
             // What is wrong with it is told below, so that it is the same as where it comes in pieces.
             if let Ok(Some((head, bytes))) = T::parse(input, limits) {
                 return Ok((bytes, Some(head)));
             }
+        }
+        if before == 1 && input.first() == Some(&b'\n') && Self::forgets_empty_line(this, from) {
+            return Ok((1, None));
         }
         let partial =
             this.get_or_insert_with(|| Box::new(Self::new(Vec::new(), Progress::Head { searched: 0, kept: 0 })));
@@ -251,6 +254,19 @@ impl Partial {
             T::judge(if over { head } else { &head[..head.len().min(EAGER_HEAD_BYTES)] }, limits)?;
         }
         Ok((input.len(), None))
+    }
+
+    /// Whether the one byte of a head that has come is the CR of an empty line, which ends here; then it is forgotten.
+    fn forgets_empty_line(this: &mut Option<Box<Self>>, from: usize) -> bool {
+        let Some(partial) = this.as_mut().filter(|partial| partial.buffer.ends_with(b"\r")) else { return false };
+        partial.buffer.truncate(from);
+        if let Progress::Head { searched, .. } = &mut partial.progress {
+            *searched = 0;
+        }
+        if from == 0 {
+            *this = None;
+        }
+        true
     }
 
     /// A checked header opens the payload behind it.

@@ -15,7 +15,7 @@ pub use super::event::{Event, Limits, MessageKind, Output};
 use super::answer::{self, Answer, Asked};
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};
-use super::exchange;
+use super::exchange::{self, Bad};
 use super::extension::Agreed;
 use super::frame::{self, Opcode, RSV1, Role};
 use super::mask;
@@ -156,9 +156,10 @@ impl Session {
                 }
                 (consumed, event)
             }
-            Err(error) => {
+            Err(Bad { error, without_body }) => {
                 if self.role == Role::Server {
-                    Answer::refusal(error.status()).encode(&mut out.bytes, Asked::default(), &out.standing);
+                    let asked = Asked { without_body, ..Asked::default() };
+                    Answer::refusal(error.status()).encode(&mut out.bytes, asked, &out.standing);
                 }
                 self.abandon();
                 (0, Event::BadHead(error))

@@ -6,6 +6,7 @@ use super::http::{self, Request, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use std::fmt;
 use std::io::Write;
 
 /// Sec-WebSocket-Accept: 28 characters of base64.
@@ -24,7 +25,36 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
+impl fmt::Display for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same => f.write_str("same"),
+            Self::Any => f.write_str("any"),
+            Self::Listed(list) => f.write_str(&list.join(" ")),
+        }
+    }
+}
+
 impl Origins {
+    /// The first in the list that no browser would ever send, as RFC 6454 section 6.2 has an origin: scheme and host, and
+    /// the port unless it is the scheme's own.
+    pub fn first_wrong(&self) -> Option<&str> {
+        let Self::Listed(list) = self else { return None };
+        let right = |origin: &str| {
+            let (scheme, authority) = origin.split_once("://")?;
+            let (host, port) = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).unzip();
+            let own_port = match scheme {
+                "http" => Some("80"),
+                "https" => Some("443"),
+                _ => None,
+            };
+            let host = host.unwrap_or(authority);
+            let fits = !scheme.is_empty() && !host.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']);
+            (fits && (port.is_none() || port != own_port)).then_some(())
+        };
+        list.iter().map(String::as_str).find(|origin| right(&origin.to_ascii_lowercase()).is_none())
+    }
+
     /// Whether a request may pass.
     pub fn allow(&self, request: &Request<'_>) -> bool {
         let Some(origin) = request.fields.origin else { return true };

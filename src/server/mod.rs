@@ -110,6 +110,12 @@ impl Config {
                 "--subprotocol {name:?} is no token of RFC 9110; right would be one such as chat or v2.example.org"
             )));
         }
+        if let Some(wrong) = self.upgrade.origins.first_wrong() {
+            return Err(StartError(format!(
+                "--origin {wrong:?} is no origin that a browser would send; right would be same or any, alone, or one such \
+                 as https://example.org or http://10.0.0.1:8080"
+            )));
+        }
         if let Some(compression) = &self.upgrade.compression
             && (!(8..=15).contains(&compression.max_window_bits) || !(1..=9).contains(&compression.level))
         {

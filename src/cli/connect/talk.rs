@@ -178,7 +178,9 @@ impl Talk {
             Stage::Open => None,
             Stage::Ending { since, has_pong } => {
                 let wait = if has_pong { ANSWER_WAIT } else { PONG_WAIT };
-                Some(since.max(self.client.last_progress()) + wait)
+                // While the peer takes what was typed it is at work; what it says beside messages is no answer.
+                let at_work = (self.client.queued_bytes() > 0).then(|| self.client.last_progress());
+                Some(at_work.map_or(since, |at| at.max(since)) + wait)
             }
             Stage::Closing { until } => Some(until),
         }
@@ -309,6 +311,9 @@ impl Talk {
         let line = match heard {
             Heard::Message(kind, bytes) => {
                 self.messages_heard += 1;
+                if let Stage::Ending { since, .. } = &mut self.stage {
+                    *since = Instant::now();
+                }
                 words::message(kind, &bytes)
             }
             Heard::Ping(bytes) => words::ping(&bytes),

@@ -139,19 +139,7 @@ pub(super) fn not_connected(error: &ConnectError, config: &Config) -> String {
 
 /// A status code in words: RFC 9110 section 15.
 fn status(status: u16) -> String {
-    let words = match status {
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        407 => "Proxy Authentication Required",
-        410 => "Gone",
-        502 => "Bad Gateway",
-        504 => "Gateway Timeout",
-        other => reason_phrase(other),
-    };
-    format!("{status} {words}")
+    format!("{status} {}", reason_phrase(status))
 }
 
 fn advice(refused: &Refused, config: &Config) -> String {

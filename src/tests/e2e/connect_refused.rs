@@ -1,7 +1,9 @@
 //! `steadfast connect` where no connection comes about: what it says, and the exit code.
 
-use crate::connect_peer::{Door, connect, echo_of, piped};
+use crate::connect_peer::{Door, connect, echo_of, piped, plain};
 use crate::host::{Ended, Local, quick};
+use crate::wire::{BINARY, PING};
+use std::io::Write;
 
 /// One line on stderr that has all of `words`, nothing on stdout, and exit code 1.
 fn assert_no_connection(ended: &Ended, words: &[&str]) {
@@ -91,4 +93,45 @@ fn a_name_is_tried_at_all_its_addresses() {
     let local = Local::start(quick());
     let ended = piped(&format!("ws://localhost:{}/echo", local.address.port()), &[], b"hi");
     assert_eq!((ended.code(), &ended.out[..]), (0, &["text: hi".to_owned()][..]), "{ended:?}");
+}
+
+/// A peer that goes on and on, and says nothing that would be shown: it does not keep the program from its end.
+#[test]
+fn a_peer_that_never_pauses() {
+    let door = Door::open();
+    let (mut running, input) = connect(&door.url, &[]);
+    let mut peer = door.upgraded("");
+    running.error_line("connected to ");
+    running.signal("INT");
+    assert_eq!(peer.frame().close_code(), 1000);
+    // Messages behind our Close are read, and not shown.
+    let messages = plain(BINARY, b"x").repeat(10_000);
+    while peer.wire.socket.write_all(&messages).is_ok() {}
+    let ended = running.ended();
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    assert!(ended.err.iter().any(|line| line.contains("did not answer within 1 s")), "{ended:?}");
+    drop(input);
+}
+
+/// Pings are no answers: what was piped is not waited for because of them.
+#[test]
+fn a_peer_that_only_pings() {
+    let door = Door::open();
+    let (running, mut input) = connect(&door.url, &[]);
+    let mut peer = door.upgraded("");
+    writeln!(input, "hi").expect("it reads its input");
+    drop(input);
+    let pinging = std::thread::spawn(move || {
+        // One in a while, and far more of them than the wait is long.
+        for _ in 0..100 {
+            if peer.wire.socket.write_all(&plain(PING, b"")).is_err() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        panic!("twenty seconds of pings kept it");
+    });
+    let ended = running.ended();
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    pinging.join().expect("it ended before the pings did");
 }

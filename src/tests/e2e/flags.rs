@@ -19,7 +19,7 @@ pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) ->
 
 #[test]
 fn flags_of_serve_out_of_range() {
-    let cases: [(&[&str], &[&str]); 18] = [
+    let cases: [(&[&str], &[&str]); 21] = [
         (&["--max-connections", "0"], &["--max-connections", "'0'", "1"]),
         (&["--max-connections", "many"], &["--max-connections", "'many'"]),
         (&["--reactors", "0"], &["--reactors", "'0'", "1..=4096"]),
@@ -32,6 +32,9 @@ fn flags_of_serve_out_of_range() {
         (&["--ping-interval-s=-1"], &["--ping-interval-s", "-1", "1..="]),
         (&["--protocol", "udp"], &["--protocol", "'udp'", "ws", "tcp"]),
         (&["--origin", "example.org"], &["--origin", "example.org", "https://example.org"]),
+        (&["--origin", "https://example.org/"], &["--origin", "https://example.org/\"", "right would be"]),
+        (&["--origin", "https://example.org:443"], &["--origin", "example.org:443", "right would be"]),
+        (&["--origin", "https://"], &["--origin", "right would be"]),
         (&["--listen", "here"], &["--listen", "here", "127.0.0.1:8080"]),
         (&["--listen", "127.0.0.1:65536"], &["--listen", "65536", "65535"]),
         (&["--listen", "127.0.0.1:7009-7000"], &["--listen", "7009-7000"]),

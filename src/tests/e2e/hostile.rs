@@ -2,7 +2,7 @@
 //! is counted in the pages of its process.
 
 use crate::host::Serve;
-use crate::wire::{BINARY, Frame, PATIENCE, PING, PONG, TEXT, Wire, counter, frame};
+use crate::wire::{BINARY, Frame, PATIENCE, PING, PONG, TEXT, UPGRADE, Wire, counter, frame};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -249,4 +249,45 @@ fn any_number_of_fragments_is_bounded_by_the_limit_of_the_message() {
             assert!(wire.frame() == Frame { first: BINARY, payload: message }, "{fragments} fragments come back whole");
         }
     }
+}
+
+/// A compressed message of `period` over and over, as long as one may be.
+fn long_and_short(period: &[u8]) -> Vec<u8> {
+    let message: Vec<u8> = period.iter().copied().cycle().take(MAX_MESSAGE_BYTES).collect();
+    let mut deflater = zlib_rs::Deflate::new(6, false, 15);
+    let mut payload = vec![0; 64 << 10];
+    deflater.compress(&message, &mut payload, zlib_rs::DeflateFlush::SyncFlush).expect("it is set up");
+    payload.truncate(deflater.total_out() as usize - 4); // RFC 7692 section 7.2.1
+    frame(0x40 | BINARY, &payload)
+}
+
+/// What is short on the wire and long in memory counts as what it becomes: for a peer that takes no answers, one of them
+/// waits, and not as many as fit into a buffer of what was received.
+#[test]
+fn messages_that_inflate_are_answered_one_in_a_turn() {
+    let server = server("--compression");
+    let (pid, address) = (server.running.pid(), server.address());
+    Wire::websocket(address).echo(b"idle");
+    let before = user_bytes(pid);
+    // Our window reaches back over a period; the one that this peer asks for does not, so its answers are long.
+    let mut random = 1_u32;
+    let mut byte = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 24) as u8
+    };
+    let period: Vec<u8> = (0..700).map(|_| byte()).collect();
+    let seven = long_and_short(&period).repeat(7);
+    assert!(seven.len() < RING_BYTES, "{} bytes", seven.len());
+    let mut wire = Wire::connect(address);
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n\r\n";
+    wire.send(UPGRADE.replace("\r\n\r\n", offer).as_bytes());
+    assert_eq!(wire.answer_without_body().status, 101);
+    let mut stats = Wire::connect(address);
+    let peak = peak_while(pid, || {
+        wire.send(&seven);
+        stats.stats_until("a message was taken", |stats| counter(stats, "messages_in") > 1);
+    });
+    let grown = peak.saturating_sub(before);
+    // The message, its answer, and what compressing that took.
+    assert!(grown <= 4 * MAX_MESSAGE_BYTES as u64, "{grown} bytes more");
 }

@@ -29,9 +29,10 @@ pub(crate) fn read_responses(input: &[u8], limits: HeadLimits) -> Expected {
         Expected { seen: Vec::new(), sent: Vec::new(), state: State::Http, faults: Vec::new(), at_end: None };
     let mut rest = input;
     loop {
-        while let [b'\r' | b'\n', more @ ..] = rest {
+        while let [b'\r', b'\n', more @ ..] = rest {
             rest = more;
         }
+        // Half of an empty line is the beginning of something.
         let between = rest.is_empty();
         let (response, bytes) = match parse_response(rest, limits) {
             Ok(Some(parsed)) => parsed,
@@ -112,12 +113,15 @@ fn chunked(body: &[u8]) -> Body {
     let mut trailer = false;
     let end = loop {
         let Some((line, whole)) = line(rest) else { break End::Malformed };
+        if !line.iter().all(|byte| matches!(byte, b'\t' | b' '..=0x7e | 0x80..)) {
+            break End::Malformed;
+        }
         if !trailer {
             let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
             let zeros = line.iter().take_while(|&&byte| byte == b'0').count();
             let right = (1..=16).contains(&digits)
                 && digits - zeros <= 8
-                && line.get(digits).is_none_or(|byte| b"; \t".contains(byte));
+                && line[digits..].trim_ascii_start().first().is_none_or(|byte| *byte == b';');
             if !rest.is_empty() && !right {
                 break End::Malformed;
             }

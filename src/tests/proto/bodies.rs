@@ -124,6 +124,12 @@ fn malformed_chunks_get_400() {
         "0\r\nX: y\n",
         "0\r\n\n",
         "0\r\nX: \ry",
+        // What one reader takes for five bytes, another may take for 83.
+        "5 3\r\nhello",
+        "5\t\n",
+        "5 a\r\n",
+        "5;\0\r\n",
+        "0\r\nX: \0\r\n",
     ] {
         let input = post("Transfer-Encoding: chunked", rest);
         refused(&format!("{rest:?}"), Limits::default(), input, HeadError::Malformed);

@@ -15,10 +15,15 @@ pub(super) fn refused(name: &str, limits: Limits, input: impl Into<Vec<u8>>, err
         HeadError::Expectation => (417, "Expectation Failed"),
         HeadError::TransferCoding => (501, "Not Implemented"),
     };
+    let input = input.into();
+    let mut answer = wire::refusal(status, phrase, "");
+    if input.starts_with(b"HEAD ") {
+        answer.truncate(answer.len() - phrase.len()); // RFC 9110 section 9.3.2
+    }
     Transcript::new(name, Start::Server, input)
         .under(limits)
         .sees([Seen::BadHead(error)])
-        .sends(wire::refusal(status, phrase, ""))
+        .sends(answer)
         .leaves(State::Closed);
 }
 
@@ -52,6 +57,9 @@ fn malformed_heads_get_400() {
         ("a control character", b"GET / HTTP/1.1\r\nHost: h\x01\r\n\r\n"),
         ("NUL in a field", b"GET / HTTP/1.1\r\nHost: h\0\r\n\r\n"),
         ("a bare CR in a field", b"GET / HTTP/1.1\r\nX: a\rb\r\nHost: h\r\n\r\n"),
+        ("a bare CR in front", b"\rGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ("a bare LF in front", b"\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ("empty lines of every kind", b"\r\n\r\r\n\n\rGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
         ("no name", b"GET / HTTP/1.1\r\n: h\r\n\r\n"),
         ("bad, with a request behind it", b"GET / HTTP/1.1\r\nHost : h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
     ] {

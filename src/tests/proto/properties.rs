@@ -181,10 +181,10 @@ fn chunks_naive(input: &[u8]) -> Result<(Vec<u8>, bool, usize), Vec<u8>> {
             return Err(data);
         }
         let Some(end) = line_end(&rest[digits..]).map_err(|()| data.clone())? else {
-            let bad = !rest[digits..].is_empty() && (digits == 0 || !b"\r; \t".contains(&rest[digits]));
+            let bad = !rest[digits..].is_empty() && (digits == 0 || !behind_size(&rest[digits..]));
             return if bad { Err(data) } else { Ok((data, false, input.len())) };
         };
-        if digits == 0 || !b"\r; \t".contains(&rest[digits]) {
+        if digits == 0 || !behind_size(&rest[digits..digits + end - 2]) {
             return Err(data);
         }
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..digits]).unwrap(), 16).unwrap();
@@ -201,12 +201,27 @@ fn chunks_naive(input: &[u8]) -> Result<(Vec<u8>, bool, usize), Vec<u8>> {
         }
     }
     loop {
-        let Some(end) = line_end(rest).map_err(|()| data.clone())? else { return Ok((data, false, input.len())) };
+        let line = line_end(rest).map_err(|()| data.clone())?;
+        if !rest[..line.map_or(rest.len(), |end| end - 2)].iter().all(is_text) {
+            return Err(data);
+        }
+        let Some(end) = line else { return Ok((data, false, input.len())) };
         rest = &rest[end..];
         if end == 2 {
             return Ok((data, true, input.len() - rest.len()));
         }
     }
+}
+
+/// What may stand in a line, and perhaps the CR at the end of what has come.
+fn is_text(byte: &u8) -> bool {
+    matches!(byte, b'\t' | b'\r' | b' '..=0x7e | 0x80..)
+}
+
+/// What may stand behind a chunk's size: white space, then an extension or nothing.
+fn behind_size(text: &[u8]) -> bool {
+    let rest = text.iter().skip_while(|byte| b" \t".contains(byte)).collect::<Vec<_>>();
+    rest.first().is_none_or(|first| b";\r".contains(first)) && text.iter().all(is_text)
 }
 
 /// Where the line ends, its CRLF included; `Err` if one of the two stands alone first.
