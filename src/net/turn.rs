@@ -18,8 +18,9 @@ use std::os::fd::AsFd;
 /// bytes: a turn reads once, and at most a ring.
 const TURN_EVENTS: usize = 32;
 
-/// Bytes of messages that are delivered in one turn, unless a ring has more: what came in few bytes may be much longer.
-const TURN_BYTES: usize = 64 << 10;
+/// A message counts as one event more for each so many bytes of it: what came in few bytes may inflate to any length that
+/// is allowed, and its echo is as long. What lies in an ordinary ring stays within the budget.
+const EVENT_BYTES: usize = 4 << 10;
 
 /// One large message shall not cost for ever: a buffer that has grown beyond this is let go.
 const KEPT_BYTES: usize = 64 << 10;
@@ -172,11 +173,9 @@ fn understand<D: Driver>(
     let lent = input.as_ptr_range();
     let lent = lent.start as usize..lent.end as usize;
     let (mut at, mut events) = (0, 0);
-    // A few bytes may inflate to a message of any length that is allowed, and its echo is as long: they count as that.
-    let (mut delivered, budget) = (0, input.len().max(TURN_BYTES));
     let mut result = Ok(());
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
-    while (events < TURN_EVENTS && delivered < budget && at < input.len()) || connection.session.has_event() {
+    while (events < TURN_EVENTS && at < input.len()) || connection.session.has_event() {
         let rest = &mut input[at..];
         let (bytes, event) = connection.session.receive(rest, tools.message, tools.limits, tools.now.second, tools.out);
         at += bytes;
@@ -184,7 +183,7 @@ fn understand<D: Driver>(
             Event::NeedMore => continue,
             Event::Message(kind, payload) => {
                 tools.counters.messages_in.add(1);
-                delivered += payload.len();
+                events += payload.len() / EVENT_BYTES;
                 // The link is made here and not shared with the rarer events, so that it need not exist in memory.
                 let mut link = link(connection, tools.out, tools.counters, id, lent.clone());
                 driver.message(&mut link, kind, payload);
