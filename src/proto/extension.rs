@@ -175,7 +175,10 @@ struct Parameters {
 /// );
 /// ```
 pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<Agreed> {
-    let offer = values.into_iter().flat_map(|value| split(value, b',')).find_map(parameters)?;
+    let mut values = values.into_iter();
+    let first = values.next()?;
+    let others = || std::iter::once(first).chain(values).flat_map(|value| split(value, b',')).find_map(parameters);
+    let offer = usual(first).or_else(others)?;
     let max = ours.max_window_bits;
     // A window of the peer that cannot be held within our bounds is not kept.
     let client_bits = offer.client_bits.map(|bits| bits.unwrap_or(15).min(max));
@@ -227,6 +230,17 @@ pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compressio
     }
     let own_bits = answer.client_bits.flatten().unwrap_or(15).min(max);
     Some(Agreed::new(answer.client_no_takeover || !ours.context_takeover, !server_keeps, own_bits, server_bits))
+}
+
+/// What browsers offer, word for word: a handshake with one of these is spared the reading of it.
+fn usual(value: &[u8]) -> Option<Parameters> {
+    match value {
+        b"permessage-deflate; client_max_window_bits" => {
+            Some(Parameters { client_bits: Some(None), ..Parameters::default() })
+        }
+        b"permessage-deflate" => Some(Parameters::default()),
+        _ => None,
+    }
 }
 
 /// Reads one element of the list: `None` unless it is permessage-deflate with known parameters, each once and right.

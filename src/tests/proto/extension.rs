@@ -41,6 +41,12 @@ fn the_examples_of_the_rfc_are_answered() {
             "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10",
         );
     }
+    // What browsers offer is known word for word, and read like any other.
+    for ours in [all(), bounds(false, 12), bounds(true, 9)] {
+        let usual = choose(&["permessage-deflate; client_max_window_bits", "x"], &ours);
+        assert_eq!(usual, choose(&["x, permessage-deflate ;client_max_window_bits"], &ours));
+        assert_eq!(choose(&[NAME], &ours), choose(&["permessage-deflate, permessage-deflate; x"], &ours));
+    }
     // Section 5.2: offers of other extensions stand beside it, and with other parameters.
     answers("bar; baz=2, permessage-deflate", &all(), NAME);
     answers("foo, permessage-deflate; use_y, permessage-deflate", &all(), NAME);
