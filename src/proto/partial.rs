@@ -221,6 +221,9 @@ impl Partial {
             if empty > 0 {
                 return Ok((2 * empty, None));
             }
+            if input.first() == Some(&b'\n') {
+                return Err(HeadError::Malformed); // known at once, so that it is the same however it is cut
+            }
             // What is wrong with it is told below, so that it is the same as where it comes in pieces.
             if let Ok(Some((head, bytes))) = T::parse(input, limits) {
                 return Ok((bytes, Some(head)));

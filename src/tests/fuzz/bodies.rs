@@ -32,6 +32,9 @@ pub(crate) fn read_responses(input: &[u8], limits: HeadLimits) -> Expected {
         while let [b'\r', b'\n', more @ ..] = rest {
             rest = more;
         }
+        if rest.starts_with(b"\n") {
+            return failed(expected, HeadError::Malformed);
+        }
         // Half of an empty line is the beginning of something.
         let between = rest.is_empty();
         let (response, bytes) = match parse_response(rest, limits) {
