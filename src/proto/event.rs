@@ -5,7 +5,7 @@ use super::close::{CloseCode, Fault};
 use super::deflate::{Deflate, Deflater};
 use super::frame::{self, Opcode, RSV1, Role};
 use super::http::{HeadError, HeadLimits, Request, Response};
-use super::mask::RandomSource;
+use super::mask::{Mask, RandomSource};
 use super::upgrade::Rejected;
 
 /// What a peer may make grow, with the defaults of this project.
@@ -54,12 +54,15 @@ impl Output {
         Self { bytes: Vec::new(), random, deflate: Deflate::default(), standing: Standing::default() }
     }
 
+    /// A client masks each frame anew (RFC 6455 section 5.3), a server none.
+    #[inline(always)]
+    fn mask(&mut self, role: Role) -> Option<Mask> {
+        (role == Role::Client).then(|| self.random.take())
+    }
+
     #[inline(always)]
     pub(super) fn frame(&mut self, role: Role, opcode: Opcode, payload: &[u8]) {
-        let mask = match role {
-            Role::Server => None,
-            Role::Client => Some(self.random.take()),
-        };
+        let mask = self.mask(role);
         frame::encode(&mut self.bytes, true, opcode, payload, mask);
     }
 
@@ -72,10 +75,7 @@ impl Output {
         window_bits: u8,
         own: Option<&mut Option<Box<Deflater>>>,
     ) {
-        let mask = match role {
-            Role::Server => None,
-            Role::Client => Some(self.random.take()),
-        };
+        let mask = self.mask(role);
         match self.deflate.compress(payload, window_bits, own) {
             Some(compressed) => frame::encode_first(&mut self.bytes, 0x80 | RSV1 | opcode as u8, compressed, mask),
             None => frame::encode(&mut self.bytes, true, opcode, payload, mask),

@@ -150,27 +150,28 @@ impl Partial {
         }
     }
 
-    fn gathered(&mut self) -> &mut Gathered {
+    fn gathered_mut(&mut self) -> &mut Gathered {
         match &mut self.state {
             MessageState::Plain(gathered) => gathered,
             MessageState::Deflated(context) => &mut context.gathered,
         }
     }
 
+    fn gathered(&self) -> &Gathered {
+        match &self.state {
+            MessageState::Plain(gathered) => gathered,
+            MessageState::Deflated(context) => &context.gathered,
+        }
+    }
+
     /// Whether a fragmented message is open.
     pub(super) fn in_message(&self) -> bool {
-        match &self.state {
-            MessageState::Plain(gathered) => gathered.kind.is_some(),
-            MessageState::Deflated(context) => context.gathered.kind.is_some(),
-        }
+        self.gathered().kind.is_some()
     }
 
     /// Whether that message is compressed.
     pub(super) fn is_compressed(&self) -> bool {
-        match &self.state {
-            MessageState::Plain(gathered) => gathered.compressed,
-            MessageState::Deflated(context) => context.gathered.compressed,
-        }
+        self.gathered().compressed
     }
 
     fn context(&mut self) -> &mut Context {
@@ -284,7 +285,7 @@ impl Partial {
         if opcode.is_control() {
             return Ok(());
         }
-        let gathered = self.gathered();
+        let gathered = self.gathered_mut();
         match opcode {
             Opcode::Text => gathered.kind = Some(MessageKind::Text),
             Opcode::Binary => gathered.kind = Some(MessageKind::Binary),
@@ -324,7 +325,7 @@ impl Partial {
             self.inflate(piece, ends, inflation)?;
         } else {
             if !opcode.is_control() && kind == Some(MessageKind::Text) {
-                self.gathered().utf8.push(piece)?;
+                self.gathered_mut().utf8.push(piece)?;
             }
             self.append(piece, if fin { left_before } else { u64::MAX });
         }
@@ -342,9 +343,9 @@ impl Partial {
         match kind {
             Some(kind) if ends => {
                 if kind == MessageKind::Text {
-                    self.gathered().utf8.finish()?;
+                    self.gathered_mut().utf8.finish()?;
                 }
-                *self.gathered() = Gathered::default();
+                *self.gathered_mut() = Gathered::default();
                 *complete = std::mem::take(&mut self.buffer);
                 Ok((taken, Payload::Message(kind, compressed)))
             }
