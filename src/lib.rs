@@ -23,10 +23,17 @@
 //! # A server
 //!
 //! ```no_run
-//! use steadfast::server::{Config, Server};
+//! use steadfast::server::{Handler, Message, Peer, Server};
 //!
-//! let listen = vec!["127.0.0.1:8080".parse()?];
-//! let server = Server::start(Config { listen, max_connections: Some(1_000_000), ..Config::default() })?;
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn message(&mut self, peer: &mut Peer, message: Message) {
+//!         peer.send(message);
+//!     }
+//! }
+//!
+//! let server = Server::new().listen("127.0.0.1:8080")?.max_connections(1_000_000).route("/echo", || Echo).spawn()?;
 //! println!("{} reactors", server.plan().reactors);
 //! server.join()?; // until another thread calls `stop`
 //! # Ok::<(), Box<dyn std::error::Error>>(())

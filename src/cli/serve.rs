@@ -2,22 +2,53 @@
 
 use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 use steadfast::net::listener::{Endpoint, SocketBuffers};
 use steadfast::net::sweep::Deadlines;
 use steadfast::proto::http::HeadLimits;
 use steadfast::proto::session::Limits;
 use steadfast::proto::upgrade::{Origins, Policy};
-use steadfast::server::{Config, Protocol, Server};
+use steadfast::server::tour::Tour;
+use steadfast::server::{Config, Handle, Overflow, Protocol, QueueLimits, Server};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ProtocolArg {
     Ws,
     Tcp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OverflowArg {
+    Close,
+    DropNewest,
+    DropOldest,
+    KeepLatest,
+}
+
+impl From<OverflowArg> for Overflow {
+    fn from(arg: OverflowArg) -> Self {
+        match arg {
+            OverflowArg::Close => Self::Close,
+            OverflowArg::DropNewest => Self::DropNewest,
+            OverflowArg::DropOldest => Self::DropOldest,
+            OverflowArg::KeepLatest => Self::KeepLatest,
+        }
+    }
+}
+
+impl From<ProtocolArg> for Protocol {
+    fn from(arg: ProtocolArg) -> Self {
+        match arg {
+            ProtocolArg::Ws => Self::Ws,
+            ProtocolArg::Tcp => Self::Tcp,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -43,16 +74,35 @@ pub(super) struct Args {
     /// Field for every HTTP answer, as 'Name: value'; may be repeated
     #[arg(long, value_name = "FIELD")]
     response_header: Vec<String>,
+    /// How often /push pushes the time
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = interval)]
+    push_interval: Duration,
+    /// Folder whose files are served at all paths that have no other use [default: none]
+    #[arg(long = "static", value_name = "DIR")]
+    static_files: Option<PathBuf>,
     #[command(flatten)]
     compression: CompressionArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    /// What happens on /broadcast and /chat when more waits for a connection than may
+    #[arg(long, value_enum, default_value = "close", help_heading = "Limits")]
+    overflow: OverflowArg,
+    /// Bytes that may wait for all connections together; then no more come, nothing more waits, and the largest queues go
+    /// [default: a quarter of the host's memory, or of its control group's]
+    #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1 << 20..), help_heading = "Limits")]
+    max_buffer_bytes: Option<u64>,
     /// SO_SNDBUF of a TCP connection [default: the kernel's]
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(4096..=1 << 30), help_heading = "Limits")]
     socket_send_buffer_bytes: Option<u32>,
     /// SO_RCVBUF of a TCP connection [default: the kernel's]
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(4096..=1 << 30), help_heading = "Limits")]
     socket_receive_buffer_bytes: Option<u32>,
+}
+
+/// From a millisecond to a day.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "right would be 0.001 to 86400".to_owned())
 }
 
 /// Declares the flags of all limits, with their defaults taken from the library, and the line that tells which differ.
@@ -92,6 +142,12 @@ struct Defaults {
     head_bytes: u64,
     read_buffer_bytes: u64,
     max_upgrades_per_s: u32,
+    max_connections_per_source: u32,
+    drain_s: u32,
+    drain_hard_s: u32,
+    socket_notsent_lowat_bytes: u32,
+    queued_bytes: u64,
+    queued_messages: u64,
     limits: Limits,
     deadlines: Deadlines,
 }
@@ -99,11 +155,18 @@ struct Defaults {
 impl Default for Defaults {
     fn default() -> Self {
         let limits = Limits::default();
+        let config = Config::default();
         Self {
             line_bytes: limits.head.max_request_line_bytes as u64,
             head_bytes: limits.head.max_head_bytes as u64,
-            read_buffer_bytes: Config::default().read_buffer_bytes as u64,
-            max_upgrades_per_s: Config::default().max_upgrades_per_s,
+            read_buffer_bytes: config.read_buffer_bytes as u64,
+            max_upgrades_per_s: config.max_upgrades_per_s,
+            max_connections_per_source: config.max_connections_per_source,
+            drain_s: config.drain_s,
+            drain_hard_s: config.drain_hard_s,
+            socket_notsent_lowat_bytes: config.socket_buffers.notsent_lowat_bytes,
+            queued_bytes: config.queue.max_queued_bytes as u64,
+            queued_messages: config.queue.max_queued_messages as u64,
             limits,
             deadlines: Deadlines::default(),
         }
@@ -119,6 +182,18 @@ limits! {
     max_body_bytes: u64 { limits.max_body_bytes } 0..=1 << 40, "BYTES";
     /// Upgrades of each reactor in a second; more are answered 503 with Retry-After
     max_upgrades_per_s: u32 { max_upgrades_per_s } 1.., "N";
+    /// Connections of each source address; more are answered 503 with Retry-After
+    max_connections_per_source: u32 { max_connections_per_source } 1.., "N";
+    /// Bytes that may wait for a connection which does not keep up; see --overflow
+    max_queued_bytes: u64 { queued_bytes } 1..=1 << 40, "BYTES";
+    /// Messages that may wait for it
+    max_queued_messages: u64 { queued_messages } 1..=1 << 40, "N";
+    /// TCP_NOTSENT_LOWAT: what may wait unsent in the kernel for a connection, 0 for all that fits
+    socket_notsent_lowat_bytes: u32 { socket_notsent_lowat_bytes } 0..=1 << 30, "BYTES";
+    /// Time over which SIGQUIT closes the connections, one after the other
+    drain_s: u32 { drain_s } 0..=86_400, "SECONDS";
+    /// Time after which those who do not close are reset then
+    drain_hard_s: u32 { drain_hard_s } 0..=86_400, "SECONDS";
     /// Longest frame, message and inflated message; a longer one closes with 1009
     max_message_bytes: u64 { limits.max_message_bytes } 1..=1 << 40, "BYTES";
     /// Most fragments of a message; more close with 1008
@@ -152,64 +227,104 @@ fn origins(list: Vec<String>) -> Origins {
     }
 }
 
-pub(super) fn run(args: Args) -> ExitCode {
-    let mut changed = args.limits.changed();
-    changed.extend(args.compression.changed());
-    for (name, bytes) in [
-        ("socket_send_buffer_bytes", args.socket_send_buffer_bytes),
-        ("socket_receive_buffer_bytes", args.socket_receive_buffer_bytes),
-    ] {
-        changed.extend(bytes.map(|bytes| format!("{name} {bytes} (default the kernel's)")));
+impl Args {
+    /// What was asked for otherwise than the default has it, in words.
+    fn changed(&self) -> Vec<String> {
+        let mut changed = self.limits.changed();
+        changed.extend(self.compression.changed());
+        for (name, bytes) in [
+            ("socket_send_buffer_bytes", self.socket_send_buffer_bytes),
+            ("socket_receive_buffer_bytes", self.socket_receive_buffer_bytes),
+        ] {
+            changed.extend(bytes.map(|bytes| format!("{name} {bytes} (default the kernel's)")));
+        }
+        let quarter = |bytes| format!("max_buffer_bytes {bytes} (default a quarter of the memory)");
+        changed.extend(self.max_buffer_bytes.map(quarter));
+        if self.overflow != OverflowArg::Close {
+            let value = self.overflow.to_possible_value();
+            changed.extend(value.map(|value| format!("overflow {} (default close)", value.get_name())));
+        }
+        let origins = origins(self.origin.clone());
+        changed.extend((origins != Origins::default()).then(|| format!("origin {origins} (default same)")));
+        changed
     }
-    let settings = args.limits.into_settings();
-    let head = HeadLimits {
-        max_request_line_bytes: settings.line_bytes as usize,
-        max_head_bytes: settings.head_bytes as usize,
-    };
-    let origins = origins(args.origin);
-    changed.extend((origins != Origins::default()).then(|| format!("origin {origins} (default same)")));
-    let upgrade = Policy { origins, subprotocols: args.subprotocol, compression: args.compression.into_settings() };
-    let protocol = match args.protocol {
-        ProtocolArg::Ws => Protocol::Ws,
-        ProtocolArg::Tcp => Protocol::Tcp,
-    };
+
+    fn tour(&self) -> Tour {
+        let leaves_index = self.static_files.as_ref().is_some_and(|folder| folder.join("index.html").is_file());
+        Tour { push_interval: self.push_interval, overflow: self.overflow.into(), leaves_index }
+    }
+
+    fn into_config(self) -> Config {
+        let settings = self.limits.into_settings();
+        let head = HeadLimits {
+            max_request_line_bytes: settings.line_bytes as usize,
+            max_head_bytes: settings.head_bytes as usize,
+        };
+        let origins = origins(self.origin);
+        Config {
+            listen: self.listen,
+            protocol: self.protocol.into(),
+            max_connections: self.max_connections.map(|max| max as usize),
+            max_connections_per_source: settings.max_connections_per_source,
+            reactors: self.reactors.map(usize::from),
+            limits: Limits { head, ..settings.limits },
+            queue: QueueLimits {
+                max_queued_bytes: settings.queued_bytes as usize,
+                max_queued_messages: settings.queued_messages as usize,
+            },
+            deadlines: settings.deadlines,
+            upgrade: Policy { origins, subprotocols: self.subprotocol, compression: self.compression.into_settings() },
+            max_upgrades_per_s: settings.max_upgrades_per_s,
+            response_fields: self.response_header,
+            read_buffer_bytes: settings.read_buffer_bytes as usize,
+            max_buffer_bytes: self.max_buffer_bytes,
+            socket_buffers: SocketBuffers {
+                send_bytes: self.socket_send_buffer_bytes.unwrap_or(0),
+                receive_bytes: self.socket_receive_buffer_bytes.unwrap_or(0),
+                notsent_lowat_bytes: settings.socket_notsent_lowat_bytes,
+            },
+            drain_s: settings.drain_s,
+            drain_hard_s: settings.drain_hard_s,
+            ..Config::default()
+        }
+    }
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let (changed, protocol) = (args.changed(), args.protocol.into());
     // Before the first thread, so that no signal finds the default disposition.
-    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
+    let signals = match Signals::new([SIGINT, SIGTERM, SIGQUIT]) {
         Ok(signals) => signals,
         Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
     };
-    let server = Server::start(Config {
-        listen: args.listen,
-        protocol,
-        max_connections: args.max_connections.map(|max| max as usize),
-        reactors: args.reactors.map(usize::from),
-        limits: Limits { head, ..settings.limits },
-        deadlines: settings.deadlines,
-        upgrade,
-        max_upgrades_per_s: settings.max_upgrades_per_s,
-        response_fields: args.response_header,
-        read_buffer_bytes: settings.read_buffer_bytes as usize,
-        socket_buffers: SocketBuffers {
-            send_bytes: args.socket_send_buffer_bytes.unwrap_or(0),
-            receive_bytes: args.socket_receive_buffer_bytes.unwrap_or(0),
-        },
-        ..Config::default()
-    });
-    let server = match server {
-        Ok(server) => server,
-        Err(error) => return super::refuse(&error),
+    let (tour, folder) = (args.tour(), args.static_files.clone());
+    let server = tour.add_to(Server::from(args.into_config()));
+    let server = match folder {
+        Some(folder) => server.files("/*", folder),
+        None => Ok(server),
     };
-    announce(&server, protocol, &changed);
+    match server.and_then(Server::spawn) {
+        Ok(server) => {
+            announce(&server, protocol, &changed);
+            wait(&server, signals)
+        }
+        Err(error) => super::refuse(&error),
+    }
+}
+
+/// Until it is told to stop, and has.
+fn wait(server: &Handle, mut signals: Signals) -> ExitCode {
     let signal_handle = signals.handle();
     thread::scope(|scope| {
-        let stopper = &server;
         scope.spawn(move || {
-            let mut signals = signals.forever();
-            if signals.next().is_some() {
-                stopper.stop();
-            }
-            if signals.next().is_some() {
-                std::process::exit(130); // the second one means now
+            let mut asked = false;
+            for signal in signals.forever() {
+                match signal {
+                    SIGQUIT if !asked => server.drain(),
+                    _ if !asked => server.stop(),
+                    _ => std::process::exit(130), // the second one means now
+                }
+                asked = true;
             }
         });
         // Reactors end only when they are stopped; then the thread above waits for a second signal in vain.
@@ -225,7 +340,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     })
 }
 
-fn announce(server: &Server, protocol: Protocol, changed: &[String]) {
+fn announce(server: &Handle, protocol: Protocol, changed: &[String]) {
     let plan = server.plan();
     let places: Vec<String> = server.endpoints().iter().map(ToString::to_string).collect();
     let tables = if plan.own_tables { ", a descriptor table for each" } else { "" };

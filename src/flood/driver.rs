@@ -7,7 +7,6 @@ use super::payload::Payload;
 use super::target::Scheme;
 use crate::net::link::{Cause, Deadline, Driver, Link};
 use crate::net::reactor::Core;
-use crate::net::slots::ConnectionId;
 use crate::net::sys::error_code;
 use crate::proto::close::CloseCode;
 use crate::proto::session::{Event, MessageKind, Session, State};
@@ -174,7 +173,7 @@ impl Worker {
         let (number, sequence) = (peer.number, peer.sequence);
         let route = self.orders.routes.of(number);
         match self.orders.targets[route.target].scheme {
-            Scheme::Ws => link.send(MessageKind::Binary, self.payload.make(number, sequence)),
+            Scheme::Ws => drop(link.send(MessageKind::Binary, self.payload.make(number, sequence))),
             Scheme::Tcp => link.send_raw(self.payload.make(number, sequence)),
             Scheme::Http => {
                 self.pages[route.target].begin(number);
@@ -365,7 +364,8 @@ impl Driver for Worker {
         }
     }
 
-    fn ended(&mut self, _id: ConnectionId, peer: &mut Peer, cause: Cause) {
+    fn ended(&mut self, link: &mut Link<'_, Peer>, cause: Cause) {
+        let peer = &mut *link.state;
         self.leave_window(peer);
         self.shown = false;
         self.pages[self.orders.routes.of(peer.number).target].forget(peer.number);

@@ -14,7 +14,6 @@ pub mod target;
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, Wanted};
 use crate::net::mailbox::Mailbox;
-use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{Quota, Reactor, Settings};
 use crate::net::sweep::Deadlines;
 use crate::net::sys;
@@ -185,15 +184,11 @@ impl Crew {
             let board = Arc::new(Board::default());
             let planned = share(worker)..share(worker + 1);
             let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), done_sender.clone(), planned);
-            let (max_connections, quota) = (plan.per_reactor, Quota::new(plan.max_connections));
             let settings = Settings {
                 limits,
                 deadlines,
-                max_connections,
-                quota,
-                read_buffer_bytes: RING_BYTES,
                 compression: config.compression.unwrap_or_default(),
-                response_fields: String::new(),
+                ..Settings::new(plan.per_reactor, Quota::new(plan.max_connections))
             };
             crew.boards.push(board);
             let mailbox = crew.mailboxes[worker as usize].clone();

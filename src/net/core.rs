@@ -1,10 +1,11 @@
 //! Everything of a reactor but its driver: the connections, and what may be done to them from outside their turn.
 
 use super::counters::Counters;
-use super::link::{Cause, Link};
-use super::pool::Pool;
-use super::quota::Quota;
-use super::slots::{Connection, ConnectionId, Flags, Outbox, Slots};
+use super::link::{Cause, Link, QueueLimits, Sent};
+use super::outgoing::{Queueing, send_or_keep};
+use super::pool::{Pool, RING_BYTES};
+use super::quota::{Buffers, Quota, Sources, Tally};
+use super::slots::{Connection, ConnectionId, Flags, Slots};
 use super::sweep::{Deadlines, TICK_MS};
 use super::turn::{self, Tools};
 use super::{ending, outgoing, sys};
@@ -12,12 +13,14 @@ use crate::proto::deflate::Deflate;
 use crate::proto::extension::Compression;
 use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
-use crate::proto::session::{Limits, Output, Session};
+use crate::proto::session::{Limits, Output, Session, State};
+use crate::proto::shared::Shared;
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use socket2::{SockAddr, Socket};
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,12 +36,36 @@ pub struct Settings {
     pub max_connections: usize,
     /// The most that all reactors take together.
     pub quota: Arc<Quota>,
+    /// The most that each source may have of them.
+    pub sources: Arc<Sources>,
+    /// What they may keep together.
+    pub buffers: Arc<Buffers>,
     /// Bytes that a connection may read in one turn.
     pub read_buffer_bytes: usize,
     /// How to compress, for those connections that agree upon it.
     pub compression: Compression,
     /// Field lines for every HTTP answer, each with its CRLF.
     pub response_fields: String,
+    /// How much may wait for a connection that takes no more.
+    pub queue: QueueLimits,
+}
+
+impl Settings {
+    /// The defaults, for a reactor that takes so many connections and shares a quota.
+    pub fn new(max_connections: usize, quota: Arc<Quota>) -> Self {
+        Self {
+            limits: Limits::default(),
+            deadlines: Deadlines::default(),
+            max_connections,
+            quota,
+            sources: Sources::new(u32::MAX),
+            buffers: Buffers::new(u64::MAX),
+            read_buffer_bytes: RING_BYTES,
+            compression: Compression::default(),
+            response_fields: String::new(),
+            queue: QueueLimits::default(),
+        }
+    }
 }
 
 /// The time, read once a turn.
@@ -74,13 +101,19 @@ pub struct Core<S> {
     pub(super) message: Vec<u8>,
     pub(super) counters: Arc<Counters>,
     pub(super) settings: Settings,
+    pub(super) queueing: Queueing,
     pub(super) now: Now,
     pub(super) started: Instant,
     pub(super) listeners: Vec<Listener>,
+    /// Where connections are from, if that is limited.
+    pub(super) sources: HashMap<ConnectionId, IpAddr>,
+    pub(super) tally: Tally,
     /// Accepting failed or is full: until a tick passes or a descriptor is freed.
     pub(super) accept_paused: bool,
     pub(super) wake_at: Option<Instant>,
     pub(super) stopped: bool,
+    /// The driver has more to do than it did in its turn.
+    pub(super) is_busy: bool,
     /// How many connections wait for connect(2); a server has none, and need not look.
     pub(super) connecting: usize,
 }
@@ -102,13 +135,17 @@ impl<S> Core<S> {
             out,
             message: Vec::new(),
             counters,
+            queueing: Queueing { limits: settings.queue, tick: 0, is_full: false },
             settings,
             now: Now { instant, tick: 0, second: 0 },
             started: instant,
             listeners: Vec::new(),
+            sources: HashMap::new(),
+            tally: Tally::default(),
             accept_paused: false,
             wake_at: None,
             stopped: false,
+            is_busy: false,
             connecting: 0,
         }
     }
@@ -138,32 +175,63 @@ impl<S> Core<S> {
         Some((id, &mut connection.state))
     }
 
-    /// Works on a connection outside its own turn; what that sends is flushed once, before the reactor sleeps.
-    /// Gives `None` if the connection is gone.
+    /// Works on a connection outside its own turn; what that sends goes out at once. Gives `None` if the connection is gone.
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
-        let state_before = connection.session.state();
-        let mut link = turn::link(connection, &mut self.out, &self.counters, id, 0..0);
+        let (state_before, waited) = (connection.session.state(), connection.flags.has(Flags::WAITS));
+        let mut in_place = None;
+        let mut link = turn::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0, &mut in_place);
         let result = work(&mut link);
         if connection.session.state() != state_before {
             connection.stamp_tick = self.now.tick; // another deadline runs
         }
-        if !self.out.bytes.is_empty() {
-            let tick = self.now.tick;
-            let outbox =
-                connection.outbox.get_or_insert_with(|| Box::new(Outbox { moved_tick: tick, ..Outbox::default() }));
-            if outbox.bytes.is_empty() {
-                std::mem::swap(&mut outbox.bytes, &mut self.out.bytes);
+        let agreed = connection.session.compression();
+        let (socket, outbox) = (connection.socket.as_fd(), &mut connection.outbox);
+        if !self.out.bytes.is_empty()
+            && let Err(error) = send_or_keep(socket, outbox, &mut self.out, agreed, &self.counters, self.now.tick)
+        {
+            self.doom(id, Cause::Io(sys::error_code(&error)));
+            return Some(result);
+        }
+        self.settle(id, waited);
+        Some(result)
+    }
+
+    /// Files a connection that was worked on outside its turn: one that ends, or whose request has its answer now.
+    fn settle(&mut self, id: ConnectionId, waited: bool) {
+        let Some(connection) = self.slots.get(id) else { return };
+        if waited && !connection.flags.has(Flags::WAITS) {
+            connection.stamp_tick = self.now.tick;
+            if connection.session.state() == State::Closed {
+                connection.cause.get_or_insert(Cause::Answered);
             } else {
-                outbox.bytes.append(&mut self.out.bytes);
+                connection.flags.set(Flags::BETWEEN);
             }
         }
-        let has_work = connection.outbox.is_some() || connection.cause.is_some();
-        if has_work && !connection.flags.has(Flags::DIRTY) {
+        let answered = waited && !connection.flags.has(Flags::WAITS);
+        if connection.cause.is_some() && !connection.flags.has(Flags::DIRTY) {
             connection.flags.set(Flags::DIRTY);
             self.dirty.push(id);
+        } else if answered && connection.outbox.is_none() {
+            self.make_ready(id);
         }
-        Some(result)
+    }
+
+    /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
+    /// or behind what waits for it. `topic` is its number for [`super::link::Overflow::KeepLatest`], 0 for none.
+    #[inline]
+    pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
+        outgoing::deliver(self, index, message, topic)
+    }
+
+    /// Has the reactor go on with its driver's turn at once, when others had theirs.
+    pub fn stay_awake(&mut self) {
+        self.is_busy = true;
+    }
+
+    /// What the reactor works by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Opens a connection to `target`, bound to `source` if there is one; the driver hears of it in `connected` or
@@ -224,6 +292,7 @@ impl<S> Core<S> {
             message: &mut self.message,
             counters: &self.counters,
             limits: &self.settings.limits,
+            queueing: &self.queueing,
             now: self.now,
         };
         (&mut self.slots, tools)
@@ -288,9 +357,9 @@ impl<S> Core<S> {
     }
 
     /// How long to sleep at the most.
-    pub(super) fn timeout(&self) -> Option<Duration> {
+    pub(super) fn timeout(&mut self) -> Option<Duration> {
         let accepting = !self.accept_paused && self.listeners.iter().any(|listener| listener.ready);
-        if !self.ready.is_empty() || accepting {
+        if !self.ready.is_empty() || accepting || std::mem::take(&mut self.is_busy) {
             return Some(Duration::ZERO);
         }
         let tick = (!self.slots.is_empty() || self.accept_paused).then(|| {
@@ -318,6 +387,7 @@ impl<S> Core<S> {
         let passed = tick.wrapping_sub(self.now.tick);
         if passed > 0 {
             self.now.tick = tick;
+            self.queueing.tick = tick;
             self.now.second = (elapsed_ms / 1000) as u32;
             self.accept_paused = false;
             if !self.listeners.is_empty() {
@@ -332,15 +402,40 @@ impl<S> Core<S> {
         self.out.standing.date = httpdate::fmt_http_date(SystemTime::now());
     }
 
-    pub(super) fn flush_dirty(&mut self) {
+    /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.
+    pub(super) fn end_round(&mut self) {
+        let Tally { bytes, mut largest, last_bytes } = std::mem::take(&mut self.tally);
+        // A ring that waits to be understood is a buffer too.
+        let bytes = bytes + self.held.values().map(Ring::capacity).sum::<usize>();
+        self.settings.buffers.update(last_bytes, bytes);
+        self.tally.last_bytes = bytes;
+        let mut excess = self.settings.buffers.excess_bytes();
+        while excess > 0
+            && let Some((bytes, id)) = largest.pop()
+        {
+            excess = excess.saturating_sub(bytes);
+            self.counters.shed.add(1);
+            self.doom(id, Cause::Local(sys::errno::ENOBUFS));
+        }
+        self.queueing.is_full = self.settings.buffers.is_full();
+    }
+
+    /// Counts what a connection keeps, if it is anything.
+    pub(super) fn take_stock(&mut self, index: usize) {
+        let Some((id, connection)) = self.slots.at(index) else { return };
+        let queued = connection.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
+        let bytes = queued + connection.session.partial_bytes();
+        if bytes > 0 {
+            self.tally.add(id, bytes);
+        }
+    }
+
+    /// Ends those whose end came outside their turn.
+    pub(super) fn end_dirty(&mut self) {
         for id in std::mem::take(&mut self.dirty) {
             let Some(connection) = self.slots.get(id) else { continue };
             connection.flags.clear(Flags::DIRTY);
-            if connection.outbox.is_some() {
-                outgoing::flush(self, id);
-            } else {
-                ending::finish(self, id);
-            }
+            ending::finish(self, id);
         }
     }
 }

@@ -14,6 +14,12 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
     }
 
+    /// Takes `less` away, of a number that goes up and down; by the owning thread only.
+    #[inline]
+    pub fn sub(&self, less: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
+    }
+
     /// The number now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -29,9 +35,26 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
         }
 
+        /// The numbers of one reactor at one time, or of several together.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl std::iter::Sum for Totals {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self::default(), |sum, one| Self { $($name: sum.$name.wrapping_add(one.$name)),* })
+            }
+        }
+
         impl Counters {
             /// The names of all counters, in order.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// All numbers at once, in plain form.
+            pub fn totals(&self) -> Totals {
+                Totals { $($name: self.$name.value()),* }
+            }
 
             /// All values, in the order of [`Counters::NAMES`].
             pub fn values(&self) -> Vec<u64> {
@@ -52,8 +75,22 @@ counters! {
     requests,
     /// Messages received.
     messages_in,
-    /// Messages sent.
+    /// Messages to be sent, one for each receiver: those that follow, together.
     messages_out,
+    /// Messages that the kernel has taken, whole.
+    messages_delivered,
+    /// Messages dropped: the connection was closing or gone, or its queue full.
+    messages_dropped,
+    /// Messages that wait now because a socket takes no more. It goes up and down.
+    messages_queued,
+    /// Connections ended because all buffers together were beyond their limit.
+    shed,
+    /// Connections closed with 1008 because their queue was full.
+    closed_slow,
+    /// Messages for connections that were gone.
+    sent_to_gone,
+    /// Times that a connection came which its source has too many of.
+    over_source_limit,
     /// Bytes received.
     bytes_in,
     /// Bytes that the kernel took.
@@ -110,6 +147,8 @@ counters! {
     ended_by_deadline,
     /// Times that accepting paused because all connections that the plan holds are open.
     accept_paused_full,
+    /// Times that accepting paused because all buffers together were near their limit.
+    accept_paused_buffers,
     /// Times that accepting paused for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
     accept_paused_error,
 }

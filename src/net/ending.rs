@@ -60,11 +60,11 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
             connection.flags.set(Flags::PINGED);
             core.with(id, |link| link.ping(b""));
         }
-        Due::Missed(deadline) => missed(core, id, deadline),
+        Due::Missed(deadline) => missed(core, driver, id, deadline),
     }
 }
 
-fn missed<S>(core: &mut Core<S>, id: ConnectionId, deadline: Deadline) {
+fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, deadline: Deadline) {
     let cause = Cause::Deadline(deadline);
     match deadline {
         Deadline::Head => {
@@ -78,7 +78,7 @@ fn missed<S>(core: &mut Core<S>, id: ConnectionId, deadline: Deadline) {
                 link.close(CloseCode::GOING_AWAY, "no sign of life");
                 *link.cause = Some(cause);
             });
-            flush(core, id); // sent if it can be, and closed either way
+            flush(core, driver, id); // sent if it can be, and closed either way
             core.doom(id, cause);
         }
         Deadline::Stalled | Deadline::Close => {

@@ -1,16 +1,26 @@
 //! What a driver (the server's, the flood's) sees of a reactor: the events of a connection, and what it may do to it.
 
 use super::counters::Counters;
+use super::outbox::{Content, FilePart, NO_TOPIC, Outbox, Pushed};
+use super::outgoing::{self, Queueing};
 use super::reactor::Core;
-use super::slots::ConnectionId;
+use super::slots::{ConnectionId, Flags};
+use super::sys;
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::{CloseCode, Fault};
 use crate::proto::extension::Agreed;
 use crate::proto::frame::Role;
 use crate::proto::http::HeadError;
 use crate::proto::session::{Event, MessageKind, Output, Session, State};
+use crate::proto::shared::Shared;
 use crate::proto::upgrade::{Acceptance, Opening, Rejected};
+use socket2::{SockAddr, SockRef};
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+pub use super::outbox::{Overflow, QueueLimits};
 
 /// Which deadline a connection missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +70,18 @@ pub enum Cause {
     Driver(u8),
 }
 
+/// How it went with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing waits before it: it goes to the socket with what else this turn sends there. Should the socket not take all
+    /// of that, the rest waits, and is counted as queued.
+    Sent,
+    /// The socket is full, and the message waits for it in order.
+    Queued,
+    /// It will not be sent: the connection is closing or gone, or its queue is full and the policy says so.
+    Dropped,
+}
+
 /// Decides what connections are for. One instance belongs to one reactor and runs on its thread alone.
 pub trait Driver {
     /// What each connection carries; `()` costs nothing.
@@ -76,8 +98,11 @@ pub trait Driver {
     /// A session understood something that is no message.
     fn event(&mut self, link: &mut Link<'_, Self::State>, event: Event<'_>);
 
-    /// A connection has ended; its slot is about to be freed.
-    fn ended(&mut self, _id: ConnectionId, _state: &mut Self::State, _cause: Cause) {}
+    /// What waited for an open WebSocket has gone.
+    fn writable(&mut self, _link: &mut Link<'_, Self::State>) {}
+
+    /// A connection has ended, and nothing can be sent to it; its slot is free again.
+    fn ended(&mut self, _link: &mut Link<'_, Self::State>, _cause: Cause) {}
 
     /// A sweep passes an open connection, about once a second.
     fn swept(&mut self, _link: &mut Link<'_, Self::State>) {}
@@ -115,13 +140,17 @@ fn lies_at(payload: &[u8], start: usize, end: usize, session: &Session, out: &Ou
 #[derive(Debug)]
 pub struct Link<'a, S> {
     pub(super) id: ConnectionId,
+    pub(super) socket: BorrowedFd<'a>,
     pub(super) session: &'a mut Session,
     pub(super) out: &'a mut Output,
+    pub(super) outbox: &'a mut Option<Box<Outbox>>,
+    pub(super) flags: &'a mut Flags,
     pub(super) cause: &'a mut Option<Cause>,
     pub(super) counters: &'a Counters,
+    pub(super) queueing: &'a Queueing,
     /// The addresses of the input that this turn reads, and what of it is to be sent from there.
     pub(super) lent: Range<usize>,
-    pub(super) in_place: Option<InPlace>,
+    pub(super) in_place: &'a mut Option<InPlace>,
     /// What the driver keeps for this connection.
     pub state: &'a mut S,
 }
@@ -145,46 +174,143 @@ impl<S> Link<'_, S> {
         self.session.compression()
     }
 
-    /// Sends a message, compressed where that was agreed upon and is worth it; nothing if the connection is not open.
-    /// What a turn sends goes out with one call.
+    /// Sends a message, compressed where that was agreed upon and is worth it. What a turn sends goes out with one call.
     #[inline(always)]
-    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) {
+    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
         if !self.session.compression().is_on() {
-            self.send_plain(kind, payload);
-        } else if self.session.send(kind, payload, self.out) {
-            self.counters.messages_out.add(1);
+            return self.send_plain(kind, payload);
         }
+        if self.is_slow() {
+            return self.send_slowly(kind, payload, true);
+        }
+        if self.session.send(kind, payload, self.out) { Sent::Sent } else { self.drop_message() }
     }
 
     /// Sends a message in the form in which the last one came: compressed as [`Link::send`] does, or as it is.
     #[inline(always)]
-    pub fn echo(&mut self, kind: MessageKind, payload: &[u8]) {
+    pub fn echo(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
         if self.session.compression().came_compressed() {
-            self.send(kind, payload);
+            self.send(kind, payload)
         } else {
-            self.send_plain(kind, payload);
+            self.send_plain(kind, payload)
         }
     }
 
     /// Sends a message as it is, whatever was agreed upon.
     #[inline(always)]
-    pub fn send_plain(&mut self, kind: MessageKind, payload: &[u8]) {
+    pub fn send_plain(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
+        if self.is_slow() {
+            return self.send_slowly(kind, payload, false);
+        }
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
             && let Some(from) = lies_at(payload, self.lent.start, self.lent.end, self.session, self.out)
         {
-            self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
-            self.counters.messages_out.add(1);
+            *self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
+            Sent::Sent
         } else if self.session.send_plain(kind, payload, self.out) {
-            self.counters.messages_out.add(1);
+            Sent::Sent
+        } else {
+            self.drop_message()
         }
+    }
+
+    /// Whether there is more to do than to put a message behind what this turn has made so far.
+    #[inline(always)]
+    fn is_slow(&self) -> bool {
+        self.outbox.is_some() || self.out.bytes.len() > self.queueing.limits.max_queued_bytes
+    }
+
+    /// More has been gathered than may wait: it goes to the socket now, and what follows waits behind what that refuses.
+    #[inline(never)]
+    fn send_slowly(&mut self, kind: MessageKind, payload: &[u8], compress: bool) -> Sent {
+        if self.session.state() != State::Open {
+            return self.drop_message();
+        }
+        self.spill();
+        let Some(outbox) = self.outbox.as_mut() else {
+            let sent = match compress {
+                true => self.session.send(kind, payload, self.out),
+                false => self.session.send_plain(kind, payload, self.out),
+            };
+            return if sent { Sent::Sent } else { self.drop_message() };
+        };
+        // What may yet be dropped must not be in the window that the peer shares (RFC 7692 section 7.2.3.2).
+        let shared = Shared::new(kind, payload);
+        let agreed = self.session.compression();
+        let frame = if compress { shared.frame_for(agreed, &mut self.out.deflate) } else { None };
+        let content = Content::Own(frame.unwrap_or(shared.frame()).into());
+        let overflow = self.flags.overflow();
+        match outgoing::enqueue(outbox, content, NO_TOPIC, overflow, self.queueing, self.counters) {
+            Pushed::Queued { .. } => Sent::Queued,
+            Pushed::Dropped => Sent::Dropped,
+            Pushed::Overflowed => {
+                self.close(outgoing::SLOW.0, outgoing::SLOW.1);
+                Sent::Dropped
+            }
+        }
+    }
+
+    /// Sends what this turn has made so far.
+    fn spill(&mut self) {
+        // What is to be sent from the ring goes first, and only when the driver is done with it.
+        if self.out.bytes.is_empty() || self.in_place.is_some() {
+            return;
+        }
+        let agreed = self.session.compression();
+        let tick = self.queueing.tick;
+        if let Err(error) = outgoing::send_or_keep(self.socket, self.outbox, self.out, agreed, self.counters, tick) {
+            self.end(Cause::Io(sys::error_code(&error)));
+        }
+    }
+
+    #[cold]
+    fn drop_message(&mut self) -> Sent {
+        self.counters.messages_out.add(1);
+        self.counters.messages_dropped.add(1);
+        Sent::Dropped
+    }
+
+    /// What happens to a message when the queue of this connection is full; from now on.
+    pub fn set_overflow(&mut self, overflow: Overflow) {
+        self.flags.set_overflow(overflow);
+    }
+
+    /// How many bytes and messages wait because the socket takes no more.
+    pub fn queued(&self) -> (usize, usize) {
+        self.outbox.as_ref().map_or((0, 0), |outbox| (outbox.bytes(), outbox.messages()))
+    }
+
+    /// The address of the peer; getpeername(2).
+    ///
+    /// # Errors
+    /// As getpeername(2): `NotConnected` when the peer has gone.
+    pub fn peer_address(&self) -> io::Result<SockAddr> {
+        SockRef::from(&self.socket).peer_addr()
+    }
+
+    /// Bytes of the answer that this turn has written so far, behind which nothing else stands.
+    pub fn answer_bytes(&self) -> usize {
+        self.out.head_bytes
+    }
+
+    /// Ends the connection behind what was sent before; what waits for a full socket is dropped.
+    pub fn abort(&mut self) {
+        if let Some(outbox) = self.outbox.as_mut() {
+            let dropped = u64::from(outbox.drop_waiting());
+            self.counters.messages_dropped.add(dropped);
+            self.counters.messages_queued.sub(dropped);
+        }
+        self.end(Cause::Driver(0));
     }
 
     /// Sends bytes as they are, without a protocol.
     #[inline]
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.out.bytes.extend_from_slice(bytes);
+        self.out.seal_head();
         self.counters.messages_out.add(1);
+        self.counters.messages_delivered.add(1);
     }
 
     /// Sends a ping of at most 125 bytes.
@@ -199,10 +325,52 @@ impl<S> Link<'_, S> {
         self.session.close(code, reason, self.out);
     }
 
+    /// Has the request that was just heard wait for its answer: until [`Link::answer`] nothing more is read, and no deadline
+    /// runs.
+    pub fn defer(&mut self) {
+        self.flags.set(Flags::WAITS);
+    }
+
+    /// Whether a request waits for its answer.
+    pub fn is_deferred(&self) -> bool {
+        self.flags.has(Flags::WAITS)
+    }
+
+    /// Whether it came when its source had as many connections as it may.
+    pub fn is_over_limit(&self) -> bool {
+        self.flags.has(Flags::OVER_LIMIT)
+    }
+
     /// Answers a request.
     pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
         self.counters.refused(answer.status);
+        self.flags.clear(Flags::WAITS);
         self.session.answer(answer, asked, self.out);
+    }
+
+    /// Answers a request with the first `bytes` of a file, in place of the body of `answer`.
+    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64) {
+        self.flags.clear(Flags::WAITS);
+        answer.encode_head(&mut self.out.bytes, asked, &self.out.standing, bytes);
+        self.out.seal_head();
+        if asked.closes {
+            self.session.abandon();
+        }
+        if !asked.without_body {
+            self.send_file(file, bytes);
+        }
+    }
+
+    fn send_file(&mut self, file: File, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.spill();
+        let tick = self.queueing.tick;
+        let outbox = self.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
+        outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes })));
+        // Nothing else would begin to send it.
+        self.flags.set(Flags::FRESH);
     }
 
     /// Has a client that asked with `Expect: 100-continue` send the content of its request.

@@ -1,10 +1,11 @@
 //! Where a server listens: addresses, port ranges, unix sockets.
 
+use super::sys;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -121,12 +122,21 @@ pub fn reserve(address: SocketAddr) -> io::Result<Reservation> {
 
 /// The kernel's buffers of one TCP connection, in bytes; 0 leaves them to the kernel, which lets them grow at need
 /// (tcp(7), tcp_rmem and tcp_wmem).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketBuffers {
     /// SO_SNDBUF (socket(7)).
     pub send_bytes: u32,
     /// SO_RCVBUF.
     pub receive_bytes: u32,
+    /// TCP_NOTSENT_LOWAT (tcp(7)): the socket takes no more while so many bytes in it have not been sent. Beyond it messages
+    /// wait where they are counted, and can be dropped.
+    pub notsent_lowat_bytes: u32,
+}
+
+impl Default for SocketBuffers {
+    fn default() -> Self {
+        Self { send_bytes: 0, receive_bytes: 0, notsent_lowat_bytes: 128 << 10 }
+    }
 }
 
 /// Listens on `address`, as one of several who share it; what is accepted inherits `buffers`.
@@ -141,6 +151,9 @@ pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers) -> io::Result<Own
     if buffers.receive_bytes > 0 {
         // Before listen(2), so that the window scale fits it (tcp(7)).
         socket.set_recv_buffer_size(buffers.receive_bytes as usize)?;
+    }
+    if buffers.notsent_lowat_bytes > 0 {
+        sys::set_notsent_lowat(socket.as_fd(), buffers.notsent_lowat_bytes)?;
     }
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;

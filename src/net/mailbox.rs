@@ -50,6 +50,21 @@ impl<M> Mailbox<M> {
         if first { self.ring() } else { Ok(()) }
     }
 
+    /// Puts all of `more` in, in order, with one wake-up at the most.
+    ///
+    /// # Errors
+    /// As [`Mailbox::send`].
+    pub fn send_all(&self, more: &mut Vec<M>) -> io::Result<()> {
+        if more.is_empty() {
+            return Ok(());
+        }
+        let mut letters = self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = letters.is_empty();
+        letters.append(more);
+        drop(letters);
+        if first { self.ring() } else { Ok(()) }
+    }
+
     fn ring(&self) -> io::Result<()> {
         let mut bell = &self.shared.bell;
         match bell.write(&1_u64.to_ne_bytes()) {

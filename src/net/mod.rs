@@ -7,6 +7,7 @@ pub mod fd_table;
 pub mod link;
 pub mod listener;
 pub mod mailbox;
+mod outbox;
 mod outgoing;
 pub mod pool;
 mod quota;

@@ -3,41 +3,102 @@
 
 use super::counters::Counters;
 use super::ending::finish;
-use super::link::{Cause, InPlace};
+use super::link::{Cause, Driver, InPlace, Sent};
+use super::outbox::{Content, KEPT, NO_TOPIC, Outbox, Overflow, Pushed, QueueLimits};
 use super::reactor::Core;
-use super::slots::{Connection, ConnectionId, Flags, Outbox};
+use super::slots::{Connection, ConnectionId, Flags};
 use super::sys;
+use crate::proto::close::CloseCode;
+use crate::proto::extension::Agreed;
 use crate::proto::frame::{self, Opcode};
+use crate::proto::session::{Output, State};
+use crate::proto::shared::Shared;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
-/// Sends `bytes`; what the socket refuses goes into the connection's outbox.
+/// Calls that empty the outbox of one connection in one turn, and what each takes of a file at the most: peers who take as
+/// fast as we send wait for the others too.
+const TURN_CALLS: u32 = 4;
+const CALL_FILE_BYTES: u64 = 64 << 10;
+
+/// How much may be queued, and when that is; what is known of it beside the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queueing {
+    pub(super) limits: QueueLimits,
+    pub(super) tick: u32,
+    /// All buffers together are at their limit: nothing more waits.
+    pub(super) is_full: bool,
+}
+
+/// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the outbox.
 #[inline(always)]
-pub(super) fn send_or_keep<S>(
-    connection: &mut Connection<S>,
-    bytes: &[u8],
+pub(super) fn send_or_keep(
+    socket: BorrowedFd<'_>,
+    outbox: &mut Option<Box<Outbox>>,
+    out: &mut Output,
+    agreed: Agreed,
     counters: &Counters,
     tick: u32,
 ) -> io::Result<()> {
-    if let Some(outbox) = &mut connection.outbox {
-        outbox.bytes.extend_from_slice(bytes); // behind what waits already
+    if outbox.is_some() {
+        append(outbox, out, counters);
         return Ok(());
     }
-    let sent = match sys::send(connection.socket.as_fd(), bytes) {
+    let sent = match sys::send(socket, &out.bytes) {
         Ok(sent) => sent,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        Err(error) => return Err(error),
+        Err(error) => {
+            lose(out, counters);
+            return Err(error);
+        }
     };
     counters.bytes_out.add(sent as u64);
-    if sent < bytes.len() {
-        keep(connection, &bytes[sent..], tick);
+    counters.messages_out.add(u64::from(out.messages));
+    if sent < out.bytes.len() {
+        let topic = if agreed.is_on() && agreed.own_takeover() { KEPT } else { NO_TOPIC };
+        *outbox = Some(leave(&out.bytes, out.head_bytes, sent, (out.messages, topic), counters, tick));
+    } else {
+        counters.messages_delivered.add(u64::from(out.messages));
     }
+    out.clear();
     Ok(())
 }
 
+/// Behind what waits already goes what has to: a pong, a Close, an answer.
 #[cold]
-fn keep<S>(connection: &mut Connection<S>, bytes: &[u8], tick: u32) {
-    connection.outbox = Some(Box::new(Outbox { bytes: bytes.to_vec(), sent: 0, moved_tick: tick }));
+fn append(outbox: &mut Option<Box<Outbox>>, out: &mut Output, counters: &Counters) {
+    let Some(outbox) = outbox else { return };
+    debug_assert_eq!(out.messages, 0, "messages go into an outbox one by one");
+    counters.messages_out.add(u64::from(out.messages));
+    if !out.bytes.is_empty() {
+        outbox.append_other(Content::Own(out.bytes.as_slice().into()));
+    }
+    out.clear();
+}
+
+/// What was to be sent is lost with its connection.
+#[cold]
+fn lose(out: &mut Output, counters: &Counters) {
+    counters.messages_out.add(u64::from(out.messages));
+    counters.messages_dropped.add(u64::from(out.messages));
+    out.clear();
+}
+
+#[cold]
+fn leave(
+    bytes: &[u8],
+    head_bytes: usize,
+    sent: usize,
+    (messages, topic): (u32, u32),
+    counters: &Counters,
+    tick: u32,
+) -> Box<Outbox> {
+    let mut outbox = Outbox::new(tick);
+    let delivered = outbox.leave(bytes, head_bytes, sent, topic);
+    counters.messages_delivered.add(u64::from(delivered));
+    counters.messages_queued.add(u64::from(messages - delivered));
+    Box::new(outbox)
 }
 
 /// Sends a message from where it lies in `input`: its header goes over that of the frame it came in.
@@ -52,32 +113,200 @@ pub(super) fn send_in_place<S>(
     let (header, header_bytes) = frame::encode_header(first, 0, message.payload.len());
     let start = message.payload.start - header_bytes;
     input[start..message.payload.start].copy_from_slice(&header[..header_bytes]);
-    send_or_keep(connection, &input[start..message.payload.end], counters, tick)
+    let frame = &input[start..message.payload.end];
+    counters.messages_out.add(1);
+    let sent = match sys::send(connection.socket.as_fd(), frame) {
+        Ok(sent) => sent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => {
+            counters.messages_dropped.add(1);
+            return Err(error);
+        }
+    };
+    counters.bytes_out.add(sent as u64);
+    if sent < frame.len() {
+        connection.outbox = Some(leave(frame, 0, sent, (1, NO_TOPIC), counters, tick));
+    } else {
+        counters.messages_delivered.add(1);
+    }
+    Ok(())
+}
+
+/// Puts a message into an outbox, by the policy of its connection. One that is too many for [`Overflow::Close`] is
+/// dropped, and all that waits with it; the caller closes.
+pub(super) fn enqueue(
+    outbox: &mut Outbox,
+    content: Content,
+    topic: u32,
+    overflow: Overflow,
+    queueing: &Queueing,
+    counters: &Counters,
+) -> Pushed {
+    counters.messages_out.add(1);
+    let pushed =
+        if queueing.is_full { Pushed::Dropped } else { outbox.push(content, topic, queueing.limits, overflow) };
+    let dropped = match pushed {
+        Pushed::Queued { dropped } => {
+            counters.messages_queued.add(1);
+            dropped
+        }
+        Pushed::Dropped => {
+            counters.messages_dropped.add(1);
+            0
+        }
+        Pushed::Overflowed => {
+            counters.messages_dropped.add(1);
+            counters.closed_slow.add(1);
+            outbox.drop_waiting()
+        }
+    };
+    counters.messages_dropped.add(u64::from(dropped));
+    counters.messages_queued.sub(u64::from(dropped));
+    pushed
+}
+
+/// What the close handshake says to those who do not keep up.
+pub(super) const SLOW: (CloseCode, &str) = (CloseCode::POLICY, "too slow for what it is sent");
+
+/// Sends a message that is shared to the connection in a place of the slab: at once, or behind what waits for it.
+#[inline]
+pub(super) fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
+    let Some((id, connection)) = core.slots.at(index) else { return Sent::Dropped };
+    if connection.session.state() != State::Open || connection.flags.has(Flags::DOOMED) {
+        core.counters.messages_out.add(1);
+        core.counters.messages_dropped.add(1);
+        return Sent::Dropped;
+    }
+    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.out.deflate) else {
+        return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
+    };
+    if connection.outbox.is_some() {
+        return deliver_late(core, id, message, topic);
+    }
+    core.counters.messages_out.add(1);
+    match sys::send(connection.socket.as_fd(), frame) {
+        Ok(sent) if sent == frame.len() => {
+            core.counters.bytes_out.add(sent as u64);
+            core.counters.messages_delivered.add(1);
+            Sent::Sent
+        }
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            core.counters.messages_dropped.add(1);
+            core.doom(id, Cause::Io(sys::error_code(&error)));
+            Sent::Dropped
+        }
+        partly => {
+            let mut outbox = Box::new(Outbox::new(core.queueing.tick));
+            let sent = partly.unwrap_or(0);
+            outbox.begin(content(message, frame), topic, sent);
+            connection.outbox = Some(outbox);
+            core.counters.bytes_out.add(sent as u64);
+            core.counters.messages_queued.add(1);
+            Sent::Queued
+        }
+    }
+}
+
+/// What a shared message is in an outbox: shared, unless it was compressed.
+fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
+    if std::ptr::eq(frame, message.frame()) { Content::Shared(Arc::clone(message)) } else { Content::Own(frame.into()) }
+}
+
+#[cold]
+fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: u32) -> Sent {
+    let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
+    let frame = message.frame_for(connection.session.compression(), &mut core.out.deflate).unwrap_or(message.frame());
+    let Some(outbox) = &mut connection.outbox else { return Sent::Dropped };
+    let overflow = connection.flags.overflow();
+    match enqueue(outbox, content(message, frame), topic, overflow, &core.queueing, &core.counters) {
+        Pushed::Queued { .. } => Sent::Queued,
+        Pushed::Dropped => Sent::Dropped,
+        Pushed::Overflowed => {
+            core.with(id, |link| link.close(SLOW.0, SLOW.1));
+            Sent::Dropped
+        }
+    }
 }
 
 /// Sends what an outbox holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
-pub(super) fn flush<S>(core: &mut Core<S>, id: ConnectionId) {
-    let Core { slots, counters, now, .. } = core;
-    let Some(connection) = slots.get(id) else { return };
-    let Some(outbox) = connection.outbox.as_mut().filter(|_| !connection.flags.has(Flags::DOOMED)) else { return };
-    match sys::send(connection.socket.as_fd(), &outbox.bytes[outbox.sent..]) {
-        Ok(sent) => {
-            counters.bytes_out.add(sent as u64);
-            outbox.sent += sent;
-            outbox.moved_tick = now.tick;
-            // Taking is life, and a close takes as long as what stands before it.
-            connection.stamp_tick = now.tick;
+pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let mut calls = 0;
+    loop {
+        let Some(connection) = core.slots.get(id) else { return };
+        let Some(outbox) = connection.outbox.as_mut().filter(|_| !connection.flags.has(Flags::DOOMED)) else { return };
+        let (asked, result) = match outbox.file() {
+            Some(part) => {
+                let asked = part.left_bytes.min(CALL_FILE_BYTES);
+                (asked as usize, sys::sendfile(connection.socket.as_fd(), part.file.as_fd(), &mut part.offset, asked))
+            }
+            None => {
+                let mut slices = Outbox::slices();
+                let count = outbox.next(&mut slices);
+                let asked = slices[..count].iter().map(|slice| slice.len()).sum();
+                (asked, sys::send_vectored(connection.socket.as_fd(), &slices[..count]))
+            }
+        };
+        match result {
+            // A file that has become shorter than was promised: what is missing cannot be made up.
+            Ok(0) if asked > 0 => return core.doom(id, Cause::Abrupt),
+            Ok(sent) => {
+                let full = sent < asked;
+                took(outbox, sent, &core.counters);
+                outbox.moved_tick = core.now.tick;
+                // Taking is life, and a close takes as long as what stands before it.
+                connection.stamp_tick = core.now.tick;
+                if outbox.is_empty() {
+                    connection.outbox = None;
+                    return drained(core, driver, id);
+                }
+                calls += 1;
+                if full {
+                    return; // the socket said how much room it has; its next room makes an edge
+                }
+                if calls == TURN_CALLS {
+                    return core.make_ready(id);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => return core.doom(id, Cause::Io(sys::error_code(&error))),
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-        Err(error) => return core.doom(id, Cause::Io(sys::error_code(&error))),
     }
-    if outbox.sent < outbox.bytes.len() {
-        return; // the socket said how much room it has; its next room makes an edge
+}
+
+fn took(outbox: &mut Outbox, sent: usize, counters: &Counters) {
+    counters.bytes_out.add(sent as u64);
+    if let Some(part) = outbox.file() {
+        part.left_bytes -= sent as u64;
+        if part.left_bytes == 0 {
+            outbox.file_sent();
+        }
+        return;
     }
-    connection.outbox = None;
+    let delivered = u64::from(outbox.took(sent).messages);
+    counters.messages_delivered.add(delivered);
+    counters.messages_queued.sub(delivered);
+}
+
+/// Nothing waits any more: the end comes, or the driver hears of it and reading goes on.
+fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let Some(connection) = core.slots.get(id) else { return };
     if connection.cause.is_some() {
-        finish(core, id);
-    } else if connection.flags.has(Flags::UNDRAINED) {
+        return finish(core, id);
+    }
+    let is_open = connection.session.state() == State::Open;
+    if connection.flags.has(Flags::UNDRAINED | Flags::HOLDS_RING) {
         core.make_ready(id);
+    }
+    if is_open {
+        core.with(id, |link| driver.writable(link));
+    }
+}
+
+/// The connection ends: what waits for it is dropped.
+pub(super) fn discard<S>(connection: &mut Connection<S>, counters: &Counters) {
+    if let Some(outbox) = connection.outbox.take() {
+        let dropped = outbox.messages() as u64;
+        counters.messages_dropped.add(dropped);
+        counters.messages_queued.sub(dropped);
     }
 }

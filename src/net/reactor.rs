@@ -2,7 +2,7 @@
 //! frees and sweeps before it sleeps again.
 
 pub use super::core::{Core, Now, Settings};
-pub use super::quota::Quota;
+pub use super::quota::{Buffers, Quota, Sources};
 
 use super::core::Listener;
 use super::counters::Counters;
@@ -11,8 +11,8 @@ use super::mailbox::Mailbox;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::Sweep;
 use super::turn;
-use super::{ending, sys};
-use crate::proto::session::Session;
+use super::{ending, outgoing, sys};
+use crate::proto::session::{Session, State};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
@@ -143,17 +143,23 @@ impl<D: Driver> Reactor<D> {
             self.accept(at);
         }
         if ticks > 0 && !self.core.slots.is_empty() {
-            for index in self.sweep.next(self.core.slots.end_index(), ticks) {
+            let end_index = self.core.slots.end_index();
+            let slice = self.sweep.next(end_index, ticks);
+            for index in slice.clone() {
+                self.core.take_stock(index);
                 ending::visit(&mut self.core, &mut self.driver, index);
             }
+            if slice.end == end_index {
+                self.core.end_round();
+            }
         }
-        self.core.flush_dirty();
+        self.core.end_dirty();
         // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
         // may end others.
         loop {
             self.free_doomed();
             self.driver.turn(&mut self.core);
-            self.core.flush_dirty();
+            self.core.end_dirty();
             if self.core.doomed.is_empty() {
                 break;
             }
@@ -163,6 +169,11 @@ impl<D: Driver> Reactor<D> {
     fn accept(&mut self, at: usize) {
         let core = &mut self.core;
         if core.accept_paused || core.stopped || !core.listeners[at].ready {
+            return;
+        }
+        if core.settings.buffers.is_tight() {
+            core.counters.accept_paused_buffers.add(1);
+            core.accept_paused = true;
             return;
         }
         let room = core.settings.max_connections.saturating_sub(core.slots.len());
@@ -203,8 +214,29 @@ impl<D: Driver> Reactor<D> {
     fn welcome(&mut self, socket: OwnedFd, session: Session) {
         let id = self.core.slots.insert(socket, session, self.core.now.tick, D::State::default());
         self.core.counters.opened.add(1);
+        if self.core.settings.sources.is_limited() {
+            self.enter(id);
+        }
         turn::serve(&mut self.core, &mut self.driver, id);
         self.core.register(id);
+    }
+
+    /// Counts a connection with its source. One that is too many is known by it when it asks for something.
+    fn enter(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.slots.get(id) else { return };
+        // Without an address, as over a unix socket, there is no source.
+        let Ok(Some(address)) = SockRef::from(&connection.socket).peer_addr().map(|peer| peer.as_socket()) else {
+            return;
+        };
+        if self.core.settings.sources.enter(address.ip()) {
+            self.core.sources.insert(id, address.ip());
+            return;
+        }
+        self.core.counters.over_source_limit.add(1);
+        connection.flags.set(Flags::OVER_LIMIT);
+        if connection.session.state() == State::Raw {
+            self.core.doom(id, Cause::Answered); // it has no words for a refusal
+        }
     }
 
     fn free_doomed(&mut self) {
@@ -217,6 +249,11 @@ impl<D: Driver> Reactor<D> {
             if connection.flags.has(Flags::CONNECTING) {
                 self.core.connecting -= 1;
             }
+            if !self.core.sources.is_empty()
+                && let Some(source) = self.core.sources.remove(&id)
+            {
+                self.core.settings.sources.leave(source);
+            }
             let cause = connection.cause.unwrap_or(Cause::Abrupt);
             self.core.counters.ended.add(1);
             match cause {
@@ -225,7 +262,13 @@ impl<D: Driver> Reactor<D> {
                 Cause::Deadline(_) => self.core.counters.ended_by_deadline.add(1),
                 _ => {}
             }
-            self.driver.ended(id, &mut connection.state, cause);
+            outgoing::discard(&mut connection, &self.core.counters);
+            connection.session.abandon();
+            let Core { out, counters, queueing, .. } = &mut self.core;
+            let mut in_place = None;
+            let mut link = turn::link(&mut connection, out, counters, queueing, id, 0..0, &mut in_place);
+            self.driver.ended(&mut link, cause);
+            self.core.out.clear();
             drop(connection);
             self.core.settings.quota.give_back(1);
             self.core.accept_paused = false;

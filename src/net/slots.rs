@@ -1,6 +1,7 @@
 //! The slab of connections: a record for each, found by an id that is never valid for its successor.
 
 use super::link::Cause;
+use super::outbox::{Outbox, Overflow};
 use crate::proto::session::Session;
 use slab::Slab;
 use std::os::fd::OwnedFd;
@@ -58,8 +59,16 @@ impl Flags {
     pub(super) const DOOMED: Self = Self(1 << 9);
     /// Whose turn is not simply to talk.
     pub(super) const SPECIAL: Self = Self(Self::HOLDS_RING.0 | Self::LINGERS.0 | Self::DOOMED.0);
-    /// On the list of those to be flushed before sleeping.
+    /// On the list of those to be ended before sleeping.
     pub(super) const DIRTY: Self = Self(1 << 10);
+    /// A request waits for its answer: nothing is read.
+    pub(super) const WAITS: Self = Self(1 << 11);
+    /// Its source had as many connections as it may when it came.
+    pub(super) const OVER_LIMIT: Self = Self(1 << 12);
+    /// Its outbox has something that nobody has tried to send.
+    pub(super) const FRESH: Self = Self(1 << 13);
+    /// The two bits of its [`Overflow`].
+    const OVERFLOW_SHIFT: u32 = 14;
 
     /// Whether any of `other` is set.
     #[inline]
@@ -71,6 +80,20 @@ impl Flags {
     #[inline]
     pub(super) fn set(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// What happens to a message when the queue is full.
+    pub(super) fn overflow(self) -> Overflow {
+        match self.0 >> Self::OVERFLOW_SHIFT {
+            0 => Overflow::Close,
+            1 => Overflow::DropNewest,
+            2 => Overflow::DropOldest,
+            _ => Overflow::KeepLatest,
+        }
+    }
+
+    pub(super) fn set_overflow(&mut self, overflow: Overflow) {
+        self.0 = self.0 & !(3 << Self::OVERFLOW_SHIFT) | (overflow as u16) << Self::OVERFLOW_SHIFT;
     }
 
     /// Clears all of `other`.
@@ -87,17 +110,6 @@ impl std::ops::BitOr for Flags {
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
-}
-
-/// Bytes that a socket would not take yet.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// The bytes; the first `sent` of them are gone.
-    pub bytes: Vec<u8>,
-    /// How many of `bytes` have been taken.
-    pub sent: usize,
-    /// The tick at which the socket last took a byte.
-    pub moved_tick: u32,
 }
 
 /// The record of one connection: all that an idle one costs in user space. A test holds it to one cache line.

@@ -63,7 +63,8 @@ pub(super) fn due<S>(connection: &Connection<S>, index: usize, now_tick: u32, de
     let missed = |limit_s: u32, deadline: Deadline| {
         if over(stamp, limit_s) { Due::Missed(deadline) } else { Due::Nothing }
     };
-    if connection.flags.has(Flags::DOOMED) {
+    // Who waits for an answer waits for us.
+    if connection.flags.has(Flags::DOOMED | Flags::WAITS) {
         return Due::Nothing;
     }
     if connection.outbox.as_ref().is_some_and(|outbox| over(outbox.moved_tick, deadlines.stalled_s)) {

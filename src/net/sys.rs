@@ -80,6 +80,73 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     })
 }
 
+/// Sends what the socket takes of `slices`, one after the other; sendmsg(2), without SIGPIPE.
+///
+/// # Errors
+/// As sendmsg(2): `WouldBlock` when the socket's buffer is full.
+pub fn send_vectored(socket: BorrowedFd<'_>, slices: &[std::io::IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: msghdr is made of integers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // IoSlice is laid out as iovec is, which the standard library promises for Unix.
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len();
+    // SAFETY: the message points to slices that live through the call, and they are only read.
+    count(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)
+}
+
+/// Sends up to `bytes` of a file from `offset` on, which moves with them; sendfile(2). Zero is the end of the file.
+///
+/// # Errors
+/// As sendfile(2): `WouldBlock` when the socket's buffer is full.
+pub fn sendfile(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: &mut u64, bytes: u64) -> io::Result<usize> {
+    let mut at = *offset as libc::off64_t;
+    // SAFETY: both descriptors are borrowed for the call, and the offset is an exclusive pointer to one that lives.
+    let sent =
+        count(unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut at, bytes as usize) }
+            as libc::c_long)?;
+    *offset = at as u64;
+    Ok(sent)
+}
+
+/// Opens a file to be read, by a path that does not lead out of `folder`, by no symbolic link either; openat2(2),
+/// RESOLVE_BENEATH, Linux 5.6. A device or a pipe does not hold it up.
+///
+/// # Errors
+/// As openat2(2): EXDEV for a path that leads out.
+pub fn open_beneath(folder: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    let path = std::ffi::CString::new(path)?;
+    // SAFETY: open_how is made of integers, for which zero is a value.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY) as u64;
+    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: the path ends with a zero and the structure has the size that is told; both live through the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_openat2, folder.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<libc::open_how>())
+    };
+    let fd = check(fd as libc::c_int)?;
+    // SAFETY: a descriptor that openat2 just made is owned by no one else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has a socket take no more when so many bytes wait in it that were not sent yet; what listens hands it on to what it
+/// accepts. tcp(7), TCP_NOTSENT_LOWAT.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    // SAFETY: the option takes an unsigned int, and gets a pointer to one with its size.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            (&raw const bytes).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
 /// Waits until one of `descriptors` can be read (or written, where that is asked for with it), has ended or has failed,
 /// for as long as `timeout` at most; which of them that is. poll(2): for a handful, and files of every kind.
 ///
@@ -194,5 +261,8 @@ pub fn cpu_time() -> (Duration, Duration) {
 
 /// Error numbers that others than the reactor tell apart, errno(3).
 pub mod errno {
-    pub use libc::{EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
+    pub use libc::{EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, EPIPE, ETIMEDOUT};
+
+    /// ENOBUFS, as a cause has it.
+    pub const ENOBUFS: u16 = libc::ENOBUFS as u16;
 }

@@ -2,8 +2,8 @@
 
 use super::counters::Counters;
 use super::ending::finish;
-use super::link::{Cause, Driver, Link};
-use super::outgoing::{flush, send_in_place, send_or_keep};
+use super::link::{Cause, Driver, InPlace, Link};
+use super::outgoing::{Queueing, flush, send_in_place, send_or_keep};
 use super::pool::Pool;
 use super::reactor::{Core, Now};
 use super::slots::{Connection, ConnectionId, Flags};
@@ -47,6 +47,7 @@ pub(super) struct Tools<'a> {
     pub(super) message: &'a mut Vec<u8>,
     pub(super) counters: &'a Counters,
     pub(super) limits: &'a Limits,
+    pub(super) queueing: &'a Queueing,
     pub(super) now: Now,
 }
 
@@ -70,10 +71,17 @@ pub(super) fn on_event<D: Driver>(
     }
     if connection.outbox.is_some() {
         // Whoever does not take its answers is not read; the outbox's end brings it back.
-        return flush(core, id);
+        return flush(core, driver, id);
     }
     // On the ready list its turn will come, and in order.
     if !readable || connection.flags.has(Flags::READY) {
+        return;
+    }
+    if connection.flags.has(Flags::WAITS) {
+        // It may have closed one direction only, and wait for its answer still; a reset is the end.
+        if event.is_error() {
+            core.doom(id, Cause::Abrupt);
+        }
         return;
     }
     if connection.flags.has(Flags::SPECIAL) {
@@ -90,7 +98,10 @@ pub(super) fn on_event<D: Driver>(
 pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     connection.flags.set(Flags::UNDRAINED);
-    if connection.outbox.is_some() || connection.flags.has(Flags::DOOMED) {
+    if connection.outbox.is_some() {
+        return flush(core, driver, id);
+    }
+    if connection.flags.has(Flags::DOOMED | Flags::WAITS) {
         return;
     }
     if connection.flags.has(Flags::HOLDS_RING) {
@@ -157,6 +168,9 @@ fn talk<D: Driver>(
         if state == State::Closed {
             return Outcome::Over;
         }
+        if connection.flags.has(Flags::FRESH) {
+            return Outcome::Again;
+        }
     }
     if drained && tools.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
 }
@@ -185,17 +199,23 @@ fn understand<D: Driver>(
                 tools.counters.messages_in.add(1);
                 events += payload.len() / EVENT_BYTES;
                 // The link is made here and not shared with the rarer events, so that it need not exist in memory.
-                let mut link = link(connection, tools.out, tools.counters, id, lent.clone());
+                let mut in_place = None;
+                let (counters, queueing) = (tools.counters, tools.queueing);
+                let mut link = link(connection, tools.out, counters, queueing, id, lent.clone(), &mut in_place);
                 driver.message(&mut link, kind, payload);
-                if let Some(message) = link.in_place {
+                if let Some(message) = in_place {
                     result = send_in_place(connection, input, message, tools.counters, tools.now.tick);
                 }
             }
-            event => hand_on(connection, tools.out, tools.counters, driver, id, event),
+            event => hand_on(connection, tools.out, tools.counters, tools.queueing, driver, id, event),
         }
         events += 1;
         if connection.session.state() == State::Closed || result.is_err() {
             at = input.len(); // nothing is read behind the end
+            break;
+        }
+        // Whoever takes nothing more, or waits for an answer, is not read.
+        if connection.outbox.is_some() || connection.flags.has(Flags::WAITS) {
             break;
         }
     }
@@ -209,17 +229,23 @@ pub(super) fn link<'a, S>(
     connection: &'a mut Connection<S>,
     out: &'a mut Output,
     counters: &'a Counters,
+    queueing: &'a Queueing,
     id: ConnectionId,
     lent: Range<usize>,
+    in_place: &'a mut Option<InPlace>,
 ) -> Link<'a, S> {
     Link {
         id,
+        socket: connection.socket.as_fd(),
         session: &mut connection.session,
         out,
+        outbox: &mut connection.outbox,
+        flags: &mut connection.flags,
         cause: &mut connection.cause,
         counters,
+        queueing,
         lent,
-        in_place: None,
+        in_place,
         state: &mut connection.state,
     }
 }
@@ -230,11 +256,13 @@ fn hand_on<D: Driver>(
     connection: &mut Connection<D::State>,
     out: &mut Output,
     counters: &Counters,
+    queueing: &Queueing,
     driver: &mut D,
     id: ConnectionId,
     event: Event<'_>,
 ) {
-    let mut link = link(connection, out, counters, id, 0..0);
+    let mut in_place = None;
+    let mut link = link(connection, out, counters, queueing, id, 0..0, &mut in_place);
     note(&mut link, &event);
     driver.event(&mut link, event);
 }
@@ -245,8 +273,9 @@ fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<
     if tools.out.bytes.is_empty() {
         return Ok(());
     }
-    let sent = send_or_keep(connection, &tools.out.bytes, tools.counters, tools.now.tick);
-    tools.out.bytes.clear();
+    let agreed = connection.session.compression();
+    let (socket, outbox) = (connection.socket.as_fd(), &mut connection.outbox);
+    let sent = send_or_keep(socket, outbox, tools.out, agreed, tools.counters, tools.now.tick);
     if tools.out.bytes.capacity() > 4 * KEPT_BYTES {
         tools.out.bytes.shrink_to(KEPT_BYTES);
     }
@@ -340,6 +369,11 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
 /// Files a connection where it belongs until its next turn.
 fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
     let Some(connection) = core.slots.get(id) else { return };
+    if connection.flags.has(Flags::FRESH) {
+        connection.flags.clear(Flags::FRESH);
+        core.make_ready(id);
+    }
+    let Some(connection) = core.slots.get(id) else { return };
     match outcome {
         Outcome::Drained => connection.flags.clear(Flags::UNDRAINED),
         Outcome::Again => go_on(core, id),
@@ -359,7 +393,7 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
 /// More is to be read or parsed: after the others, or when the peer has taken what waits for it.
 fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    let blocked = connection.outbox.is_some();
+    let blocked = connection.outbox.is_some() || connection.flags.has(Flags::WAITS);
     if !core.pool.current.is_empty() {
         connection.flags.set(Flags::HOLDS_RING);
         let held = if blocked {

@@ -61,6 +61,19 @@ impl Answer<'_> {
 
     /// Appends the answer to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing) {
+        self.encode_head(out, asked, standing, self.body.len() as u64);
+        if self.has_content() && !asked.without_body {
+            out.extend_from_slice(self.body);
+        }
+    }
+
+    /// RFC 9110 sections 8.6 and 15.4.5: these have no content, and say nothing of its length.
+    fn has_content(&self) -> bool {
+        !matches!(self.status, 204 | 304)
+    }
+
+    /// Appends the answer without its body, which has so many bytes.
+    pub fn encode_head(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing, body_bytes: u64) {
         let connection = match (self.close || asked.closes, asked.says_keep_alive) {
             // RFC 9110 section 7.8: who sends Upgrade, as a 426 must, names it in Connection too.
             (true, _) if self.status == 426 => "Connection: close, Upgrade\r\n",
@@ -73,16 +86,11 @@ impl Answer<'_> {
         if !standing.date.is_empty() {
             let _ = write!(out, "Date: {}\r\n", standing.date);
         }
-        // RFC 9110 sections 8.6 and 15.4.5: these have no content, and say nothing of its length.
-        let has_content = !matches!(self.status, 204 | 304);
-        if has_content {
-            let _ = write!(out, "Content-Type: {}\r\nContent-Length: {}\r\n", self.content_type, self.body.len());
+        if self.has_content() {
+            let _ = write!(out, "Content-Type: {}\r\nContent-Length: {body_bytes}\r\n", self.content_type);
         }
         for part in [self.more_fields, &standing.fields, connection, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
-        }
-        if has_content && !asked.without_body {
-            out.extend_from_slice(self.body);
         }
     }
 }

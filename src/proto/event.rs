@@ -40,6 +40,10 @@ impl Default for Limits {
 pub struct Output {
     /// What is to be sent.
     pub bytes: Vec<u8>,
+    /// How many of the first of `bytes` are no frames: answers of HTTP, bytes without a protocol.
+    pub head_bytes: usize,
+    /// How many messages stand in `bytes`; control frames are none.
+    pub messages: u32,
     /// Fresh random bytes, for a client's keys and masks.
     pub random: RandomSource,
     /// Compressors and decompressors.
@@ -51,7 +55,27 @@ pub struct Output {
 impl Output {
     /// An empty output over a source of random bytes.
     pub fn new(random: RandomSource) -> Self {
-        Self { bytes: Vec::new(), random, deflate: Deflate::default(), standing: Standing::default() }
+        Self {
+            bytes: Vec::new(),
+            head_bytes: 0,
+            messages: 0,
+            random,
+            deflate: Deflate::default(),
+            standing: Standing::default(),
+        }
+    }
+
+    /// All that stands in `bytes` by now is no frame.
+    pub fn seal_head(&mut self) {
+        self.head_bytes = self.bytes.len();
+    }
+
+    /// Forgets what was to be sent; for the next connection.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.head_bytes = 0;
+        self.messages = 0;
     }
 
     /// A client masks each frame anew (RFC 6455 section 5.3), a server none.

@@ -86,6 +86,10 @@ impl Agreed {
         self.0 & CAME_COMPRESSED != 0
     }
 
+    pub(super) fn note(&mut self, compressed: bool) {
+        if compressed { self.note_compressed() } else { self.note_plain() }
+    }
+
     #[inline]
     pub(super) fn note_compressed(&mut self) {
         self.0 |= CAME_COMPRESSED;

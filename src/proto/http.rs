@@ -292,6 +292,11 @@ impl<'a> Request<'a> {
         (Some(&rest[..end]), path)
     }
 
+    /// How long its head is, with the empty line at its end.
+    pub fn head_bytes(&self) -> usize {
+        self.fields.raw().len()
+    }
+
     /// Whether it says how long its content is, if only 0, as a client should where the method has content (RFC 9110
     /// section 8.6). A server that needs content answers 411 if not.
     pub fn has_length(&self) -> bool {

@@ -14,5 +14,6 @@ mod partial;
 pub mod ring;
 mod rules;
 pub mod session;
+pub mod shared;
 pub mod upgrade;
 pub mod utf8;

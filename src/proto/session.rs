@@ -79,9 +79,9 @@ impl Session {
     pub fn websocket_client(opening: &Opening<'_>, out: &mut Output) -> Self {
         let key = upgrade::client_key(out.random.take());
         upgrade::encode_request(&mut out.bytes, opening, &key);
-        let mut session = Self::new(State::Handshake, Role::Client);
-        session.partial = Some(Box::new(Partial::head(upgrade::keep(opening, &key))));
-        session
+        out.seal_head();
+        let partial = Some(Box::new(Partial::head(upgrade::keep(opening, &key))));
+        Self { partial, ..Self::new(State::Handshake, Role::Client) }
     }
 
     /// Where it stands.
@@ -159,7 +159,7 @@ impl Session {
             Err(Bad { error, without_body }) => {
                 if self.role == Role::Server {
                     let asked = Asked { without_body, ..Asked::default() };
-                    Answer::refusal(error.status()).encode(&mut out.bytes, asked, &out.standing);
+                    self.answer(&Answer::refusal(error.status()), asked, out);
                 }
                 self.abandon();
                 (0, Event::BadHead(error))
@@ -172,6 +172,7 @@ impl Session {
         // Whoever hears this in place of "100 Continue" may send the body or not: behind it, nothing can be read.
         let asked = Asked { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
         answer.encode(&mut out.bytes, asked, &out.standing);
+        out.seal_head();
         if asked.closes {
             self.abandon();
         }
@@ -180,19 +181,21 @@ impl Session {
     /// Tells a client that asked with `Expect: 100-continue` to send the body.
     pub fn proceed(&mut self, out: &mut Output) {
         out.bytes.extend_from_slice(answer::CONTINUE);
+        out.seal_head();
     }
 
     /// Answers a request with 101: the connection is open.
     #[inline]
     pub fn accept(&mut self, acceptance: &Acceptance<'_>, out: &mut Output) {
         upgrade::encode_response(&mut out.bytes, acceptance, &out.standing.fields);
-        self.compression = acceptance.compression;
-        self.state = State::Open;
+        out.seal_head();
+        (self.compression, self.state) = (acceptance.compression, State::Open);
     }
 
     /// Sends a GET for `path` at `host`.
     pub fn request(&mut self, host: &str, path: &str, out: &mut Output) {
         answer::encode_get(&mut out.bytes, host, path);
+        out.seal_head();
     }
 
     /// Sends a message, compressed where that was agreed upon and is worth it; gives whether the state allowed it. Text
@@ -211,6 +214,7 @@ impl Session {
     pub fn send_plain(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
         if self.state == State::Open {
             out.frame(self.role, kind.into(), payload);
+            out.messages += 1;
         }
         self.state == State::Open
     }
@@ -221,6 +225,7 @@ impl Session {
             let keeps_window = self.compression.own_takeover() && out.deflate.is_worth(payload);
             let own = keeps_window.then(|| Partial::own_deflater(&mut self.partial));
             out.deflated(self.role, kind.into(), payload, self.compression.own_window_bits(), own);
+            out.messages += 1;
         }
         self.state == State::Open
     }
@@ -411,11 +416,7 @@ impl Session {
             Payload::Open => Event::NeedMore,
             Payload::Control(opcode) => self.control(opcode, message, limits, now_s, out),
             Payload::Message(kind, compressed) => {
-                if compressed {
-                    self.compression.note_compressed()
-                } else {
-                    self.compression.note_plain()
-                }
+                self.compression.note(compressed);
                 self.message(kind, message)
             }
         };
@@ -494,7 +495,6 @@ impl Session {
 
     /// Gives up: nothing more is read or sent.
     pub fn abandon(&mut self) {
-        self.partial = None;
-        self.state = State::Closed;
+        (self.partial, self.state) = (None, State::Closed);
     }
 }

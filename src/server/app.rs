@@ -1,31 +1,86 @@
-//! The routes: which path is what, and the echo behind them.
+//! The driver of a server's reactor: it hands what happens to the handlers, and what they ask for to the reactor.
 
-use super::page;
+use super::desk::{Common, Waiting};
+use super::drain::Drain;
+use super::files::Found;
+use super::handler::Closed;
+use super::mail::{Letter, Mail, SendError};
+use super::post::Post;
+use super::routes::{Get, Reply, Response, Route, Routes};
+use super::seat::Chair;
 use super::status::{self, Shared};
-use crate::net::link::{Cause, Driver, Link};
+use crate::net::link::{Cause, Driver, Link, Sent};
 use crate::net::reactor::Core;
+use crate::net::slots::ConnectionId;
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
 use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Content of no interest, such as the echo of a request's.
-const BYTES: &str = "application/octet-stream";
+/// Messages of topics that are sent in one turn; each costs some microseconds of the kernel's time, and others wait.
+const TURN_DELIVERIES: usize = 128;
 
-/// What other threads may ask of a reactor.
+/// How long a request waits for something to be published: most proxies give up after 60 s.
+const LONGEST_WAIT: Duration = Duration::from_secs(25);
+
+const NO_ROUTE: u16 = u16::MAX;
+
+/// What a connection has of its handler: which one it is, and where its state lies. It fits where the record of an idle
+/// connection has room left.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Mail {
-    Stop,
+pub(super) struct Seat {
+    route: u16,
+    /// A number of 32 bits, aligned as 16 are.
+    state: [u16; 2],
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self { route: NO_ROUTE, state: [0; 2] }
+    }
+}
+
+impl Seat {
+    /// Whose connection it is; nobody's before it is upgraded and when it is closed.
+    #[inline]
+    pub(super) fn route(self) -> u16 {
+        self.route
+    }
+
+    #[inline]
+    pub(super) fn state(self) -> usize {
+        usize::from(self.state[1]) << 16 | usize::from(self.state[0])
+    }
+
+    pub(super) fn set_state(&mut self, state: usize) {
+        self.state = [state as u16, (state >> 16) as u16];
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.route = NO_ROUTE;
+    }
 }
 
 /// The driver of one of the server's reactors.
-#[derive(Debug)]
 pub(super) struct App {
-    shared: Arc<Shared>,
+    routes: Arc<Routes>,
+    chairs: Vec<Box<dyn Chair>>,
+    common: Common,
+    post: Post,
     admission: Admission,
+    drain: Option<Drain>,
+    /// The tick that the handlers know of.
+    ticked: Option<u32>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("routes", &self.routes).finish_non_exhaustive()
+    }
 }
 
 /// The upgrades of one second: when it began, and how many there were.
@@ -49,102 +104,259 @@ impl Admission {
     }
 }
 
-/// What stands behind a path.
-#[derive(Clone, Copy)]
-enum Route {
-    Index,
-    Echo,
-    Stats,
-}
-
-impl Route {
-    fn of(request: &Request<'_>) -> Option<Self> {
-        match request.path() {
-            "/" if request.fields.upgrade_websocket => Some(Self::Echo),
-            "/" => Some(Self::Index),
-            "/echo" => Some(Self::Echo),
-            "/stats" => Some(Self::Stats),
-            _ => None,
-        }
-    }
-
-    /// The field Allow (RFC 9110 section 10.2.1).
-    fn allow(self) -> &'static str {
-        match self {
-            Self::Echo => "Allow: GET, HEAD, OPTIONS, POST\r\n",
-            Self::Index | Self::Stats => "Allow: GET, HEAD, OPTIONS\r\n",
-        }
-    }
-}
-
 impl App {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, admission: Admission { began: Instant::now(), upgrades: 0 } }
+    /// On the reactor's own thread, since handlers stay there.
+    pub(super) fn new(shared: Arc<Shared>, reactor: u16, post: Post) -> Self {
+        let routes = Arc::clone(&shared.routes);
+        let chairs = routes.handlers.iter().map(|entry| (entry.make)()).collect();
+        let admission = Admission { began: Instant::now(), upgrades: 0 };
+        let common = Common::new(shared, reactor);
+        Self { routes, chairs, common, post, admission, drain: None, ticked: None }
     }
 
-    fn request(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>) {
+    fn request(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
         let asked = Asked::from(request);
+        if link.is_over_limit() {
+            return refuse_for_now(link, asked);
+        }
         if !is_known(request.method) {
             return link.answer(&Answer::refusal(501), asked);
         }
         // RFC 9110 section 9.3.7: asked about the server as a whole; only OPTIONS can have this target.
         if request.target == "*" {
-            return link.answer(&empty(Route::Echo.allow()), asked);
+            return link.answer(&empty("Allow: GET, HEAD, OPTIONS, POST\r\n"), asked);
         }
-        let Some(route) = Route::of(request) else {
+        let routes = Arc::clone(&self.routes);
+        let Some(route) = routes.of(request.path()) else {
             return link.answer(&Answer { close: false, ..Answer::refusal(404) }, asked);
         };
-        match (route, request.method) {
-            (_, "OPTIONS") => link.answer(&empty(route.allow()), asked),
-            (Route::Index, "GET" | "HEAD") => {
-                self.page(link, asked, "text/html; charset=utf-8", page::INDEX.as_bytes());
-            }
-            (Route::Stats, "GET" | "HEAD") => self.page(link, asked, "application/json", &status::json(&self.shared)),
-            (Route::Echo, "GET" | "HEAD") => self.upgrade(link, request, asked),
-            (Route::Echo, "POST") if !request.fields.upgrade_websocket => match request.has_length() {
-                true => self.page(link, asked, BYTES, request.body),
-                false => link.answer(&Answer::refusal(411), asked),
-            },
-            _ => link.answer(&Answer { more_fields: route.allow(), close: false, ..Answer::refusal(405) }, asked),
+        match (request.method, &route.post) {
+            ("OPTIONS", _) => link.answer(&empty(route.allow()), asked),
+            ("GET" | "HEAD", _) => self.get(link, request, &routes, route, asked),
+            ("POST", Some(_)) if request.fields.upgrade_websocket => not_allowed(link, route, asked),
+            ("POST", Some(_)) if !request.has_length() => link.answer(&Answer::refusal(411), asked),
+            ("POST", Some(responder)) => self.reply(link, responder(request), asked),
+            _ => not_allowed(link, route, asked),
         }
     }
 
-    /// A client with content to send asks whether it is wanted: here, only the echo wants it.
-    fn expects(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>) {
-        if request.method == "POST" && matches!(Route::of(request), Some(Route::Echo)) {
+    fn get(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>, routes: &Routes, route: &Route, asked: Asked) {
+        let path = request.path();
+        let page = routes.get_of(path);
+        // Whoever tries to upgrade, and does it wrongly, is told so.
+        let upgrades = request.fields.upgrade_websocket || request.fields.websocket_version.is_some();
+        if let Some(handler) = route.handler
+            && (upgrades || !page.is_some_and(|(_, page)| page.is_for(request)))
+        {
+            return self.upgrade(link, request, handler, asked);
+        }
+        match page {
+            Some((_, Get::Page(page))) => self.respond(link, page, asked),
+            Some((_, Get::Call(responder))) => self.reply(link, responder(request), asked),
+            Some((_, Get::Stats)) => {
+                let document = Response::new("application/json", status::json(&self.common.shared));
+                self.respond(link, &document, asked);
+            }
+            Some((route, Get::Files(files))) => send_file(link, files.find(route.rest(path), request), asked),
+            None => not_allowed(link, route, asked),
+        }
+    }
+
+    /// A client with content to send asks whether it is wanted.
+    fn expects(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
+        let wanted =
+            request.method == "POST" && self.routes.of(request.path()).is_some_and(|route| route.post.is_some());
+        if wanted && !link.is_over_limit() {
             link.proceed();
         } else {
             self.request(link, request);
         }
     }
 
-    fn upgrade(&mut self, link: &mut Link<'_, ()>, request: &Request<'_>, asked: Asked) {
-        let acceptance = match upgrade::check_request(request, &self.shared.upgrade) {
+    fn upgrade(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>, handler: u16, asked: Asked) {
+        let shared = Arc::clone(&self.common.shared);
+        let acceptance = match upgrade::check_request(request, &shared.upgrade) {
             Ok(acceptance) => acceptance,
             // What a HEAD is told is what a GET would have been (RFC 9110 section 9.3.2).
             Err(upgrade::Refusal::Method) => return link.answer(&upgrade::Refusal::NotUpgrade.answer(), asked),
             Err(refusal) => return link.answer(&refusal.answer(), asked),
         };
-        if !self.admission.admit(self.shared.max_upgrades_per_s) {
-            // Those who are refused together shall not come back together.
-            let retry_after = format!("Retry-After: {}\r\n", 1 + link.random_byte() % 10);
-            return link.answer(&Answer { more_fields: &retry_after, ..Answer::refusal(503) }, asked);
+        if !self.admission.admit(shared.max_upgrades_per_s) {
+            return refuse_for_now(link, asked);
         }
-        if let Some(hook) = &self.shared.hook
+        if let Some(hook) = &shared.hook
             && let Err(refused) = hook.judge(request)
         {
             return link.answer(&refused.answer(), asked);
         }
         link.accept(&acceptance);
+        link.state.route = handler;
+        link.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
+        self.chairs[usize::from(handler)].opened(link, &mut self.common, request, acceptance.subprotocol);
     }
 
-    fn page(&self, link: &mut Link<'_, ()>, asked: Asked, content_type: &str, body: &[u8]) {
-        let more_fields = match self.shared.says_server {
-            true => "Server: steadfast\r\nCache-Control: no-store\r\n",
-            false => "Cache-Control: no-store\r\n",
-        };
-        link.answer(&Answer { status: 200, content_type, more_fields, body, close: false }, asked);
+    fn reply(&mut self, link: &mut Link<'_, Seat>, reply: Reply, asked: Asked) {
+        match reply {
+            Reply::Now(response) => self.respond(link, &response, asked),
+            Reply::Next { topic, like } => {
+                let (id, since) = (link.id(), self.common.now);
+                self.common.topics.subscribe(id.index(), &topic);
+                self.common.waiting.insert(id.index(), Waiting { asked, since, fields: like.fields, id });
+                link.defer();
+            }
+        }
     }
+
+    fn respond(&self, link: &mut Link<'_, Seat>, response: &Response, asked: Asked) {
+        let server = if self.common.shared.says_server { "Server: steadfast\r\n" } else { "" };
+        let more_fields = format!("{server}Cache-Control: no-store\r\n{}", response.fields);
+        let Response { status, ref content_type, ref body, .. } = *response;
+        link.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
+    }
+
+    /// Tells a connection's handler that it has ended, if it has not been told.
+    fn closed(&mut self, link: &mut Link<'_, Seat>, closed: &Closed<'_>) {
+        let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) else { return };
+        self.common.topics.leave(link.id().index());
+        chair.closed(link, &mut self.common, closed);
+    }
+
+    fn stop(&mut self, core: &mut Core<Seat>) {
+        core.stop();
+        for index in 0..core.end_index() {
+            say_good_bye(core, index);
+        }
+    }
+
+    fn send(
+        &mut self,
+        core: &mut Core<Seat>,
+        to: ConnectionId,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Result<Sent, SendError> {
+        let sent = core.with(to, |link| match link.session_state() {
+            State::Open => Ok(link.send(kind, payload)),
+            _ => Err(SendError::Gone),
+        });
+        let sent = sent.unwrap_or(Err(SendError::Gone));
+        if sent.is_err() {
+            self.common.shared.counters[usize::from(self.common.reactor)].sent_to_gone.add(1);
+        }
+        sent
+    }
+
+    /// Sends some of what is published, to those who wait for it by HTTP too; whether more waits.
+    fn deliver(&mut self, core: &mut Core<Seat>) -> bool {
+        let Common { topics, waiting, shared, .. } = &mut self.common;
+        let mut answered = Vec::new();
+        let more = topics.deliver(TURN_DELIVERIES, |index, message, topic| {
+            if waiting.is_empty() {
+                core.deliver(index, message, topic);
+            } else if let Some(waits) = waiting.remove(&index) {
+                answer_waiting(core, &waits, 200, message.payload(), shared.says_server);
+                answered.push(index);
+            } else {
+                core.deliver(index, message, topic);
+            }
+        });
+        for index in answered {
+            topics.leave(index);
+        }
+        more
+    }
+
+    /// Whoever has waited long enough for something to be published is told that nothing was.
+    fn give_up_waiting(&mut self, core: &mut Core<Seat>) {
+        let Common { topics, waiting, now, shared, .. } = &mut self.common;
+        waiting.retain(|&index, waits| {
+            let waits_on = now.saturating_duration_since(waits.since) < LONGEST_WAIT;
+            if !waits_on {
+                answer_waiting(core, waits, 204, b"", shared.says_server);
+                topics.leave(index);
+            }
+            waits_on
+        });
+    }
+
+    /// Calls the handlers when a tick has passed, and when one of them wanted it.
+    fn tick(&mut self, core: &mut Core<Seat>) {
+        let now = core.now();
+        self.common.now = now.instant;
+        let wanted = self.common.wake_at.is_some_and(|at| at <= now.instant);
+        if self.ticked == Some(now.tick) && !wanted {
+            return;
+        }
+        self.ticked = Some(now.tick);
+        if wanted {
+            self.common.wake_at = None;
+        }
+        for (route, chair) in self.chairs.iter_mut().enumerate() {
+            chair.tick(&mut self.common, route as u16);
+        }
+        self.give_up_waiting(core);
+    }
+
+    /// Sends what the handlers wrote to others: to other reactors in one go for each.
+    fn post(&mut self, core: &mut Core<Seat>) {
+        self.post.broadcast(&mut self.common.broadcasts);
+        while !self.common.letters.is_empty() {
+            for Letter { reactor, mail } in std::mem::take(&mut self.common.letters) {
+                if reactor == self.common.reactor {
+                    self.mail(core, mail);
+                } else {
+                    self.post.put(reactor, mail);
+                }
+            }
+        }
+        self.post.flush();
+    }
+}
+
+/// Those who are refused together shall not come back together.
+fn refuse_for_now(link: &mut Link<'_, Seat>, asked: Asked) {
+    let retry_after = format!("Retry-After: {}\r\n", 1 + link.random_byte() % 10);
+    link.answer(&Answer { more_fields: &retry_after, ..Answer::refusal(503) }, asked);
+}
+
+fn not_allowed(link: &mut Link<'_, Seat>, route: &Route, asked: Asked) {
+    link.answer(&Answer { more_fields: route.allow(), close: false, ..Answer::refusal(405) }, asked);
+}
+
+/// A file goes from the disk to the socket; all else is an answer like any other.
+fn send_file(link: &mut Link<'_, Seat>, found: Found, asked: Asked) {
+    match found {
+        Found::File { file, bytes, content_type, fields } => {
+            let answer =
+                Answer { status: 200, content_type: &content_type, more_fields: &fields, body: b"", close: false };
+            link.answer_file(&answer, asked, file, bytes);
+        }
+        other => link.answer(&other.answer(), asked),
+    }
+}
+
+fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u8], says_server: bool) {
+    let server = if says_server { "Server: steadfast\r\n" } else { "" };
+    let more_fields = format!("{server}Cache-Control: no-store\r\n{}", waits.fields);
+    let answer = Answer { status, content_type: "application/json", more_fields: &more_fields, body, close: false };
+    core.with(waits.id, |link| {
+        if link.is_deferred() {
+            link.answer(&answer, waits.asked);
+        }
+    });
+}
+
+/// A WebSocket is closed with 1001; all others end when what is queued for them has gone.
+/// Gives whether there was one.
+pub(super) fn say_good_bye(core: &mut Core<Seat>, index: usize) -> bool {
+    let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
+    core.with(id, |link| {
+        link.close(CloseCode::GOING_AWAY, "server stops");
+        if link.session_state() != State::Closing {
+            link.end(Cause::EndOfStream);
+        }
+    })
+    .is_some()
 }
 
 /// The methods that RFC 9110 section 9 and RFC 5789 define: any other is not implemented (501), while one of these is known,
@@ -159,38 +371,96 @@ fn empty(more_fields: &str) -> Answer<'_> {
 }
 
 impl Driver for App {
-    type State = ();
+    type State = Seat;
     type Mail = Mail;
 
     #[inline(always)]
-    fn message(&mut self, link: &mut Link<'_, ()>, kind: MessageKind, payload: &[u8]) {
-        link.echo(kind, payload);
+    fn message(&mut self, link: &mut Link<'_, Seat>, kind: MessageKind, payload: &[u8]) {
+        if let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) {
+            chair.message(link, &mut self.common, kind, payload);
+        }
     }
 
-    fn event(&mut self, link: &mut Link<'_, ()>, event: Event<'_>) {
+    fn event(&mut self, link: &mut Link<'_, Seat>, event: Event<'_>) {
         match event {
             Event::Data(bytes) => link.send_raw(bytes),
             Event::Request(request) => self.request(link, &request),
             Event::Expects(request) => self.expects(link, &request),
+            Event::Pong(payload) => {
+                let round_trip = self.common.round_trip(payload);
+                if let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) {
+                    chair.pong(link, &mut self.common, round_trip);
+                }
+            }
+            Event::Closed(code, reason) => {
+                let reason = std::str::from_utf8(reason).unwrap_or_default();
+                self.closed(link, &Closed { code, reason, was_clean: true });
+            }
+            Event::Failed(fault) => {
+                self.closed(link, &Closed { code: fault.code(), reason: fault.reason(), was_clean: false });
+            }
             _ => {}
         }
     }
 
-    fn mail(&mut self, core: &mut Core<()>, mail: Mail) {
+    fn writable(&mut self, link: &mut Link<'_, Seat>) {
+        if let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) {
+            chair.writable(link, &mut self.common);
+        }
+    }
+
+    fn ended(&mut self, link: &mut Link<'_, Seat>, _cause: Cause) {
+        let index = link.id().index();
+        self.common.waiting.remove(&index);
+        self.common.topics.leave(index);
+        self.closed(link, &Closed { code: CloseCode::ABNORMAL, reason: "", was_clean: false });
+        self.common.topics.leave(index);
+    }
+
+    fn mail(&mut self, core: &mut Core<Seat>, mail: Mail) {
         match mail {
-            Mail::Stop => {
+            Mail::Stop => self.stop(core),
+            Mail::Drain => {
                 core.stop();
-                for index in 0..core.end_index() {
-                    let Some((id, ())) = core.at(index).map(|(id, _)| (id, ())) else { continue };
-                    core.with(id, |link| {
-                        link.close(CloseCode::GOING_AWAY, "server stops");
-                        // All others end when what is queued for them has gone.
-                        if link.session_state() != State::Closing {
-                            link.end(Cause::EndOfStream);
-                        }
-                    });
+                self.drain.get_or_insert_with(|| Drain::new(core));
+            }
+            Mail::Send { to, kind, payload, from, receipt } => {
+                let sent = self.send(core, to, kind, &payload);
+                if let Some(receipt) = receipt {
+                    let _ = receipt.send(sent); // whoever asked may not wait for it
+                } else if let (Err(_), Some((reactor, route))) = (sent, from) {
+                    let to = super::ConnectionId { reactor: self.common.reactor, within: to };
+                    self.common.letters.push(Letter { reactor, mail: Mail::Undelivered { to, route } });
                 }
             }
+            Mail::Undelivered { to, route } => {
+                self.chairs[usize::from(route)].undelivered(&mut self.common, route, to);
+            }
+            Mail::Close { id, code, reason } => {
+                core.with(id, |link| {
+                    if link.session_state() == State::Open {
+                        link.close(code, &reason);
+                    }
+                });
+            }
+            Mail::Publish { topic, message } => {
+                let lost = self.common.topics.publish(&topic, &message);
+                self.common.shared.count_lost(self.common.reactor, lost);
+            }
+        }
+    }
+
+    fn turn(&mut self, core: &mut Core<Seat>) {
+        self.tick(core);
+        self.post(core);
+        if !self.common.topics.is_idle() && self.deliver(core) {
+            core.stay_awake();
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.go_on(core, self.common.shared.drain);
+        }
+        if let Some(at) = self.common.wake_at {
+            core.wake_at(at);
         }
     }
 }

@@ -44,7 +44,7 @@ type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
 /// belongs behind the handshake.
 ///
 /// ```
-/// use steadfast::server::{Config, Hook, Refused, Server};
+/// use steadfast::server::{Hook, Refused, Server};
 ///
 /// let hook = Hook::new(|request| {
 ///     let authorized = request.fields.values("authorization").any(|value| value == b"Bearer sesame");
@@ -53,8 +53,7 @@ type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
 ///     }
 ///     Err(Refused::new(401, "who are you?").with_field("WWW-Authenticate: Bearer").expect("a constant"))
 /// });
-/// let listen = vec!["127.0.0.1:0".parse()?];
-/// let server = Server::start(Config { listen, hook: Some(hook), ..Config::default() })?;
+/// let server = Server::new().listen("127.0.0.1:0")?.hook(hook).spawn()?;
 /// server.stop();
 /// server.join()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

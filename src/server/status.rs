@@ -1,5 +1,6 @@
 //! What the reactors of a server share, and `/stats`: what they count, summed and for each, as JSON.
 
+use super::routes::Routes;
 use super::{Hook, Protocol};
 use crate::net::counters::Counters;
 use crate::net::fd_table::Plan;
@@ -8,7 +9,7 @@ use crate::proto::upgrade::Policy;
 use crate::stats::Memory;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the reactors of one server share, all of it read only or counted.
 #[derive(Debug)]
@@ -19,11 +20,26 @@ pub(super) struct Shared {
     pub(super) upgrade: Policy,
     pub(super) hook: Option<Hook>,
     pub(super) max_upgrades_per_s: u32,
+    pub(super) routes: Arc<Routes>,
+    /// Over how long connections are closed, and when they are not waited for any more.
+    pub(super) drain: (Duration, Duration),
     /// The owner's fields have no Server, which may stand in an answer once.
     pub(super) says_server: bool,
     pub(super) started: Instant,
     /// Memory when the server was ready and had no connection.
     pub(super) at_ready: OnceLock<Memory>,
+}
+
+impl Shared {
+    /// Counts messages that one of the reactors had to drop before it looked for who should get them.
+    #[inline]
+    pub(super) fn count_lost(&self, reactor: u16, lost: usize) {
+        if lost > 0 {
+            let counters = &self.counters[usize::from(reactor)];
+            counters.messages_out.add(lost as u64);
+            counters.messages_dropped.add(lost as u64);
+        }
+    }
 }
 
 /// The document, whole.
@@ -46,7 +62,13 @@ pub(super) fn json(shared: &Shared) -> Vec<u8> {
         "protocol": shared.protocol.to_string(),
         "uptime_s": shared.started.elapsed().as_secs_f64(),
         "connections": { "now": now, "ever": total["opened"], "max": shared.plan.max_connections },
-        "messages": { "in": total["messages_in"], "out": total["messages_out"] },
+        "messages": {
+            "in": total["messages_in"],
+            "out": total["messages_out"],
+            "delivered": total["messages_delivered"],
+            "dropped": total["messages_dropped"],
+            "queued": total["messages_queued"],
+        },
         "bytes": { "in": total["bytes_in"], "out": total["bytes_out"] },
         "memory": {
             "user_bytes": memory.user_bytes,

@@ -89,3 +89,29 @@ impl Cpu {
         Some(Self { user_s: ticks()? / 100.0, system_s: ticks()? / 100.0 })
     }
 }
+
+/// How much memory this process can have: that of the host, or less if a control group says so (cgroups(7), memory).
+pub fn memory_limit_bytes() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let host = kib_of(&meminfo, "MemTotal:").unwrap_or(u64::MAX);
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().filter_map(group_limit).fold(host, u64::min)
+}
+
+/// The least limit of a control group and those it is in, from its line of /proc/self/cgroup. A group that is seen from
+/// inside a container may have no such path; then the root that is seen there is its own.
+fn group_limit(line: &str) -> Option<u64> {
+    let mut parts = line.splitn(3, ':');
+    let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let (root, file) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max"),
+        list if list.split(',').any(|one| one == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        _ => return None,
+    };
+    let groups = std::path::Path::new(path.trim_start_matches('/')).ancestors();
+    // "max" is no number, and no limit.
+    let limit = |group: &std::path::Path| {
+        fs::read_to_string(std::path::Path::new(root).join(group).join(file)).ok()?.trim().parse::<u64>().ok()
+    };
+    groups.filter_map(limit).min()
+}

@@ -16,9 +16,7 @@ use std::sync::mpsc::{Sender, channel};
 use steadfast::net::counters::Counters;
 use steadfast::net::link::{Cause, Driver, Link};
 use steadfast::net::mailbox::Mailbox;
-use steadfast::net::pool::RING_BYTES;
 use steadfast::net::reactor::{Core, Quota, Reactor, Settings};
-use steadfast::net::slots::ConnectionId;
 use steadfast::net::sweep::Deadlines;
 use steadfast::proto::extension::Compression;
 use steadfast::proto::session::{Event, Limits, MessageKind, Session};
@@ -83,7 +81,7 @@ impl Driver for Client {
 
     fn message(&mut self, link: &mut Link<'_, ()>, kind: MessageKind, payload: &[u8]) {
         match self.step {
-            Step::Case(_) => link.echo(kind, payload),
+            Step::Case(_) => drop(link.echo(kind, payload)),
             Step::Count => match std::str::from_utf8(payload).ok().and_then(|text| text.trim().parse().ok()) {
                 Some(cases) => {
                     self.last = cases;
@@ -97,7 +95,7 @@ impl Driver for Client {
 
     fn event(&mut self, _link: &mut Link<'_, ()>, _event: Event<'_>) {}
 
-    fn ended(&mut self, _id: ConnectionId, _state: &mut (), cause: Cause) {
+    fn ended(&mut self, _link: &mut Link<'_, ()>, cause: Cause) {
         println!("{:?}: {cause:?}", self.step);
         match (self.step, cause) {
             // Without a server there is no next case; every other end is what a case may be about.
@@ -129,15 +127,7 @@ fn settings(compression: Compression) -> Settings {
     let limits = Limits { max_message_bytes: 16 << 20, max_fragments: (1 << 16) + 1, ..Limits::default() };
     // A ping of ours would be taken for an answer; and the server is silent while it writes its reports.
     let deadlines = Deadlines { connect_s: 300, ping_s: u32::MAX, idle_s: u32::MAX, ..Deadlines::default() };
-    Settings {
-        limits,
-        deadlines,
-        max_connections: 1,
-        quota: Quota::new(1),
-        read_buffer_bytes: RING_BYTES,
-        compression,
-        response_fields: String::new(),
-    }
+    Settings { limits, deadlines, compression, ..Settings::new(1, Quota::new(1)) }
 }
 
 fn run(address: &str, agent: &str, context_takeover: bool) -> Result<(), String> {

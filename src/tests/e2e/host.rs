@@ -5,36 +5,41 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use steadfast::net::listener::Endpoint;
 use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, Server};
+use steadfast::server::tour::Tour;
+use steadfast::server::{Config, Handle, Server};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_steadfast");
 
 /// A server in this process, on a port of its own; it is stopped when the test is over.
 #[derive(Debug)]
 pub(crate) struct Local {
-    pub(crate) server: Arc<Server>,
+    pub(crate) server: Handle,
     pub(crate) address: SocketAddr,
 }
 
 impl Local {
+    /// With the routes of `steadfast serve`.
     pub(crate) fn start(config: Config) -> Self {
-        let listen = vec!["127.0.0.1:0".parse().expect("an endpoint")];
-        let server = Server::start(Config { listen, ..config }).expect("a server");
+        Self::serve(Tour::default().add_to(Server::from(config)))
+    }
+
+    /// With those that it has.
+    pub(crate) fn serve(server: Server) -> Self {
+        let server = server.listen("127.0.0.1:0").expect("an endpoint").spawn().expect("a server");
         let Some(Endpoint::Tcp(addresses)) = server.endpoints().first() else { panic!("no address") };
         let address = addresses[0];
-        Self { server: Arc::new(server), address }
+        Self { server, address }
     }
 
     /// Waits for the end of a server that was asked to stop.
     pub(crate) fn join(&self) {
         let (done, ended) = channel();
-        let server = Arc::clone(&self.server);
+        let server = self.server.clone();
         thread::spawn(move || done.send(server.join()));
         ended.recv_timeout(PATIENCE).expect("the server ends").expect("and without an error");
     }

@@ -154,7 +154,7 @@ fn fields_that_would_break_an_answer_are_refused_at_start() {
     for field in ["X: a\0b", "X: a\r\n\r\nHTTP/1.1 200 OK"] {
         let listen = vec!["127.0.0.1:0".parse().expect("an endpoint")];
         let config = Config { listen, response_fields: vec!["X-Good: 1".into(), field.into()], ..quick() };
-        let error = Server::start(config).expect_err("no server").to_string();
+        let error = Server::from(config).spawn().expect_err("no server").to_string();
         assert!(error.contains(&format!("{field:?}")) && error.contains("control character"), "{error}");
     }
 }
@@ -420,7 +420,8 @@ fn a_small_read_buffer_takes_large_messages() {
     }
     server.stop();
     for wrong in [0, 4095, (16 << 20) + 1, usize::MAX] {
-        let error = Server::start(Config { read_buffer_bytes: wrong, ..quick() }).expect_err("no server").to_string();
+        let error =
+            Server::from(Config { read_buffer_bytes: wrong, ..quick() }).spawn().expect_err("no server").to_string();
         assert!(error.contains(&wrong.to_string()) && error.contains("4096 to 16777216"), "{error}");
     }
 }
@@ -435,7 +436,8 @@ fn a_receive_buffer_may_be_asked_for() {
 #[test]
 fn the_kernel_takes_no_more_than_the_send_buffer_that_was_asked_for() {
     let send_bytes = 4096;
-    let local = Local::start(Config { socket_buffers: SocketBuffers { send_bytes, receive_bytes: 0 }, ..quick() });
+    let local =
+        Local::start(Config { socket_buffers: SocketBuffers { send_bytes, ..SocketBuffers::default() }, ..quick() });
     let mut stats = Wire::connect(local.address);
     // A client that has little room itself, and does not read.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");

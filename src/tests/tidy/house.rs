@@ -42,6 +42,11 @@ pub(super) const HOUSE: &[Room] = &[
         ],
         crates: &[],
     },
+    Room {
+        names: &["proto/shared"],
+        modules: &["proto/deflate", "proto/event", "proto/extension", "proto/frame"],
+        crates: &[],
+    },
     // What a session keeps of what has come in part.
     Room {
         names: &["proto/partial"],
@@ -76,14 +81,21 @@ pub(super) const HOUSE: &[Room] = &[
     // The shell.
     Room { names: &["net/sys"], modules: &[], crates: &["libc"] },
     Room { names: &["net/fd_table", "net/mailbox"], modules: &["net/sys"], crates: &[] },
-    Room { names: &["net/listener"], modules: &[], crates: &["socket2"] },
-    Room { names: &["net/counters", "net/mod", "net/quota"], modules: &[], crates: &[] },
+    Room { names: &["net/listener"], modules: &["net/sys"], crates: &["socket2"] },
+    Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
+    Room { names: &["net/quota"], modules: &["net/slots"], crates: &[] },
+    // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
+    Room { names: &["net/outbox"], modules: &["proto/frame", "proto/shared"], crates: &[] },
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
     // A record holds a session, and why it ended.
-    Room { names: &["net/slots"], modules: &["net/link", "proto/session"], crates: &["mio", "slab"] },
+    Room { names: &["net/slots"], modules: &["net/link", "net/outbox", "proto/session"], crates: &["mio", "slab"] },
     Room { names: &["net/sweep"], modules: &["net/link", "net/slots", "proto/session"], crates: &[] },
     // What a driver sees of a reactor.
-    Room { names: &["net/link"], modules: &["net/counters", "net/reactor", "net/slots", "proto"], crates: &[] },
+    Room {
+        names: &["net/link"],
+        modules: &["net/counters", "net/outbox", "net/outgoing", "net/reactor", "net/slots", "net/sys", "proto"],
+        crates: &["socket2"],
+    },
     // The reactor, in rooms of their own for their length.
     Room {
         names: &["net/core", "net/ending", "net/outgoing", "net/reactor", "net/turn"],
@@ -93,7 +105,11 @@ pub(super) const HOUSE: &[Room] = &[
     // What is built on both.
     Room { names: &["client"], modules: &["client", "net/sys", "proto"], crates: &[] },
     Room { names: &["stats"], modules: &[], crates: &["serde"] },
-    Room { names: &["server"], modules: &["server", "net", "proto", "stats"], crates: &["serde_json"] },
+    Room {
+        names: &["server"],
+        modules: &["server", "net", "proto", "stats"],
+        crates: &["httpdate", "memchr", "mime_guess", "percent_encoding", "serde_json", "slab"],
+    },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
     Room { names: &["flood/plan"], modules: &["flood"], crates: &["socket2"] },
     Room {

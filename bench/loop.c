@@ -1,0 +1,347 @@
+/* The yardstick of broadcasts: a WebSocket server that does with every message nothing but a loop of send() of the one
+ * encoded frame over all its sockets.
+ *
+ *     loop --port PORT [--connections N]
+ *
+ * One thread; above 18,000 connections one for every 16,000, with a descriptor table, a listener and an edge-triggered
+ * epoll of its own, because RLIMIT_NOFILE bounds a table. No library. A message that one thread reads is sent by each
+ * thread to its own sockets, and all threads take the messages in one order.
+ *
+ * It leaves out what echo.c leaves out, and the queue besides: a frame that a socket does not take at once ends the
+ * program with an error. Pings are not answered, and a Close is answered by the end. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "serving.h"
+#include "wire.h"
+
+enum {
+    BUFFER_BYTES = (1 << 20) + (1 << 16),
+    PAYLOAD_LIMIT_BYTES = 1 << 20,
+    HEADER_LIMIT_BYTES = 10,
+    HEAD_LIMIT_BYTES = 16 * 1024,
+    EVENTS_A_TURN = 1024,
+    ALONE_CONNECTIONS = 18000,
+    TABLE_CONNECTIONS = 16000, /* the kernel deals them out by chance, and no table may overflow */
+    CONNECTION_LIMIT = 1000000,
+    DESCRIPTOR_LIMIT = 1 << 22,
+    BROADCASTS = 128, /* under way at once at most; a power of two */
+};
+
+/* RFC 6455, 5.2: the first byte of a frame, and of the second that it has a key. */
+enum { FIN = 0x80, OPCODE = 0x0f, TEXT = 0x1, BINARY = 0x2, CLOSE = 0x8, MASKED = 0x80 };
+
+enum state { FREE, HEAD, OPEN };
+
+struct tail {
+    size_t length_bytes;
+    uint8_t bytes[];
+};
+
+struct connection {
+    struct tail *unread; /* a request or frame of which the end has not come yet */
+    uint32_t place;      /* among the members, while open */
+    enum state state;
+};
+
+struct worker {
+    pthread_t thread;
+    int epoll_descriptor, listener, wake;
+    struct connection *connections; /* by descriptor */
+    int *members;                   /* descriptors of those that are open */
+    uint32_t member_count;
+    uint64_t done_broadcasts;
+    uint8_t *buffer; /* lent to whichever connection is being read */
+};
+
+struct broadcast {
+    uint8_t *frame;
+    size_t frame_bytes, room_bytes;
+    atomic_long remaining; /* threads that still have to send it */
+};
+
+static struct worker *workers;
+static long total_workers = 1, connections_wanted = ALONE_CONNECTIONS, port;
+static pthread_barrier_t listening;
+
+static struct broadcast broadcasts[BROADCASTS];
+static _Atomic uint64_t published; /* broadcasts ever */
+static pthread_mutex_t publishing = PTHREAD_MUTEX_INITIALIZER;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(2);
+}
+
+static void refuse(const char *what)
+{
+    fprintf(stderr, "loop: %s\n", what);
+    exit(2);
+}
+
+static void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+    if (memory == NULL) die("calloc");
+    return memory;
+}
+
+/* Encodes the message once, for all threads, and tells the others. */
+static void publish(const struct worker *worker, uint8_t first, const uint8_t *payload, size_t payload_bytes,
+                    uint32_t key)
+{
+    pthread_mutex_lock(&publishing);
+    const uint64_t number = atomic_load(&published);
+    struct broadcast *broadcast = &broadcasts[number % BROADCASTS];
+    if (atomic_load(&broadcast->remaining) != 0) refuse("more broadcasts under way than there is room for");
+    if (broadcast->room_bytes < payload_bytes + HEADER_LIMIT_BYTES) {
+        broadcast->room_bytes = payload_bytes + HEADER_LIMIT_BYTES;
+        free(broadcast->frame);
+        broadcast->frame = allocate(1, broadcast->room_bytes);
+    }
+    const size_t header_bytes = put_header(broadcast->frame, first, payload_bytes);
+    mask_forward(broadcast->frame + header_bytes, payload, payload_bytes, key);
+    broadcast->frame_bytes = header_bytes + payload_bytes;
+    atomic_store(&broadcast->remaining, total_workers);
+    atomic_store(&published, number + 1);
+    pthread_mutex_unlock(&publishing);
+    const uint64_t one = 1;
+    for (long i = 0; i < total_workers; i++)
+        if (&workers[i] != worker && write(workers[i].wake, &one, sizeof one) < 0) die("eventfd");
+}
+
+static void send_published(struct worker *worker)
+{
+    for (; worker->done_broadcasts < atomic_load(&published); worker->done_broadcasts++) {
+        struct broadcast *broadcast = &broadcasts[worker->done_broadcasts % BROADCASTS];
+        const uint8_t *frame = broadcast->frame;
+        const size_t frame_bytes = broadcast->frame_bytes;
+        for (uint32_t i = 0; i < worker->member_count; i++)
+            if (send(worker->members[i], frame, frame_bytes, MSG_NOSIGNAL) != (ssize_t)frame_bytes)
+                die("a frame was not taken whole");
+        atomic_fetch_sub(&broadcast->remaining, 1);
+    }
+}
+
+static void drop(struct worker *worker, int descriptor)
+{
+    struct connection *connection = &worker->connections[descriptor];
+    if (connection->state == OPEN) {
+        const int last = worker->members[--worker->member_count];
+        worker->members[connection->place] = last;
+        worker->connections[last].place = connection->place;
+    }
+    free(connection->unread);
+    *connection = (struct connection){.state = FREE};
+    close(descriptor);
+}
+
+/* How much of the buffer was taken: 0 while the head has no end, more than there is if it cannot be answered. */
+static size_t take_head(struct worker *worker, int descriptor, size_t filled_bytes)
+{
+    static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Accept: ............................\r\n\r\n";
+    const uint8_t *end = memmem(worker->buffer, filled_bytes, "\r\n\r\n", 4);
+    if (end == NULL) return filled_bytes < HEAD_LIMIT_BYTES ? 0 : SIZE_MAX;
+    const size_t head_bytes = (size_t)(end - worker->buffer) + 4;
+    const uint8_t *key = find_key(worker->buffer, head_bytes);
+    if (key == NULL) return SIZE_MAX;
+    char answer[sizeof upgrade];
+    memcpy(answer, upgrade, sizeof upgrade);
+    accept_value(answer + sizeof upgrade - 1 - 4 - ACCEPT_CHARS, key);
+    if (send(descriptor, answer, sizeof upgrade - 1, MSG_NOSIGNAL) != (ssize_t)sizeof upgrade - 1) return SIZE_MAX;
+    worker->connections[descriptor].state = OPEN;
+    worker->connections[descriptor].place = worker->member_count;
+    worker->members[worker->member_count++] = descriptor;
+    return head_bytes;
+}
+
+/* Takes every whole frame, and says how much that was; more than there is, if nothing may follow. */
+static size_t take_frames(const struct worker *worker, size_t filled_bytes)
+{
+    const uint8_t *read = worker->buffer, *const end = worker->buffer + filled_bytes;
+    while (end - read >= 2) {
+        const uint8_t first = read[0], opcode = first & OPCODE;
+        const struct header header = read_header(read, (size_t)(end - read));
+        if (!(read[1] & MASKED) || !(first & FIN) || header.payload_bytes > PAYLOAD_LIMIT_BYTES) return SIZE_MAX;
+        if (opcode == CLOSE) return SIZE_MAX;
+        if (header.header_bytes == 0 || (size_t)(end - read) - header.header_bytes < header.payload_bytes) break;
+        uint32_t key;
+        memcpy(&key, read + header.header_bytes - sizeof key, sizeof key);
+        if (opcode == TEXT || opcode == BINARY)
+            publish(worker, first, read + header.header_bytes, header.payload_bytes, key);
+        read += header.header_bytes + header.payload_bytes;
+    }
+    return (size_t)(read - worker->buffer);
+}
+
+/* True when there may be more to read; false when the socket is drained or gone. */
+static bool serve_once(struct worker *worker, int descriptor, bool hung_up)
+{
+    struct connection *connection = &worker->connections[descriptor];
+    size_t filled_bytes = 0;
+    if (connection->unread != NULL) {
+        filled_bytes = connection->unread->length_bytes;
+        memcpy(worker->buffer, connection->unread->bytes, filled_bytes);
+    }
+    const size_t room_bytes = BUFFER_BYTES - filled_bytes;
+    const ssize_t got = recv(descriptor, worker->buffer + filled_bytes, room_bytes, 0);
+    if (got < 0 && errno == EAGAIN) return false;
+    if (got <= 0) {
+        drop(worker, descriptor);
+        return false;
+    }
+    filled_bytes += (size_t)got;
+    const size_t taken_bytes = connection->state == HEAD ? take_head(worker, descriptor, filled_bytes)
+                                                         : take_frames(worker, filled_bytes);
+    if (taken_bytes > filled_bytes) {
+        drop(worker, descriptor);
+        return false;
+    }
+    free(connection->unread);
+    connection->unread = NULL;
+    if (taken_bytes < filled_bytes) {
+        const size_t kept_bytes = filled_bytes - taken_bytes;
+        connection->unread = malloc(sizeof *connection->unread + kept_bytes);
+        if (connection->unread == NULL) die("malloc");
+        connection->unread->length_bytes = kept_bytes;
+        memcpy(connection->unread->bytes, worker->buffer + taken_bytes, kept_bytes);
+    }
+    /* A short read has drained the socket: what comes later makes an edge of its own. The end of the stream that
+     * arrived before this event was taken does not. */
+    return hung_up || (size_t)got == room_bytes;
+}
+
+static void accept_all(struct worker *worker)
+{
+    for (;;) {
+        const int descriptor = accept4(worker->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (descriptor < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+        if (descriptor < 0 && errno == EAGAIN) return;
+        if (descriptor < 0) die("accept4");
+        worker->connections[descriptor].state = HEAD;
+        struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = descriptor};
+        if (epoll_ctl(worker->epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
+    }
+}
+
+static void open_listener(struct worker *worker)
+{
+    int yes = 1;
+    struct sockaddr_in address = {AF_INET, htons((uint16_t)port), {htonl(INADDR_LOOPBACK)}, {0}};
+    worker->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* Linux hands a listener's TCP_NODELAY on to what it accepts, which saves a call for each connection. */
+    setsockopt(worker->listener, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(worker->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    /* Alone it would only hide that somebody else has the port. */
+    if (total_workers > 1) setsockopt(worker->listener, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
+    if (bind(worker->listener, (struct sockaddr *)&address, sizeof address) != 0) die("bind");
+    if (listen(worker->listener, SOMAXCONN) != 0) die("listen");
+}
+
+static void watch(const struct worker *worker, int descriptor)
+{
+    /* Each write to an eventfd makes an edge, so that nobody has to read it. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = descriptor};
+    if (epoll_ctl(worker->epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
+}
+
+static void turn(struct worker *worker)
+{
+    struct epoll_event events[EVENTS_A_TURN];
+    const int count = epoll_wait(worker->epoll_descriptor, events, EVENTS_A_TURN, -1);
+    if (count < 0 && errno != EINTR) die("epoll_wait");
+    for (int i = 0; i < count; i++) {
+        const int descriptor = events[i].data.fd;
+        if (descriptor == worker->listener) accept_all(worker);
+        if (worker->connections[descriptor].state == FREE) continue;
+        const bool hung_up = events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+        while (serve_once(worker, descriptor, hung_up)) continue;
+    }
+    send_published(worker);
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    if (unshare(CLONE_FILES) != 0) die("unshare");
+    worker->epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
+    if (worker->epoll_descriptor < 0) die("epoll_create1");
+    open_listener(worker);
+    watch(worker, worker->listener);
+    watch(worker, worker->wake);
+    pthread_barrier_wait(&listening);
+    for (;;) turn(worker);
+    return NULL;
+}
+
+static void start(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) die("getrlimit");
+    limit.rlim_cur = limit.rlim_max < DESCRIPTOR_LIMIT ? limit.rlim_max : DESCRIPTOR_LIMIT;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) die("setrlimit");
+    const size_t table_size = limit.rlim_cur;
+
+    if (connections_wanted > ALONE_CONNECTIONS)
+        total_workers = (connections_wanted + TABLE_CONNECTIONS - 1) / TABLE_CONNECTIONS;
+    workers = allocate((size_t)total_workers, sizeof *workers);
+    pthread_barrier_init(&listening, NULL, (unsigned)total_workers + 1);
+    /* Opened before any table is copied, and so in each of them. */
+    for (long i = 0; i < total_workers; i++)
+        if ((workers[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) die("eventfd");
+    for (long i = 0; i < total_workers; i++) {
+        struct worker *worker = &workers[i];
+        /* calloc takes zeroed pages from the kernel, which exist only once a descriptor that high has been used. */
+        worker->connections = allocate(table_size, sizeof *worker->connections);
+        worker->members = allocate(table_size, sizeof *worker->members);
+        worker->buffer = allocate(1, BUFFER_BYTES);
+        if ((errno = pthread_create(&worker->thread, NULL, work, worker)) != 0) die("pthread_create");
+    }
+    pthread_barrier_wait(&listening);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"port", required_argument, NULL, 'p'}, {"connections", required_argument, NULL, 'c'}, {0}};
+    bool known = true;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'p') port = strtol(optarg, NULL, 10);
+        if (option == 'c') connections_wanted = strtol(optarg, NULL, 10);
+        known = known && option != '?';
+    }
+    if (!known || port < 1 || port > 65535 || connections_wanted < 1 || connections_wanted > CONNECTION_LIMIT
+        || optind != argc) {
+        fprintf(stderr, "usage: loop --port PORT [--connections N]\n");
+        return 2;
+    }
+    sigset_t stopping;
+    int number;
+    sigemptyset(&stopping);
+    sigaddset(&stopping, SIGTERM);
+    sigaddset(&stopping, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stopping, NULL);
+    start();
+    puts("ready");
+    fflush(stdout);
+    sigwait(&stopping, &number);
+    return 0;
+}

@@ -1,0 +1,295 @@
+//! What a socket would not take yet: whole messages in order, bounded, with a policy for what is more than that. It makes
+//! no system call, and an empty one does not exist.
+
+use crate::proto::frame;
+use crate::proto::shared::Shared;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Pieces that one call sends at the most; IOV_MAX of limits.h is 1024, and more than these seldom fit a socket.
+const GATHERED: usize = 64;
+
+/// What happens to a message for a connection whose queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The connection is closed with 1008, and what waits for it is dropped: who lives by every message should know.
+    #[default]
+    Close,
+    /// The message is dropped.
+    DropNewest,
+    /// Those that have waited longest are dropped, as many as it takes.
+    DropOldest,
+    /// Of each topic only the newest message waits, whether the queue is full or not; beyond the limits as
+    /// [`Overflow::DropOldest`].
+    KeepLatest,
+}
+
+/// How much may wait for one connection. What the socket has begun to take does not count, and an empty queue takes any
+/// one message. Bytes that several connections share count for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Bytes of messages.
+    pub max_queued_bytes: usize,
+    /// Messages.
+    pub max_queued_messages: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { max_queued_bytes: 64 << 10, max_queued_messages: 256 }
+    }
+}
+
+/// Part of a file, from `offset` on.
+#[derive(Debug)]
+pub(super) struct FilePart {
+    pub(super) file: File,
+    pub(super) offset: u64,
+    pub(super) left_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Own(Box<[u8]>),
+    Shared(Arc<Shared>),
+    File(Box<FilePart>),
+}
+
+/// What a piece is to the limits and the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Control frames and HTTP: never dropped, never counted.
+    Other,
+    /// A message, of the topic with this number; [`NO_TOPIC`] for none, [`KEPT`] where the peer has to see it, because its
+    /// window was compressed with.
+    Message { topic: u32 },
+}
+
+/// The number of no topic.
+pub(super) const NO_TOPIC: u32 = 0;
+
+/// In place of a topic: not to be dropped while the connection stays.
+pub(super) const KEPT: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Piece {
+    content: Content,
+    kind: Kind,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Own(bytes) => bytes,
+            Content::Shared(message) => message.frame(),
+            Content::File(_) => &[],
+        }
+    }
+
+    fn is_message(&self) -> bool {
+        self.kind != Kind::Other
+    }
+}
+
+/// How it went with a message for a connection whose socket takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits; so many others were dropped for it.
+    Queued { dropped: u32 },
+    /// It was dropped.
+    Dropped,
+    /// It is one too many, and the connection is to be closed.
+    Overflowed,
+}
+
+/// Bytes that a socket would not take yet.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pieces: VecDeque<Piece>,
+    /// Bytes of the first piece that are gone.
+    sent_bytes: usize,
+    /// Of the messages of which nothing is gone.
+    waiting_bytes: usize,
+    waiting_messages: usize,
+    /// The tick at which the socket last took a byte.
+    pub(super) moved_tick: u32,
+}
+
+/// What a socket that took some bytes has finished with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) messages: u32,
+}
+
+impl Outbox {
+    pub(super) fn new(tick: u32) -> Self {
+        Self { moved_tick: tick, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Bytes that it holds; those of a file are not in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes().len()).sum()
+    }
+
+    /// Messages that are not all gone.
+    pub(super) fn messages(&self) -> usize {
+        self.pieces.iter().filter(|piece| piece.is_message()).count()
+    }
+
+    /// What one turn gathered, and of which the first `sent` bytes are gone: its first `head_bytes` are no frames, and the
+    /// rest is frames, all of them whole. Gives how many messages are all gone.
+    ///
+    /// All of it is taken in: a turn is bounded, and whoever does not take what it made has no other before it does.
+    pub(super) fn leave(&mut self, bytes: &[u8], head_bytes: usize, sent: usize, topic: u32) -> u32 {
+        let mut delivered = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            let (end, kind) = if at < head_bytes { (head_bytes, Kind::Other) } else { frame_at(bytes, at, topic) };
+            if end <= sent {
+                delivered += u32::from(kind != Kind::Other);
+            } else {
+                let gone = sent.saturating_sub(at);
+                self.append(Content::Own(bytes[at..end].into()), kind);
+                if gone > 0 {
+                    self.took(gone);
+                }
+            }
+            at = end;
+        }
+        delivered
+    }
+
+    /// Puts in a message of which the first `sent` bytes are gone, while nothing waits.
+    pub(super) fn begin(&mut self, content: Content, topic: u32, sent: usize) {
+        self.append(content, Kind::Message { topic });
+        self.took(sent);
+    }
+
+    /// Puts in what has to go whatever waits: a control frame, an answer of HTTP, a file.
+    pub(super) fn append_other(&mut self, content: Content) {
+        self.append(content, Kind::Other);
+    }
+
+    fn append(&mut self, content: Content, kind: Kind) {
+        let piece = Piece { content, kind };
+        if piece.is_message() {
+            self.waiting_bytes += piece.bytes().len();
+            self.waiting_messages += 1;
+        }
+        self.pieces.push_back(piece);
+    }
+
+    /// Puts a message in, if the limits or the policy let it.
+    pub(super) fn push(&mut self, content: Content, topic: u32, limits: QueueLimits, overflow: Overflow) -> Pushed {
+        let piece = Piece { content, kind: Kind::Message { topic } };
+        let bytes = piece.bytes().len();
+        let mut dropped = 0;
+        if overflow == Overflow::KeepLatest && topic != NO_TOPIC {
+            dropped += u32::from(self.drop_first(|waiting| waiting == topic));
+        }
+        while self.waiting_messages > 0
+            && (self.waiting_messages >= limits.max_queued_messages
+                || self.waiting_bytes + bytes > limits.max_queued_bytes)
+        {
+            match overflow {
+                Overflow::Close => return Pushed::Overflowed,
+                Overflow::DropNewest => return Pushed::Dropped,
+                Overflow::DropOldest | Overflow::KeepLatest if self.drop_first(|_| true) => dropped += 1,
+                Overflow::DropOldest | Overflow::KeepLatest => break,
+            }
+        }
+        self.append(piece.content, piece.kind);
+        Pushed::Queued { dropped }
+    }
+
+    /// Drops the first message that fits, if nothing of it is gone.
+    fn drop_first(&mut self, fits: impl Fn(u32) -> bool) -> bool {
+        let begun = usize::from(self.sent_bytes > 0);
+        let fits = |piece: &Piece| matches!(piece.kind, Kind::Message { topic } if topic != KEPT && fits(topic));
+        let Some(at) = self.pieces.iter().skip(begun).position(fits) else { return false };
+        if let Some(piece) = self.pieces.remove(begun + at) {
+            self.waiting_bytes -= piece.bytes().len();
+            self.waiting_messages -= 1;
+        }
+        true
+    }
+
+    /// Drops all messages of which nothing is gone; gives how many those were.
+    pub(super) fn drop_waiting(&mut self) -> u32 {
+        let dropped = self.waiting_messages as u32;
+        let begun = self.sent_bytes > 0;
+        let mut first = true;
+        self.pieces.retain(|piece| std::mem::take(&mut first) && begun || !piece.is_message());
+        (self.waiting_bytes, self.waiting_messages) = (0, 0);
+        dropped
+    }
+
+    /// The file whose turn it is.
+    pub(super) fn file(&mut self) -> Option<&mut FilePart> {
+        match &mut self.pieces.front_mut()?.content {
+            Content::File(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// That file is all gone.
+    pub(super) fn file_sent(&mut self) {
+        self.pieces.pop_front();
+    }
+
+    /// What comes next, as far as one call sends it; gives how many pieces that is.
+    pub(super) fn next<'a>(&'a self, slices: &mut [IoSlice<'a>; GATHERED]) -> usize {
+        let pieces = self.pieces.iter().take_while(|piece| !matches!(piece.content, Content::File(_)));
+        let mut count = 0;
+        for (piece, slice) in pieces.zip(slices.iter_mut()) {
+            let from = if count == 0 { self.sent_bytes } else { 0 };
+            *slice = IoSlice::new(&piece.bytes()[from..]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Room for what [`Outbox::next`] gives.
+    pub(super) fn slices<'a>() -> [IoSlice<'a>; GATHERED] {
+        std::array::from_fn(|_| IoSlice::new(&[]))
+    }
+
+    /// The socket took so many bytes of what comes next.
+    pub(super) fn took(&mut self, mut bytes: usize) -> Taken {
+        let mut taken = Taken::default();
+        while let Some(piece) = self.pieces.front() {
+            let whole = piece.bytes().len();
+            let left = whole - self.sent_bytes;
+            if bytes == 0 && left > 0 || matches!(piece.content, Content::File(_)) {
+                break;
+            }
+            if piece.is_message() && self.sent_bytes == 0 {
+                self.waiting_bytes -= whole;
+                self.waiting_messages -= 1;
+            }
+            if bytes < left {
+                self.sent_bytes += bytes;
+                break;
+            }
+            bytes -= left;
+            taken.messages += u32::from(piece.is_message());
+            self.sent_bytes = 0;
+            self.pieces.pop_front();
+        }
+        taken
+    }
+}
+
+/// Where the frame that begins `at` ends, and what it is.
+fn frame_at(bytes: &[u8], at: usize, topic: u32) -> (usize, Kind) {
+    let Some(header) = frame::parse(&bytes[at..]) else { return (bytes.len(), Kind::Other) };
+    let end = (at + header.header_bytes).saturating_add(header.payload_bytes as usize);
+    let is_control = header.first & 0x08 != 0;
+    (end.min(bytes.len()), if is_control { Kind::Other } else { Kind::Message { topic } })
+}

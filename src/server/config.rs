@@ -1,0 +1,148 @@
+//! What a server is asked to be.
+
+use super::Hook;
+use crate::net::link::QueueLimits;
+use crate::net::listener::{Endpoint, SocketBuffers};
+use crate::net::pool::RING_BYTES;
+use crate::net::sweep::Deadlines;
+use crate::proto::answer::{field_line, is_token};
+use crate::proto::session::Limits;
+use crate::proto::upgrade::Policy;
+use std::fmt;
+
+/// Bounds of [`Config::read_buffer_bytes`]: no less than a page, and no more than what a reactor can touch in a turn.
+const MIN_READ_BUFFER_BYTES: usize = 4 << 10;
+const MAX_READ_BUFFER_BYTES: usize = 16 << 20;
+
+/// What the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 and WebSocket.
+    #[default]
+    Ws,
+    /// Whatever comes is sent back, without framing.
+    Tcp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ws => "ws",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+/// Declares the settings, with their defaults, and a method of [`super::Server`] for each.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:expr,)*) => {
+        /// What a server is asked to be. The default listens nowhere.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            /// Where to listen.
+            pub listen: Vec<Endpoint>,
+            $($(#[doc = $doc])* pub $name: $type,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { listen: Vec::new(), $($name: $default,)* }
+            }
+        }
+
+        impl super::Server {
+            $($(#[doc = $doc])*
+            #[must_use]
+            pub fn $name(mut self, $name: impl Into<$type>) -> Self {
+                self.config.$name = $name.into();
+                self
+            })*
+        }
+    };
+}
+
+settings! {
+    /// What to speak.
+    protocol: Protocol = Protocol::default(),
+    /// The most connections in all; `None` for as many as one descriptor table holds.
+    max_connections: Option<usize> = None,
+    /// The most connections of one address; more are answered 503 with Retry-After. The largest value is "no limit".
+    max_connections_per_source: u32 = u32::MAX,
+    /// The number of reactors; `None` for as many as cores, or as many tables as the connections need.
+    reactors: Option<usize> = None,
+    /// What a peer may make grow.
+    limits: Limits = Limits::default(),
+    /// What may wait for a connection that takes no more; what happens beyond it is for each route to say.
+    queue: QueueLimits = QueueLimits::default(),
+    /// How long a peer may take.
+    deadlines: Deadlines = Deadlines::default(),
+    /// What is granted to those who ask for an upgrade: origins, subprotocols, compression.
+    upgrade: Policy = Policy::default(),
+    /// Sees each of them, and may refuse.
+    hook: Option<Hook> = None,
+    /// Upgrades of one reactor in a second; more are answered 503 with Retry-After. The largest value is "no limit".
+    max_upgrades_per_s: u32 = u32::MAX,
+    /// Fields for every HTTP answer, that to an upgrade too, each as `Name: value`.
+    response_fields: Vec<String> = Vec::new(),
+    /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
+    read_buffer_bytes: usize = RING_BYTES,
+    /// Bytes that wait for all connections together, queued and received in part: at four fifths of it no more connections
+    /// are accepted, at all of it nothing more is queued and the largest queues go first. `None` for a quarter of what this
+    /// host, or its control group, has.
+    max_buffer_bytes: Option<u64> = None,
+    /// The kernel's buffers of a TCP connection.
+    socket_buffers: SocketBuffers = SocketBuffers::default(),
+    /// Over how many seconds [`super::Handle::drain`] closes the connections.
+    drain_s: u32 = 30,
+    /// In how many seconds it is done with those who do not close.
+    drain_hard_s: u32 = 60,
+}
+
+impl Config {
+    /// What a mistake in the policy would only show when a connection comes.
+    pub(super) fn check(&self) -> Result<String, StartError> {
+        if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
+            return Err(StartError(format!(
+                "--subprotocol {name:?} is no token of RFC 9110; right would be one such as chat or v2.example.org"
+            )));
+        }
+        if let Some(wrong) = self.upgrade.origins.first_wrong() {
+            return Err(StartError(format!(
+                "--origin {wrong:?} is no origin that a browser would send; right would be same or any, alone, or one such \
+                 as https://example.org or http://10.0.0.1:8080"
+            )));
+        }
+        if let Some(compression) = &self.upgrade.compression
+            && (!(8..=15).contains(&compression.max_window_bits) || !(1..=9).contains(&compression.level))
+        {
+            return Err(StartError("compression takes 8 to 15 bits for a window, and a level from 1 to 9".into()));
+        }
+        if !(MIN_READ_BUFFER_BYTES..=MAX_READ_BUFFER_BYTES).contains(&self.read_buffer_bytes) {
+            return Err(StartError(format!(
+                "a read buffer of {} bytes is out of range; right would be {MIN_READ_BUFFER_BYTES} to \
+                 {MAX_READ_BUFFER_BYTES}",
+                self.read_buffer_bytes
+            )));
+        }
+        let line =
+            |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));
+        self.response_fields.iter().map(line).collect()
+    }
+}
+
+/// Whether a field line is that of Server.
+pub(super) fn is_server(line: &str) -> bool {
+    line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("server"))
+}
+
+/// Why a server did not start: what was asked, what was found, what to do.
+#[derive(Debug)]
+pub struct StartError(pub(super) String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}

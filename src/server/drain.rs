@@ -1,0 +1,44 @@
+//! A server that goes away without haste: its connections are closed one after the other over some time, so that they do
+//! not all come to its successor at once.
+
+use super::app::{Seat, say_good_bye};
+use crate::net::link::{Cause, Deadline};
+use crate::net::reactor::Core;
+use crate::net::sweep::TICK_MS;
+use std::time::{Duration, Instant};
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) struct Drain {
+    began: Instant,
+    /// How many connections there were.
+    total: usize,
+    /// How many have been closed, and the place of the slab to look at next.
+    closed: usize,
+    cursor: usize,
+}
+
+impl Drain {
+    pub(super) fn new(core: &Core<Seat>) -> Self {
+        Self { began: core.now().instant, total: core.connections(), closed: 0, cursor: 0 }
+    }
+
+    /// Closes as many as are due: all of them `spread` after the beginning. Whoever is still there at `hard` is not waited for.
+    pub(super) fn go_on(&mut self, core: &mut Core<Seat>, (spread, hard): (Duration, Duration)) {
+        let now = core.now().instant;
+        let elapsed = now.saturating_duration_since(self.began);
+        let due = match elapsed.as_secs_f64() / spread.as_secs_f64() {
+            share if share < 1.0 => (self.total as f64 * share) as usize,
+            _ => usize::MAX, // so too where there is no time
+        };
+        while self.closed < due && self.cursor < core.end_index() {
+            self.closed += usize::from(say_good_bye(core, self.cursor));
+            self.cursor += 1;
+        }
+        if elapsed >= hard {
+            core.doom_all(Cause::Deadline(Deadline::Close), |_| true);
+        } else if core.connections() > 0 {
+            core.wake_at(now + Duration::from_millis(TICK_MS));
+        }
+    }
+}

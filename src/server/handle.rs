@@ -1,0 +1,103 @@
+//! A server that runs, as all threads may have it.
+
+use super::desk::ConnectionId;
+use super::handler::Message;
+use super::mail::{Mail, Receipt};
+use super::start::SocketFiles;
+use super::status::Shared;
+use crate::net::counters::Totals;
+use crate::net::fd_table::Plan;
+use crate::net::listener::Endpoint;
+use crate::net::mailbox::Mailbox;
+use crate::proto::close::CloseCode;
+use crate::proto::shared;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// A server that runs. Its clones are the same server; it runs on when all of them are gone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) plan: Plan,
+    pub(super) endpoints: Arc<[Endpoint]>,
+    pub(super) mailboxes: Arc<[Mailbox<Mail>]>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Arc<Mutex<Vec<JoinHandle<io::Result<()>>>>>,
+    pub(super) files: Arc<Mutex<SocketFiles>>,
+}
+
+impl Handle {
+    /// What it planned.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Where it listens, with the ports that the kernel chose.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    fn all(&self, mail: &Mail) {
+        for mailbox in &*self.mailboxes {
+            // A reactor that cannot be woken has ended already.
+            let _ = mailbox.send(mail.clone());
+        }
+    }
+
+    /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has.
+    pub fn stop(&self) {
+        self.all(&Mail::Stop);
+        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    /// The same without haste: the connections are closed one after the other over `drain_s`, so that they do not all come
+    /// back at once, and those who do not close are not waited for beyond `drain_hard_s`.
+    pub fn drain(&self) {
+        self.all(&Mail::Drain);
+        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    /// Waits until all reactors have ended.
+    ///
+    /// # Errors
+    /// What epoll_wait(2) told the first one that failed.
+    pub fn join(&self) -> io::Result<()> {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            thread.join().map_err(|_| io::Error::other("a reactor panicked"))??;
+        }
+        Ok(())
+    }
+
+    /// Sends a message to one connection. The receipt tells what came of it: a connection that has gone is an error, and no
+    /// other one gets the message.
+    pub fn send<'m>(&self, to: ConnectionId, message: impl Into<Message<'m>>) -> Receipt {
+        let message = message.into();
+        let (told, receipt) = Receipt::new();
+        let (kind, payload) = (message.kind(), message.payload().into());
+        let mail = Mail::Send { to: to.within, kind, payload, from: None, receipt: Some(told) };
+        if let Some(mailbox) = self.mailboxes.get(usize::from(to.reactor)) {
+            let _ = mailbox.send(mail); // the receipt tells of one that has ended
+        }
+        receipt
+    }
+
+    /// Starts the close handshake with one connection; nothing, if it has gone.
+    pub fn close(&self, id: ConnectionId, code: CloseCode, reason: &str) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(id.reactor)) {
+            let _ = mailbox.send(Mail::Close { id: id.within, code, reason: reason.into() });
+        }
+    }
+
+    /// Sends a message to all who have subscribed to `topic`, as [`super::Desk::publish`] does.
+    pub fn publish<'m>(&self, topic: &str, message: impl Into<Message<'m>>) {
+        let message = message.into();
+        let message = Arc::new(shared::Shared::new(message.kind(), message.payload()));
+        self.all(&Mail::Publish { topic: topic.into(), message });
+    }
+
+    /// What all reactors have counted by now.
+    pub fn counters(&self) -> Totals {
+        self.shared.counters.iter().map(|counters| counters.totals()).sum()
+    }
+}

@@ -1,0 +1,225 @@
+//! What a program is to its connections: a trait with a call for each thing that happens to one, and what it may do then.
+
+use super::app::Seat;
+use super::desk::{ConnectionId, Desk};
+use crate::net::link::{Link, Sent};
+use crate::proto::close::CloseCode;
+use crate::proto::http::Request;
+use crate::proto::session::MessageKind;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+/// A message, as it lies in the buffer that it was received in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    kind: MessageKind,
+    payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// As it came; text has been checked.
+    #[inline]
+    pub(super) fn new(kind: MessageKind, payload: &'a [u8]) -> Self {
+        Self { kind, payload }
+    }
+
+    /// Text or binary.
+    #[inline]
+    pub fn kind(self) -> MessageKind {
+        self.kind
+    }
+
+    /// Its bytes.
+    #[inline]
+    pub fn payload(self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Its text, if that is what it is.
+    pub fn text(self) -> Option<&'a str> {
+        // It was checked before, so this fails for binary ones alone.
+        (self.kind == MessageKind::Text).then(|| std::str::from_utf8(self.payload).ok()).flatten()
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text() {
+            Some(text) => f.debug_tuple("Text").field(&text).finish(),
+            None => f.debug_tuple("Binary").field(&self.payload).finish(),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new(MessageKind::Text, text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(payload: &'a [u8]) -> Self {
+        Self::new(MessageKind::Binary, payload)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    fn from(payload: &'a Vec<u8>) -> Self {
+        payload.as_slice().into()
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed<'a> {
+    /// The code: the peer's if it sent a Close, that of its fault if it broke a rule, 1006 if it just went away
+    /// (RFC 6455 section 7.1.5).
+    pub code: CloseCode,
+    /// The reason that stood beside it.
+    pub reason: &'a str,
+    /// Whether both ends have said Close (RFC 6455 section 7.1.4).
+    pub was_clean: bool,
+}
+
+/// What a program is to its connections. Each reactor makes an instance of its own and calls it on its one thread: no locks,
+/// no `Sync`, not even `Send`. `S` is what it keeps for each connection; one with nothing to keep leaves it out, and pays
+/// nothing for it.
+///
+/// All calls are made while the reactor waits: what takes longer than some microseconds belongs on another thread, which
+/// sends its result by [`super::Handle::send`].
+///
+/// ```
+/// use steadfast::server::{Handler, Message, Peer};
+///
+/// /// Counts what each connection says.
+/// struct Counting;
+///
+/// impl Handler<u64> for Counting {
+///     fn message(&mut self, peer: &mut Peer<u64>, _message: Message) {
+///         *peer.state += 1;
+///         let text = peer.state.to_string();
+///         peer.send(&text);
+///     }
+/// }
+/// ```
+pub trait Handler<S: Default + 'static = ()>: 'static {
+    /// A connection is open: the answer to its `request` is written. `subprotocol` is the one that was agreed upon.
+    fn opened(&mut self, _peer: &mut Peer<'_, '_, S>, _request: &Request<'_>, _subprotocol: Option<&str>) {}
+
+    /// A message came, whole; it lies where it was received.
+    fn message(&mut self, peer: &mut Peer<'_, '_, S>, message: Message<'_>);
+
+    /// A pong came; with the time since the ping that it answers, if that was [`Peer::ping`] or one of the server's own.
+    fn pong(&mut self, _peer: &mut Peer<'_, '_, S>, _round_trip: Option<Duration>) {}
+
+    /// The socket of a connection was full, and has now taken all that waited.
+    fn writable(&mut self, _peer: &mut Peer<'_, '_, S>) {}
+
+    /// A connection that was open has ended: once for each. What is sent to it now is dropped.
+    fn closed(&mut self, _peer: &mut Peer<'_, '_, S>, _closed: &Closed<'_>) {}
+
+    /// Time passes: called when the reactor starts, four times a second while it has connections, and when it was asked for
+    /// by [`Desk::wake_after`].
+    fn tick(&mut self, _desk: &mut Desk<'_>) {}
+
+    /// A message of [`Desk::send_to`] found its connection gone.
+    fn undelivered(&mut self, _desk: &mut Desk<'_>, _to: ConnectionId) {}
+}
+
+/// One connection, lent to its handler for the length of a call; and the [`Desk`] of its reactor, to which it derefs.
+#[derive(Debug)]
+pub struct Peer<'a, 'l, S = ()> {
+    pub(super) link: &'a mut Link<'l, Seat>,
+    pub(super) desk: Desk<'a>,
+    /// What the handler keeps for this connection.
+    pub state: &'a mut S,
+}
+
+impl<S> Peer<'_, '_, S> {
+    /// Its name, for [`Desk::send_to`] and [`super::Handle::send`]; it is never given to another connection.
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId { reactor: self.desk.common.reactor, within: self.link.id() }
+    }
+
+    /// Sends a message, compressed where that was agreed upon and is worth it. What is sent in one call of the handler, and
+    /// in those for what else the peer has sent by now, goes to the kernel at once when they are done.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        self.link.send(message.kind, message.payload)
+    }
+
+    /// Sends a message in the form in which the last one came from there: compressed, or as it is.
+    #[inline]
+    pub fn echo(&mut self, message: Message<'_>) -> Sent {
+        self.link.echo(message.kind, message.payload)
+    }
+
+    /// Starts the close handshake, with a code that may be sent (RFC 6455 section 7.4.2) and a reason that is cut to 123
+    /// bytes. Nothing is sent behind it, and no further message of the peer is delivered.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        self.link.close(code, reason);
+    }
+
+    /// Ends the connection without a Close, behind what was sent before; what waits for a full socket is dropped.
+    pub fn abort(&mut self) {
+        self.link.abort();
+    }
+
+    /// Sends a ping whose pong tells how long it took: [`Handler::pong`] hears of it.
+    pub fn ping(&mut self) {
+        let stamp = self.desk.common.ping_stamp();
+        self.link.ping(&stamp);
+    }
+
+    /// Has it receive what is published on `topic`; gives whether that is new.
+    pub fn subscribe(&mut self, topic: &str) -> bool {
+        self.desk.common.topics.subscribe(self.link.id().index(), topic)
+    }
+
+    /// Ends that; gives whether it had been so.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.desk.common.topics.unsubscribe(self.link.id().index(), topic)
+    }
+
+    /// Bytes of the answer to the upgrade, while its request is told of.
+    pub fn answer_bytes(&self) -> usize {
+        self.link.answer_bytes()
+    }
+
+    /// How many bytes and messages wait because the socket takes no more.
+    pub fn queued(&self) -> (usize, usize) {
+        self.link.queued()
+    }
+
+    /// The address of the peer; `None` for a unix socket.
+    ///
+    /// # Errors
+    /// As getpeername(2): `NotConnected` when the peer has gone.
+    pub fn peer_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.link.peer_address().map(|address| address.as_socket())
+    }
+}
+
+impl<'a, S> Deref for Peer<'a, '_, S> {
+    type Target = Desk<'a>;
+
+    fn deref(&self) -> &Desk<'a> {
+        &self.desk
+    }
+}
+
+impl<S> DerefMut for Peer<'_, '_, S> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.desk
+    }
+}

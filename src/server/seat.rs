@@ -1,0 +1,111 @@
+//! A handler of any type as its reactor has it, with what it keeps for its connections.
+
+use super::app::Seat;
+use super::desk::{Common, ConnectionId, Desk};
+use super::handler::{Closed, Handler, Message, Peer};
+use crate::net::link::Link;
+use crate::proto::http::Request;
+use crate::proto::session::MessageKind;
+use slab::Slab;
+use std::time::Duration;
+
+/// A handler and its states, of types that the reactor does not know. One of these calls is a jump by a table: a few
+/// instructions, and all that is inside is compiled for its types.
+pub(super) trait Chair {
+    fn opened(
+        &mut self,
+        link: &mut Link<'_, Seat>,
+        common: &mut Common,
+        request: &Request<'_>,
+        subprotocol: Option<&str>,
+    );
+    fn message(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, kind: MessageKind, payload: &[u8]);
+    fn pong(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, round_trip: Option<Duration>);
+    fn writable(&mut self, link: &mut Link<'_, Seat>, common: &mut Common);
+    fn closed(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, closed: &Closed<'_>);
+    fn tick(&mut self, common: &mut Common, route: u16);
+    fn undelivered(&mut self, common: &mut Common, route: u16, to: ConnectionId);
+}
+
+struct Occupied<H, S> {
+    handler: H,
+    states: Slab<S>,
+}
+
+/// A handler that has no connection yet.
+pub(super) fn chair<S: Default + 'static>(handler: impl Handler<S>) -> Box<dyn Chair> {
+    Box::new(Occupied { handler, states: Slab::<S>::new() })
+}
+
+impl<S: Default + 'static, H: Handler<S>> Occupied<H, S> {
+    /// A state that has no bytes and ends without a trace need not be kept.
+    const KEEPS: bool = size_of::<S>() > 0 || std::mem::needs_drop::<S>();
+
+    #[inline(always)]
+    fn with(
+        &mut self,
+        link: &mut Link<'_, Seat>,
+        common: &mut Common,
+        work: impl FnOnce(&mut H, &mut Peer<'_, '_, S>),
+    ) {
+        let desk = Desk { common, route: link.state.route() };
+        let Some(state) = state(&mut self.states, link.state.state(), Self::KEEPS) else { return };
+        work(&mut self.handler, &mut Peer { link, desk, state });
+    }
+}
+
+#[inline(always)]
+fn state<S: Default + 'static>(states: &mut Slab<S>, at: usize, keeps: bool) -> Option<&mut S> {
+    match keeps {
+        true => states.get_mut(at),
+        // A box of nothing is no allocation, and there is nothing in it to leak.
+        false => Some(Box::leak(Box::new(S::default()))),
+    }
+}
+
+impl<S: Default + 'static, H: Handler<S>> Chair for Occupied<H, S> {
+    fn opened(
+        &mut self,
+        link: &mut Link<'_, Seat>,
+        common: &mut Common,
+        request: &Request<'_>,
+        subprotocol: Option<&str>,
+    ) {
+        if Self::KEEPS {
+            link.state.set_state(self.states.insert(S::default()));
+        }
+        self.with(link, common, |handler, peer| handler.opened(peer, request, subprotocol));
+    }
+
+    #[inline]
+    fn message(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, kind: MessageKind, payload: &[u8]) {
+        self.with(link, common, |handler, peer| handler.message(peer, Message::new(kind, payload)));
+    }
+
+    fn pong(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, round_trip: Option<Duration>) {
+        self.with(link, common, |handler, peer| handler.pong(peer, round_trip));
+    }
+
+    fn writable(&mut self, link: &mut Link<'_, Seat>, common: &mut Common) {
+        self.with(link, common, Handler::writable);
+    }
+
+    fn closed(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, closed: &Closed<'_>) {
+        let (route, at) = (link.state.route(), link.state.state());
+        // Whatever the handler does now, this was the last that it hears of the connection.
+        link.state.leave();
+        let Some(state) = state(&mut self.states, at, Self::KEEPS) else { return };
+        self.handler.closed(&mut Peer { link, desk: Desk { common, route }, state }, closed);
+        if Self::KEEPS {
+            self.states.try_remove(at);
+        }
+    }
+
+    fn tick(&mut self, common: &mut Common, route: u16) {
+        self.handler.tick(&mut Desk { common, route });
+    }
+
+    fn undelivered(&mut self, common: &mut Common, route: u16, to: ConnectionId) {
+        self.handler.undelivered(&mut Desk { common, route }, to);
+    }
+}

@@ -1,0 +1,280 @@
+//! How a server starts: descriptor tables first, then listeners, then all of them or none.
+
+use super::app::App;
+use super::config::{Config, Protocol, StartError, is_server};
+use super::handle::Handle;
+use super::mail::Mail;
+use super::post::Post;
+use super::routes::Routes;
+use super::status::Shared;
+use crate::net::counters::Counters;
+use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
+use crate::net::listener::{self, Endpoint, SocketBuffers};
+use crate::net::mailbox::Mailbox;
+use crate::net::reactor::{Buffers, Quota, Reactor, Settings, Sources};
+use crate::net::sys;
+use crate::proto::session::Session;
+use crate::stats::{Memory, memory_limit_bytes};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Starts all reactors; when it returns, every endpoint accepts connections.
+pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartError> {
+    let response_fields = config.check()?;
+    let plan = plan(config)?;
+    let mut files = SocketFiles::default();
+    let unix = listen_unix(&config.listen, &mut files)?;
+    let shared = Arc::new(share(config, plan, routes, &response_fields));
+    let settings = settings(config, plan, response_fields);
+    let mailbox = |_| Mailbox::new().map_err(|error| StartError(format!("cannot make a wake-up: eventfd: {error}")));
+    let mailboxes: Arc<[_]> = (0..plan.reactors).map(mailbox).collect::<Result<Vec<_>, _>>()?.into();
+    let starter = Starter { config, plan, shared: Arc::clone(&shared), settings, mailboxes: Arc::clone(&mailboxes) };
+    let (news, heard) = channel();
+    let mut threads = Vec::new();
+    let mut orders = Vec::new();
+    for index in 0..plan.reactors {
+        let (order, ordered) = channel();
+        orders.push(order);
+        threads.push(starter.spawn(index, &unix, ordered, news.clone())?);
+    }
+    drop(news);
+    // Only when every thread has left the table of this one may descriptors be made here that they shall not have.
+    for _ in 0..plan.reactors {
+        expect_news(&heard)?;
+    }
+    let (endpoints, reservations) = reserve(&config.listen)?;
+    let addresses: Arc<[SocketAddr]> = reservations.iter().map(|reserved| reserved.address).collect();
+    for order in &orders {
+        // A thread that is gone has sent why, and that is read below.
+        let _ = order.send(Arc::clone(&addresses));
+    }
+    let all_listen = (0..plan.reactors).try_for_each(|_| expect_news(&heard));
+    if all_listen.is_err() {
+        // Those that do listen shall not go on without the others.
+        for mailbox in &*mailboxes {
+            let _ = mailbox.send(Mail::Stop);
+        }
+    }
+    all_listen?;
+    let _ = shared.at_ready.set(Memory::read(None));
+    let (threads, files) = (Arc::new(Mutex::new(threads)), Arc::new(Mutex::new(files)));
+    Ok(Handle { plan, endpoints: endpoints.into(), mailboxes, shared, threads, files })
+}
+
+fn share(config: &Config, plan: Plan, routes: Routes, response_fields: &str) -> Shared {
+    Shared {
+        counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
+        plan,
+        protocol: config.protocol,
+        upgrade: config.upgrade.clone(),
+        hook: config.hook.clone(),
+        max_upgrades_per_s: config.max_upgrades_per_s,
+        routes: Arc::new(routes),
+        drain: (Duration::from_secs(config.drain_s.into()), Duration::from_secs(config.drain_hard_s.into())),
+        says_server: !response_fields.lines().any(is_server),
+        started: Instant::now(),
+        at_ready: OnceLock::new(),
+    }
+}
+
+fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
+    let max_buffer_bytes = config.max_buffer_bytes.unwrap_or_else(|| memory_limit_bytes() / 4);
+    Settings {
+        limits: config.limits,
+        deadlines: config.deadlines,
+        max_connections: plan.per_reactor,
+        quota: Quota::new(plan.max_connections),
+        sources: Sources::new(config.max_connections_per_source),
+        buffers: Buffers::new(max_buffer_bytes),
+        read_buffer_bytes: config.read_buffer_bytes,
+        compression: config.upgrade.compression.unwrap_or_default(),
+        response_fields,
+        queue: config.queue,
+    }
+}
+
+/// What a reactor's thread reports twice: that it has its table, that it listens; or why it could not.
+type News = Result<(), StartError>;
+
+fn expect_news(heard: &Receiver<News>) -> News {
+    heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
+}
+
+/// The files of our unix sockets: gone when the server stops, and when it never starts.
+#[derive(Debug, Default)]
+pub(super) struct SocketFiles(Vec<PathBuf>);
+
+impl Drop for SocketFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn listen_unix(endpoints: &[Endpoint], files: &mut SocketFiles) -> Result<Vec<Arc<OwnedFd>>, StartError> {
+    let mut sockets = Vec::new();
+    for endpoint in endpoints {
+        let Endpoint::Unix(path) = endpoint else { continue };
+        let socket = listener::listen_unix(path)
+            .map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))?;
+        files.0.push(path.clone());
+        sockets.push(Arc::new(socket));
+    }
+    Ok(sockets)
+}
+
+fn reserve(endpoints: &[Endpoint]) -> Result<(Vec<Endpoint>, Vec<listener::Reservation>), StartError> {
+    let mut reservations = Vec::new();
+    let mut found = Vec::new();
+    for endpoint in endpoints {
+        let Endpoint::Tcp(addresses) = endpoint else {
+            found.push(endpoint.clone());
+            continue;
+        };
+        let mut real = Vec::new();
+        for &address in addresses {
+            let reserved = listener::reserve(address).map_err(|error| {
+                let todo = match error.kind() {
+                    io::ErrorKind::AddrInUse => "; stop what listens there, or choose another port",
+                    io::ErrorKind::AddrNotAvailable => "; choose an address of this host",
+                    io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+                    _ => "",
+                };
+                StartError(format!("cannot listen on {address}: {error}{todo}"))
+            })?;
+            real.push(reserved.address);
+            reservations.push(reserved);
+        }
+        found.push(Endpoint::Tcp(real));
+    }
+    Ok((found, reservations))
+}
+
+fn plan(config: &Config) -> Result<Plan, StartError> {
+    let table = fd_table::raise_limit().map_err(|error| StartError(format!("cannot raise RLIMIT_NOFILE: {error}")))?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let ports = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Tcp(addresses) => addresses.len(),
+        Endpoint::Unix(_) => 1,
+    };
+    let listeners = config.listen.iter().map(ports).sum();
+    let hashed = config.listen.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp(_)));
+    let (max_connections, reactors) = (config.max_connections, config.reactors);
+    Plan::new(Wanted { max_connections, reactors, cores, table, listeners, hashed }).map_err(|impossible| {
+        StartError(match impossible {
+            Impossible::TableTooSmall { needed } => format!(
+                "RLIMIT_NOFILE is {table}, and {listeners} listeners with a reserve of {RESERVE} leave no room for \
+                 connections; raise it to {needed} or more (ulimit -n), or listen on fewer ports"
+            ),
+            Impossible::TooFewReactors { needed } => format!(
+                "--reactors {} hold too few connections under RLIMIT_NOFILE {table}; {needed} reactors would do, or \
+                 leave the option out",
+                reactors.unwrap_or_default()
+            ),
+        })
+    })
+}
+
+/// What the threads are started with.
+struct Starter<'a> {
+    config: &'a Config,
+    plan: Plan,
+    shared: Arc<Shared>,
+    settings: Settings,
+    mailboxes: Arc<[Mailbox<Mail>]>,
+}
+
+impl Starter<'_> {
+    fn spawn(
+        &self,
+        index: usize,
+        unix: &[Arc<OwnedFd>],
+        ordered: Receiver<Arc<[SocketAddr]>>,
+        news: Sender<News>,
+    ) -> Result<JoinHandle<io::Result<()>>, StartError> {
+        let settings = self.settings.clone();
+        let socket_buffers = self.config.socket_buffers;
+        let session: fn() -> Session = match self.config.protocol {
+            Protocol::Ws => Session::server,
+            Protocol::Tcp => Session::raw,
+        };
+        let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
+        let mailboxes = Arc::clone(&self.mailboxes);
+        let start = Start { shared, index, settings, socket_buffers, session, own_table, mailboxes, unix, ordered };
+        let body = move || match start.reactor(&news) {
+            Ok(reactor) => {
+                let _ = news.send(Ok(()));
+                drop(news);
+                reactor.run()
+            }
+            Err(error) => {
+                let _ = news.send(Err(error));
+                Ok(())
+            }
+        };
+        // A reactor nests a dozen calls, not a thousand; what it does not touch of the stack costs nothing.
+        let builder = thread::Builder::new().name(format!("reactor-{index}")).stack_size(256 << 10);
+        builder.spawn(body).map_err(|error| {
+            StartError(format!(
+                "cannot start thread {} of {} reactors: {error}; raise RLIMIT_NPROC",
+                index + 1,
+                self.plan.reactors
+            ))
+        })
+    }
+}
+
+/// What one reactor's thread is started with.
+struct Start {
+    shared: Arc<Shared>,
+    index: usize,
+    settings: Settings,
+    socket_buffers: SocketBuffers,
+    session: fn() -> Session,
+    own_table: bool,
+    mailboxes: Arc<[Mailbox<Mail>]>,
+    unix: Vec<Arc<OwnedFd>>,
+    ordered: Receiver<Arc<[SocketAddr]>>,
+}
+
+impl Start {
+    /// On the reactor's own thread, with a table of its own first, since that copies what is open.
+    fn reactor(self, news: &Sender<News>) -> Result<Reactor<App>, StartError> {
+        let Self { shared, index, session, .. } = self;
+        if self.own_table {
+            sys::unshare_files().map_err(|error| {
+            StartError(format!(
+                "cannot give a reactor a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter \
+                 may forbid it: raise RLIMIT_NOFILE instead, or ask for fewer --max-connections"
+            ))
+        })?;
+        }
+        let _ = news.send(Ok(()));
+        let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));
+        let addresses = self.ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
+        let counters = Arc::clone(&shared.counters[index]);
+        let mailbox = self.mailboxes[index].clone();
+        let app = App::new(shared, index as u16, Post::new(index as u16, self.mailboxes));
+        let mut reactor =
+            Reactor::new(app, self.settings, counters, mailbox).map_err(|error| failed("epoll", error))?;
+        for &address in &*addresses {
+            let socket = listener::listen_tcp(address, self.socket_buffers)
+                .map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
+            reactor.listen(socket, session).map_err(|error| failed("epoll_ctl", error))?;
+        }
+        for socket in &self.unix {
+            // All reactors accept from the one socket, each through a descriptor in its own table.
+            let fd: BorrowedFd<'_> = socket.as_fd();
+            let own = fd.try_clone_to_owned().map_err(|error| failed("dup of a unix listener", error))?;
+            reactor.listen(own, session).map_err(|error| failed("epoll_ctl", error))?;
+        }
+        Ok(reactor)
+    }
+}

@@ -1,0 +1,123 @@
+//! A chat: rooms by path, names, who is here, who comes and goes.
+
+use super::query;
+use crate::server::{CloseCode, Closed, Handler, Message, Peer, Request};
+use serde_json::json;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most characters of a name, and of a room's.
+const MAX_NAME_CHARS: usize = 32;
+const MAX_ROOM_CHARS: usize = 64;
+
+/// The most names that a newcomer is told.
+const MAX_TOLD: usize = 100;
+
+/// Who is in which room, over all reactors.
+#[derive(Debug, Default)]
+pub struct Rooms(Mutex<HashMap<String, BTreeSet<String>>>);
+
+impl Rooms {
+    /// Adds a name to a room, or one like it where it is taken. Gives the name, and some of those who are there with how many
+    /// they are.
+    fn enter(&self, room: &str, wanted: &str) -> (String, Vec<String>, usize) {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = rooms.entry(room.to_owned()).or_default();
+        let mut name = wanted.to_owned();
+        let mut number = 2;
+        while names.contains(&name) {
+            name = format!("{wanted}-{number}");
+            number += 1;
+        }
+        names.insert(name.clone());
+        (name, names.iter().take(MAX_TOLD).cloned().collect(), names.len())
+    }
+
+    /// Takes it out again; gives how many are left.
+    fn leave(&self, room: &str, name: &str) -> usize {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(names) = rooms.get_mut(room) else { return 0 };
+        names.remove(name);
+        let left = names.len();
+        if left == 0 {
+            rooms.remove(room);
+        }
+        left
+    }
+}
+
+/// Who a connection is, and where.
+#[derive(Debug, Default)]
+pub struct Guest {
+    room: String,
+    name: String,
+}
+
+/// Sends what one says to all in the room, as JSON with the name.
+#[derive(Debug)]
+pub struct Chat {
+    rooms: Arc<Rooms>,
+}
+
+impl Chat {
+    /// A chat in these rooms, which all reactors share.
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms }
+    }
+}
+
+/// The topic of a room.
+fn topic(room: &str) -> String {
+    format!("chat/{room}")
+}
+
+/// What may stand in a name: decoded, without control characters, and not too long.
+fn name_of(text: &str, max_chars: usize) -> Option<String> {
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8().ok()?;
+    let name = decoded.trim();
+    let fits = !name.is_empty() && name.chars().count() <= max_chars && !name.chars().any(char::is_control);
+    fits.then(|| name.to_owned())
+}
+
+impl Handler<Guest> for Chat {
+    fn opened(&mut self, peer: &mut Peer<Guest>, request: &Request, _subprotocol: Option<&str>) {
+        let room = match request.path().strip_prefix("/chat/").unwrap_or_default() {
+            "" => Some("lobby".to_owned()),
+            room => name_of(room, MAX_ROOM_CHARS),
+        };
+        let name = match query(request, "name") {
+            None | Some("") => Some("guest".to_owned()),
+            Some(name) => name_of(&name.replace('+', " "), MAX_NAME_CHARS),
+        };
+        let (Some(room), Some(name)) = (room, name) else {
+            return peer
+                .close(CloseCode::POLICY, "a name has at most 32 characters, a room 64, and no control characters");
+        };
+        let (name, here, count) = self.rooms.enter(&room, &name);
+        let welcome = json!({ "type": "welcome", "room": room, "name": name, "here": here, "count": count });
+        peer.send(&welcome.to_string());
+        let join = json!({ "type": "join", "name": name, "count": count });
+        // Who comes is told to those who are here already.
+        peer.publish(&topic(&room), &join.to_string());
+        peer.subscribe(&topic(&room));
+        *peer.state = Guest { room, name };
+    }
+
+    fn message(&mut self, peer: &mut Peer<Guest>, message: Message) {
+        let Some(text) = message.text() else {
+            return peer.close(CloseCode(1003), "only text is said here");
+        };
+        let said = json!({ "type": "message", "name": peer.state.name, "text": text });
+        let topic = topic(&peer.state.room);
+        peer.publish(&topic, &said.to_string());
+    }
+
+    fn closed(&mut self, peer: &mut Peer<Guest>, _closed: &Closed) {
+        let Guest { room, name } = std::mem::take(peer.state);
+        if name.is_empty() {
+            return; // it was never let in
+        }
+        let count = self.rooms.leave(&room, &name);
+        peer.publish(&topic(&room), &json!({ "type": "leave", "name": name, "count": count }).to_string());
+    }
+}

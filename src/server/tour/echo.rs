@@ -1,0 +1,30 @@
+//! Every message comes back, to whom it came from or to all.
+
+use crate::server::{Handler, Message, Peer, Request};
+
+/// Sends every message back: text as text, binary as binary, compressed as compressed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Echo;
+
+impl Handler for Echo {
+    #[inline]
+    fn message(&mut self, peer: &mut Peer, message: Message) {
+        peer.echo(message);
+    }
+}
+
+/// Sends every message to all who are connected.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Broadcast;
+
+const TOPIC: &str = "broadcast";
+
+impl Handler for Broadcast {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+        peer.subscribe(TOPIC);
+    }
+
+    fn message(&mut self, peer: &mut Peer, message: Message) {
+        peer.publish(TOPIC, message);
+    }
+}

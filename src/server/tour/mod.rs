@@ -1,0 +1,93 @@
+//! The routes of `steadfast serve`: the three ways of the tutorials (echo, push at an interval, broadcast), a chat, and for
+//! comparison polling and long polling, each with a page that works in a browser.
+
+mod chat;
+mod echo;
+mod push;
+
+pub use chat::{Chat, Rooms};
+pub use echo::{Broadcast, Echo};
+pub use push::{Push, Ticker};
+
+use super::routes::Response;
+use super::{Overflow, Reply, Request, Server};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the routes need to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Tour {
+    /// How often `/push` pushes the time.
+    pub push_interval: Duration,
+    /// What happens to a message of `/broadcast` and `/chat` for a connection that does not keep up.
+    pub overflow: Overflow,
+    /// Whether a folder that is served at all other paths has the page at `/` too.
+    pub leaves_index: bool,
+}
+
+impl Default for Tour {
+    fn default() -> Self {
+        Self { push_interval: Duration::from_secs(3), overflow: Overflow::default(), leaves_index: false }
+    }
+}
+
+impl Tour {
+    /// Adds the routes to a server.
+    ///
+    /// ```
+    /// use steadfast::server::Server;
+    /// use steadfast::server::tour::Tour;
+    /// let server = Tour::default().add_to(Server::new().listen("127.0.0.1:0")?).spawn()?;
+    /// server.stop();
+    /// server.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn add_to(self, server: Server) -> Server {
+        let ticker = Ticker::new(self.push_interval);
+        let rooms = Arc::new(Rooms::default());
+        let chat = Response::html(include_str!("../pages/chat.html"));
+        let server = match self.leaves_index {
+            true => server,
+            false => server.page("/", Response::html(include_str!("../pages/index.html"))),
+        };
+        server
+            .route_with(&["/", "/echo"], Overflow::Close, || Echo)
+            .page("/echo", Response::html(include_str!("../pages/echo.html")))
+            .answer_post("/echo", |request| Response::new("application/octet-stream", request.body.to_vec()))
+            // A time that is late is of no use when a newer one is there.
+            .route_with(&["/push"], Overflow::KeepLatest, move || Push::new(ticker))
+            .page("/push", Response::html(include_str!("../pages/push.html")))
+            .route_with(&["/broadcast"], self.overflow, || Broadcast)
+            .route_with(&["/chat", "/chat/*"], self.overflow, move || Chat::new(Arc::clone(&rooms)))
+            .page("/chat", chat.clone())
+            .page("/chat/*", chat)
+            .page("/compare", Response::html(include_str!("../pages/compare.html")))
+            .answer("/poll", move |request: &Request<'_>| counted(request, ticker.text()))
+            .answer("/long-poll", move |request: &Request<'_>| long_poll(request, ticker))
+            .stats("/stats")
+    }
+}
+
+/// With the length of the request's head, which a page of the web cannot know.
+fn counted(request: &Request<'_>, document: String) -> Response {
+    let response = Response::json(document);
+    let field = format!("X-Request-Bytes: {}", request.head_bytes());
+    response.clone().with_field(&field).unwrap_or(response)
+}
+
+/// At once what is newer than `after`, and else what comes next.
+fn long_poll(request: &Request<'_>, ticker: Ticker) -> Reply {
+    let after = query(request, "after").and_then(|after| after.parse::<u64>().ok());
+    let response = counted(request, ticker.text());
+    if after.is_none_or(|after| after < ticker.now()) {
+        return Reply::Now(response);
+    }
+    Reply::Next { topic: push::TOPIC.into(), like: response }
+}
+
+/// What stands behind `name=` in the query of a request, as it stands there.
+fn query<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
+    let (_, query) = request.target.split_once('?')?;
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}

@@ -1,0 +1,76 @@
+//! The time, pushed at an interval.
+
+use crate::server::{Desk, Handler, Message, Peer, Request};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Who is pushed to, and who waits by long polling.
+pub(super) const TOPIC: &str = "push";
+
+/// A clock that ticks at an interval, the same for all reactors and for all ways to ask for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticker {
+    began: Instant,
+    interval: Duration,
+}
+
+impl Ticker {
+    /// Ticks from now on, every `interval`, which is no less than a millisecond.
+    pub fn new(interval: Duration) -> Self {
+        Self { began: Instant::now(), interval: interval.max(Duration::from_millis(1)) }
+    }
+
+    /// How many ticks there have been.
+    pub fn now(self) -> u64 {
+        (self.began.elapsed().as_nanos() / self.interval.as_nanos()) as u64
+    }
+
+    /// How long it is to the next one.
+    pub fn next_in(self) -> Duration {
+        let into = self.began.elapsed().as_nanos() % self.interval.as_nanos();
+        self.interval - Duration::from_nanos(into as u64)
+    }
+
+    /// The tick, the time and the interval, as JSON.
+    pub fn text(self) -> String {
+        let time = httpdate::fmt_http_date(SystemTime::now());
+        format!(r#"{{"n":{},"time":"{time}","interval_ms":{}}}"#, self.now(), self.interval.as_millis())
+    }
+}
+
+/// Sends the time when a connection opens, and to all at every tick.
+#[derive(Debug)]
+pub struct Push {
+    ticker: Ticker,
+    last: u64,
+}
+
+impl Push {
+    /// Pushes as `ticker` ticks.
+    pub fn new(ticker: Ticker) -> Self {
+        Self { ticker, last: ticker.now() }
+    }
+}
+
+impl Handler for Push {
+    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
+        // How much the upgrade took, for those who compare: a page of the web cannot know it.
+        let (text, bytes) = (self.ticker.text(), (request.head_bytes(), peer.answer_bytes()));
+        let text = text.trim_end_matches('}');
+        peer.send(&format!(r#"{text},"upgrade_bytes":{{"in":{},"out":{}}}}}"#, bytes.0, bytes.1));
+        peer.subscribe(TOPIC);
+    }
+
+    /// What is said here is of no interest.
+    fn message(&mut self, _peer: &mut Peer, _message: Message) {}
+
+    fn tick(&mut self, desk: &mut Desk) {
+        // One reactor tells all others: it is encoded once.
+        if desk.reactor() != 0 {
+            return;
+        }
+        if std::mem::replace(&mut self.last, self.ticker.now()) != self.ticker.now() {
+            desk.publish(TOPIC, &self.ticker.text());
+        }
+        desk.wake_after(self.ticker.next_in());
+    }
+}
