@@ -452,6 +452,8 @@ int main(int argc, char **argv)
         pthread_join(workers[i].thread, NULL);
         add_tally(&sum, &workers[i].tally);
     }
+    /* So that whoever stops the server next does not find it with more or less of the ends still to be seen. */
+    take_quiet_stamp();
     uint64_t *spreads_ns = allocate((size_t)plan.messages, sizeof *spreads_ns);
     double seconds = measure_spreads(spreads_ns);
     report(&sum, spreads_ns, seconds, before, after);

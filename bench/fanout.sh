@@ -8,7 +8,7 @@
 #   --rounds R        (5)
 #   --payload BYTES   of each message, 4 or more (64)
 #   --instructions    count user-space instructions of the server in place of its time: under callgrind, as the
-#                     difference of two runs, of 5 and of 15 broadcasts (--messages is not looked at)
+#                     difference of two runs, of 5 and of 45 broadcasts (--messages is not looked at)
 #
 # Next to steadfast runs a bare loop of send() over all sockets, see loop.c. Every round runs both, each with a fresh
 # server, and the clients check every byte. Up to 15,000 connections server and client share one core, and steadfast has
@@ -20,7 +20,7 @@ source "$(dirname "$0")/common.sh"
 
 bare_name='bare loop'
 connections=15000 messages=20 rounds=5 payload=64 counting=
-pinned_connections=15000 few_messages=5 more_messages=10
+pinned_connections=15000 few_messages=5 more_messages=40
 declare -A samples
 
 read_arguments() {

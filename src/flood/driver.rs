@@ -158,15 +158,15 @@ impl Worker {
     }
 
     fn opened(&mut self, link: &mut Link<'_, Peer>) {
-        let took_us = self.now_us().wrapping_sub(link.state.since_us);
+        let took_us = self.now_us().wrapping_sub(link.state().since_us);
         self.results.connect.saturating_record(u64::from(took_us));
-        self.shift(link.state, Stage::Open);
-        self.leave_window(link.state);
+        self.shift(link.state(), Stage::Open);
+        self.leave_window(link.state());
     }
 
     /// Begins to wait for the answer to one more message.
     fn send(&mut self, link: &mut Link<'_, Peer>) {
-        let peer = &mut *link.state;
+        let peer = link.state();
         peer.awaits = true;
         peer.received = 0;
         peer.since_us = self.now_us();
@@ -184,58 +184,58 @@ impl Worker {
 
     /// A right answer is complete.
     fn replied(&mut self, link: &mut Link<'_, Peer>) {
-        let took_us = u64::from(self.now_us().wrapping_sub(link.state.since_us));
-        link.state.awaits = false;
-        link.state.sequence = link.state.sequence.wrapping_add(1);
+        let took_us = u64::from(self.now_us().wrapping_sub(link.state().since_us));
+        link.state().awaits = false;
+        link.state().sequence = link.state().sequence.wrapping_add(1);
         self.results.ledger.counts.replies += 1;
         self.shown = false;
         match self.phase {
-            Some(Phase::Reply) if link.state.stage == Stage::Open => {
+            Some(Phase::Reply) if link.state().stage == Stage::Open => {
                 self.results.reply.saturating_record(took_us);
-                if link.state.sequence < self.orders.messages {
+                if link.state().sequence < self.orders.messages {
                     return self.send(link);
                 }
-                self.shift(link.state, Stage::Answered);
+                self.shift(link.state(), Stage::Answered);
             }
             Some(Phase::Check) => {
                 self.results.alive.saturating_record(took_us);
-                self.shift(link.state, Stage::Held);
+                self.shift(link.state(), Stage::Held);
             }
             _ => self.results.hold.saturating_record(took_us),
         }
-        self.leave_window(link.state);
+        self.leave_window(link.state());
     }
 
     /// A piece of a reply that comes as a stream.
     fn piece(&mut self, link: &mut Link<'_, Peer>, bytes: &[u8]) {
-        if !link.state.awaits {
+        if !link.state().awaits {
             return link.end(WRONG_REPLY);
         }
-        let from = link.state.received as usize;
-        let wanted = self.payload.make(link.state.number, link.state.sequence);
+        let from = link.state().received as usize;
+        let wanted = self.payload.make(link.state().number, link.state().sequence);
         if wanted.get(from..from + bytes.len()) != Some(bytes) {
             return link.end(WRONG_REPLY);
         }
-        link.state.received += bytes.len() as u32;
-        if link.state.received as usize == wanted.len() {
+        link.state().received += bytes.len() as u32;
+        if link.state().received as usize == wanted.len() {
             self.replied(link);
         }
     }
 
     /// A piece of a page.
     fn body(&mut self, link: &mut Link<'_, Peer>, bytes: &[u8]) {
-        let from = link.state.received as usize;
-        link.state.received = link.state.received.saturating_add(bytes.len() as u32);
-        let target = self.orders.routes.of(link.state.number).target;
-        if !self.pages[target].piece(link.state.number, from, bytes) {
+        let from = link.state().received as usize;
+        link.state().received = link.state().received.saturating_add(bytes.len() as u32);
+        let target = self.orders.routes.of(link.state().number).target;
+        if !self.pages[target].piece(link.state().number, from, bytes) {
             link.end(WRONG_REPLY);
         }
     }
 
     fn body_end(&mut self, link: &mut Link<'_, Peer>) {
-        let target = self.orders.routes.of(link.state.number).target;
-        let right = self.pages[target].end(link.state.number, link.state.received as usize);
-        if !right || !link.state.awaits {
+        let target = self.orders.routes.of(link.state().number).target;
+        let right = self.pages[target].end(link.state().number, link.state().received as usize);
+        if !right || !link.state().awaits {
             return link.end(WRONG_REPLY);
         }
         self.replied(link);
@@ -288,7 +288,7 @@ impl Worker {
             return; // it has ended already, and keeps its cause
         }
         let was_open = link.session_state() == State::Open;
-        self.shift(link.state, Stage::Closing);
+        self.shift(link.state(), Stage::Closing);
         if was_open {
             link.close(CloseCode::NORMAL, "");
         } else {
@@ -329,21 +329,21 @@ impl Driver for Worker {
     type Mail = Order;
 
     fn connected(&mut self, link: &mut Link<'_, Peer>) {
-        if self.scheme(link.state.number) != Scheme::Ws {
+        if self.scheme(link.state().number) != Scheme::Ws {
             return self.opened(link);
         }
-        self.shift(link.state, Stage::Upgrading);
-        let route = self.orders.routes.of(link.state.number);
+        self.shift(link.state(), Stage::Upgrading);
+        let route = self.orders.routes.of(link.state().number);
         let path = &self.orders.targets[route.target].path;
         let compression = self.orders.compression.as_ref();
         link.upgrade(&Opening { host: &route.host, path, compression, ..Opening::default() });
     }
 
     fn message(&mut self, link: &mut Link<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
-        if !link.state.awaits {
+        if !link.state().awaits {
             return; // a server may say more than it was asked
         }
-        if payload == self.payload.make(link.state.number, link.state.sequence) {
+        if payload == self.payload.make(link.state().number, link.state().sequence) {
             self.replied(link);
         } else {
             link.end(WRONG_REPLY);
@@ -365,7 +365,7 @@ impl Driver for Worker {
     }
 
     fn ended(&mut self, link: &mut Link<'_, Peer>, cause: Cause) {
-        let peer = &mut *link.state;
+        let peer = link.state();
         self.leave_window(peer);
         self.shown = false;
         self.pages[self.orders.routes.of(peer.number).target].forget(peer.number);
@@ -378,8 +378,8 @@ impl Driver for Worker {
     }
 
     fn swept(&mut self, link: &mut Link<'_, Peer>) {
-        if link.state.awaits {
-            let waited_us = self.now_us().wrapping_sub(link.state.since_us);
+        if link.state().awaits {
+            let waited_us = self.now_us().wrapping_sub(link.state().since_us);
             if u64::from(waited_us) > u64::from(self.orders.reply_timeout_s) * 1_000_000 {
                 link.end(Cause::Deadline(Deadline::Reply));
             }

@@ -179,8 +179,7 @@ impl<S> Core<S> {
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
         let (state_before, waited) = (connection.session.state(), connection.flags.has(Flags::WAITS));
-        let mut in_place = None;
-        let mut link = turn::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0, &mut in_place);
+        let mut link = turn::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0);
         let result = work(&mut link);
         if connection.session.state() != state_before {
             connection.stamp_tick = self.now.tick; // another deadline runs

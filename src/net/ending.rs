@@ -70,13 +70,13 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
         Deadline::Head => {
             core.with(id, |link| {
                 link.answer(&Answer::refusal(408), Asked::default());
-                *link.cause = Some(cause);
+                link.connection.cause = Some(cause);
             });
         }
         Deadline::Idle => {
             core.with(id, |link| {
                 link.close(CloseCode::GOING_AWAY, "no sign of life");
-                *link.cause = Some(cause);
+                link.connection.cause = Some(cause);
             });
             flush(core, driver, id); // sent if it can be, and closed either way
             core.doom(id, cause);

@@ -4,7 +4,7 @@ use super::counters::Counters;
 use super::outbox::{Content, FilePart, NO_TOPIC, Outbox, Pushed};
 use super::outgoing::{self, Queueing};
 use super::reactor::Core;
-use super::slots::{ConnectionId, Flags};
+use super::slots::{Connection, ConnectionId, Flags};
 use super::sys;
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::{CloseCode, Fault};
@@ -18,7 +18,7 @@ use socket2::{SockAddr, SockRef};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 
 pub use super::outbox::{Overflow, QueueLimits};
 
@@ -140,22 +140,22 @@ fn lies_at(payload: &[u8], start: usize, end: usize, session: &Session, out: &Ou
 #[derive(Debug)]
 pub struct Link<'a, S> {
     pub(super) id: ConnectionId,
-    pub(super) socket: BorrowedFd<'a>,
-    pub(super) session: &'a mut Session,
+    pub(super) connection: &'a mut Connection<S>,
     pub(super) out: &'a mut Output,
-    pub(super) outbox: &'a mut Option<Box<Outbox>>,
-    pub(super) flags: &'a mut Flags,
-    pub(super) cause: &'a mut Option<Cause>,
     pub(super) counters: &'a Counters,
     pub(super) queueing: &'a Queueing,
     /// The addresses of the input that this turn reads, and what of it is to be sent from there.
     pub(super) lent: Range<usize>,
-    pub(super) in_place: &'a mut Option<InPlace>,
-    /// What the driver keeps for this connection.
-    pub state: &'a mut S,
+    pub(super) in_place: Option<InPlace>,
 }
 
 impl<S> Link<'_, S> {
+    /// What the driver keeps for this connection.
+    #[inline]
+    pub fn state(&mut self) -> &mut S {
+        &mut self.connection.state
+    }
+
     /// Its name, good for as long as the reactor runs.
     #[inline]
     pub fn id(&self) -> ConnectionId {
@@ -165,31 +165,31 @@ impl<S> Link<'_, S> {
     /// Where its session stands.
     #[inline]
     pub fn session_state(&self) -> State {
-        self.session.state()
+        self.connection.session.state()
     }
 
     /// The compression that was agreed upon.
     #[inline]
     pub fn compression(&self) -> Agreed {
-        self.session.compression()
+        self.connection.session.compression()
     }
 
     /// Sends a message, compressed where that was agreed upon and is worth it. What a turn sends goes out with one call.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
-        if !self.session.compression().is_on() {
+        if !self.connection.session.compression().is_on() {
             return self.send_plain(kind, payload);
         }
         if self.is_slow() {
             return self.send_slowly(kind, payload, true);
         }
-        if self.session.send(kind, payload, self.out) { Sent::Sent } else { self.drop_message() }
+        if self.connection.session.send(kind, payload, self.out) { Sent::Sent } else { self.drop_message() }
     }
 
     /// Sends a message in the form in which the last one came: compressed as [`Link::send`] does, or as it is.
     #[inline(always)]
     pub fn echo(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
-        if self.session.compression().came_compressed() {
+        if self.connection.session.compression().came_compressed() {
             self.send(kind, payload)
         } else {
             self.send_plain(kind, payload)
@@ -204,11 +204,11 @@ impl<S> Link<'_, S> {
         }
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
-            && let Some(from) = lies_at(payload, self.lent.start, self.lent.end, self.session, self.out)
+            && let Some(from) = lies_at(payload, self.lent.start, self.lent.end, &self.connection.session, self.out)
         {
-            *self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
+            self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
             Sent::Sent
-        } else if self.session.send_plain(kind, payload, self.out) {
+        } else if self.connection.session.send_plain(kind, payload, self.out) {
             Sent::Sent
         } else {
             self.drop_message()
@@ -218,29 +218,29 @@ impl<S> Link<'_, S> {
     /// Whether there is more to do than to put a message behind what this turn has made so far.
     #[inline(always)]
     fn is_slow(&self) -> bool {
-        self.outbox.is_some() || self.out.bytes.len() > self.queueing.limits.max_queued_bytes
+        self.connection.outbox.is_some() || self.out.bytes.len() > self.queueing.limits.max_queued_bytes
     }
 
     /// More has been gathered than may wait: it goes to the socket now, and what follows waits behind what that refuses.
     #[inline(never)]
     fn send_slowly(&mut self, kind: MessageKind, payload: &[u8], compress: bool) -> Sent {
-        if self.session.state() != State::Open {
+        if self.connection.session.state() != State::Open {
             return self.drop_message();
         }
         self.spill();
-        let Some(outbox) = self.outbox.as_mut() else {
+        let Some(outbox) = self.connection.outbox.as_mut() else {
             let sent = match compress {
-                true => self.session.send(kind, payload, self.out),
-                false => self.session.send_plain(kind, payload, self.out),
+                true => self.connection.session.send(kind, payload, self.out),
+                false => self.connection.session.send_plain(kind, payload, self.out),
             };
             return if sent { Sent::Sent } else { self.drop_message() };
         };
         // What may yet be dropped must not be in the window that the peer shares (RFC 7692 section 7.2.3.2).
         let shared = Shared::new(kind, payload);
-        let agreed = self.session.compression();
+        let agreed = self.connection.session.compression();
         let frame = if compress { shared.frame_for(agreed, &mut self.out.deflate) } else { None };
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
-        let overflow = self.flags.overflow();
+        let overflow = self.connection.flags.overflow();
         match outgoing::enqueue(outbox, content, NO_TOPIC, overflow, self.queueing, self.counters) {
             Pushed::Queued { .. } => Sent::Queued,
             Pushed::Dropped => Sent::Dropped,
@@ -257,9 +257,10 @@ impl<S> Link<'_, S> {
         if self.out.bytes.is_empty() || self.in_place.is_some() {
             return;
         }
-        let agreed = self.session.compression();
+        let agreed = self.connection.session.compression();
         let tick = self.queueing.tick;
-        if let Err(error) = outgoing::send_or_keep(self.socket, self.outbox, self.out, agreed, self.counters, tick) {
+        let (socket, outbox) = (self.connection.socket.as_fd(), &mut self.connection.outbox);
+        if let Err(error) = outgoing::send_or_keep(socket, outbox, self.out, agreed, self.counters, tick) {
             self.end(Cause::Io(sys::error_code(&error)));
         }
     }
@@ -273,12 +274,12 @@ impl<S> Link<'_, S> {
 
     /// What happens to a message when the queue of this connection is full; from now on.
     pub fn set_overflow(&mut self, overflow: Overflow) {
-        self.flags.set_overflow(overflow);
+        self.connection.flags.set_overflow(overflow);
     }
 
     /// How many bytes and messages wait because the socket takes no more.
     pub fn queued(&self) -> (usize, usize) {
-        self.outbox.as_ref().map_or((0, 0), |outbox| (outbox.bytes(), outbox.messages()))
+        self.connection.outbox.as_ref().map_or((0, 0), |outbox| (outbox.bytes(), outbox.messages()))
     }
 
     /// The address of the peer; getpeername(2).
@@ -286,7 +287,7 @@ impl<S> Link<'_, S> {
     /// # Errors
     /// As getpeername(2): `NotConnected` when the peer has gone.
     pub fn peer_address(&self) -> io::Result<SockAddr> {
-        SockRef::from(&self.socket).peer_addr()
+        SockRef::from(&self.connection.socket).peer_addr()
     }
 
     /// Bytes of the answer that this turn has written so far, behind which nothing else stands.
@@ -296,7 +297,7 @@ impl<S> Link<'_, S> {
 
     /// Ends the connection behind what was sent before; what waits for a full socket is dropped.
     pub fn abort(&mut self) {
-        if let Some(outbox) = self.outbox.as_mut() {
+        if let Some(outbox) = self.connection.outbox.as_mut() {
             let dropped = u64::from(outbox.drop_waiting());
             self.counters.messages_dropped.add(dropped);
             self.counters.messages_queued.sub(dropped);
@@ -315,46 +316,46 @@ impl<S> Link<'_, S> {
 
     /// Sends a ping of at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) {
-        if self.session.ping(payload, self.out) {
+        if self.connection.session.ping(payload, self.out) {
             self.counters.pings_out.add(1);
         }
     }
 
     /// Starts the close handshake.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        self.session.close(code, reason, self.out);
+        self.connection.session.close(code, reason, self.out);
     }
 
     /// Has the request that was just heard wait for its answer: until [`Link::answer`] nothing more is read, and no deadline
     /// runs.
     pub fn defer(&mut self) {
-        self.flags.set(Flags::WAITS);
+        self.connection.flags.set(Flags::WAITS);
     }
 
     /// Whether a request waits for its answer.
     pub fn is_deferred(&self) -> bool {
-        self.flags.has(Flags::WAITS)
+        self.connection.flags.has(Flags::WAITS)
     }
 
     /// Whether it came when its source had as many connections as it may.
     pub fn is_over_limit(&self) -> bool {
-        self.flags.has(Flags::OVER_LIMIT)
+        self.connection.flags.has(Flags::OVER_LIMIT)
     }
 
     /// Answers a request.
     pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
         self.counters.refused(answer.status);
-        self.flags.clear(Flags::WAITS);
-        self.session.answer(answer, asked, self.out);
+        self.connection.flags.clear(Flags::WAITS);
+        self.connection.session.answer(answer, asked, self.out);
     }
 
     /// Answers a request with the first `bytes` of a file, in place of the body of `answer`.
     pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64) {
-        self.flags.clear(Flags::WAITS);
+        self.connection.flags.clear(Flags::WAITS);
         answer.encode_head(&mut self.out.bytes, asked, &self.out.standing, bytes);
         self.out.seal_head();
         if asked.closes {
-            self.session.abandon();
+            self.connection.session.abandon();
         }
         if !asked.without_body {
             self.send_file(file, bytes);
@@ -367,27 +368,27 @@ impl<S> Link<'_, S> {
         }
         self.spill();
         let tick = self.queueing.tick;
-        let outbox = self.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
+        let outbox = self.connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
         outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes })));
         // Nothing else would begin to send it.
-        self.flags.set(Flags::FRESH);
+        self.connection.flags.set(Flags::FRESH);
     }
 
     /// Has a client that asked with `Expect: 100-continue` send the content of its request.
     pub fn proceed(&mut self) {
-        self.session.proceed(self.out);
+        self.connection.session.proceed(self.out);
     }
 
     /// Answers a request with 101: the connection becomes a WebSocket.
     #[inline]
     pub fn accept(&mut self, acceptance: &Acceptance<'_>) {
-        self.session.accept(acceptance, self.out);
+        self.connection.session.accept(acceptance, self.out);
         self.counters.upgraded.add(1);
     }
 
     /// Makes this connection a WebSocket client, and sends its request.
     pub fn upgrade(&mut self, opening: &Opening<'_>) {
-        *self.session = Session::websocket_client(opening, self.out);
+        self.connection.session = Session::websocket_client(opening, self.out);
     }
 
     /// A fresh random byte.
@@ -397,12 +398,12 @@ impl<S> Link<'_, S> {
 
     /// Sends a GET; for a session of [`Session::http_client`].
     pub fn request(&mut self, host: &str, path: &str) {
-        self.session.request(host, path, self.out);
+        self.connection.session.request(host, path, self.out);
     }
 
     /// Ends the connection when what is queued has gone; for `cause`, unless one is known already.
     pub fn end(&mut self, cause: Cause) {
-        self.cause.get_or_insert(cause);
-        self.session.abandon();
+        self.connection.cause.get_or_insert(cause);
+        self.connection.session.abandon();
     }
 }

@@ -293,3 +293,7 @@ fn frame_at(bytes: &[u8], at: usize, topic: u32) -> (usize, Kind) {
     let is_control = header.first & 0x08 != 0;
     (end.min(bytes.len()), if is_control { Kind::Other } else { Kind::Message { topic } })
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/outbox.rs"]
+mod tests;

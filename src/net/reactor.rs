@@ -265,8 +265,7 @@ impl<D: Driver> Reactor<D> {
             outgoing::discard(&mut connection, &self.core.counters);
             connection.session.abandon();
             let Core { out, counters, queueing, .. } = &mut self.core;
-            let mut in_place = None;
-            let mut link = turn::link(&mut connection, out, counters, queueing, id, 0..0, &mut in_place);
+            let mut link = turn::link(&mut connection, out, counters, queueing, id, 0..0);
             self.driver.ended(&mut link, cause);
             self.core.out.clear();
             drop(connection);

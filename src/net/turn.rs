@@ -2,7 +2,7 @@
 
 use super::counters::Counters;
 use super::ending::finish;
-use super::link::{Cause, Driver, InPlace, Link};
+use super::link::{Cause, Driver, Link};
 use super::outgoing::{Queueing, flush, send_in_place, send_or_keep};
 use super::pool::Pool;
 use super::reactor::{Core, Now};
@@ -188,28 +188,26 @@ fn understand<D: Driver>(
     let lent = lent.start as usize..lent.end as usize;
     let (mut at, mut events) = (0, 0);
     let mut result = Ok(());
+    let mut link = link(connection, tools.out, tools.counters, tools.queueing, id, lent);
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
-    while (events < TURN_EVENTS && at < input.len()) || connection.session.has_event() {
-        let rest = &mut input[at..];
-        let (bytes, event) = connection.session.receive(rest, tools.message, tools.limits, tools.now.second, tools.out);
+    while (events < TURN_EVENTS && at < input.len()) || link.connection.session.has_event() {
+        let (rest, session) = (&mut input[at..], &mut link.connection.session);
+        let (bytes, event) = session.receive(rest, tools.message, tools.limits, tools.now.second, link.out);
         at += bytes;
         match event {
             Event::NeedMore => continue,
             Event::Message(kind, payload) => {
                 tools.counters.messages_in.add(1);
                 events += payload.len() / EVENT_BYTES;
-                // The link is made here and not shared with the rarer events, so that it need not exist in memory.
-                let mut in_place = None;
-                let (counters, queueing) = (tools.counters, tools.queueing);
-                let mut link = link(connection, tools.out, counters, queueing, id, lent.clone(), &mut in_place);
                 driver.message(&mut link, kind, payload);
-                if let Some(message) = in_place {
-                    result = send_in_place(connection, input, message, tools.counters, tools.now.tick);
+                if let Some(message) = link.in_place.take() {
+                    result = send_in_place(link.connection, input, message, tools.counters, tools.now.tick);
                 }
             }
-            event => hand_on(connection, tools.out, tools.counters, tools.queueing, driver, id, event),
+            event => hand_on(&mut link, driver, event),
         }
         events += 1;
+        let connection = &*link.connection;
         if connection.session.state() == State::Closed || result.is_err() {
             at = input.len(); // nothing is read behind the end
             break;
@@ -232,39 +230,18 @@ pub(super) fn link<'a, S>(
     queueing: &'a Queueing,
     id: ConnectionId,
     lent: Range<usize>,
-    in_place: &'a mut Option<InPlace>,
 ) -> Link<'a, S> {
-    Link {
-        id,
-        socket: connection.socket.as_fd(),
-        session: &mut connection.session,
-        out,
-        outbox: &mut connection.outbox,
-        flags: &mut connection.flags,
-        cause: &mut connection.cause,
-        counters,
-        queueing,
-        lent,
-        in_place,
-        state: &mut connection.state,
-    }
+    Link { id, connection, out, counters, queueing, lent, in_place: None }
 }
 
 /// An event that is no message.
 #[inline(never)]
-fn hand_on<D: Driver>(
-    connection: &mut Connection<D::State>,
-    out: &mut Output,
-    counters: &Counters,
-    queueing: &Queueing,
-    driver: &mut D,
-    id: ConnectionId,
-    event: Event<'_>,
-) {
-    let mut in_place = None;
-    let mut link = link(connection, out, counters, queueing, id, 0..0, &mut in_place);
-    note(&mut link, &event);
-    driver.event(&mut link, event);
+fn hand_on<D: Driver>(link: &mut Link<'_, D::State>, driver: &mut D, event: Event<'_>) {
+    // What is in the ring is a message's, if anything's, and this is none.
+    let lent = std::mem::replace(&mut link.lent, 0..0);
+    note(link, &event);
+    driver.event(link, event);
+    link.lent = lent;
 }
 
 /// What a turn has made goes out with one call.
@@ -342,16 +319,16 @@ fn note<S>(link: &mut Link<'_, S>, event: &Event<'_>) {
         Event::Request(_) => counters.requests.add(1),
         Event::Opened(_) => counters.upgraded.add(1),
         Event::Ping(_) => counters.pings_in.add(1),
-        Event::Closed(code, _) => *link.cause = Some(Cause::Closed(*code)),
+        Event::Closed(code, _) => link.connection.cause = Some(Cause::Closed(*code)),
         Event::Failed(fault) => {
             counters.failed(fault.code().0);
-            *link.cause = Some(Cause::Fault(*fault));
+            link.connection.cause = Some(Cause::Fault(*fault));
         }
         Event::BadHead(error) => {
             counters.refused(error.status());
-            *link.cause = Some(Cause::BadHead(*error));
+            link.connection.cause = Some(Cause::BadHead(*error));
         }
-        Event::Rejected(rejected) => *link.cause = Some(Cause::Rejected(*rejected)),
+        Event::Rejected(rejected) => link.connection.cause = Some(Cause::Rejected(*rejected)),
     }
 }
 

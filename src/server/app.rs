@@ -190,7 +190,7 @@ impl App {
             return link.answer(&refused.answer(), asked);
         }
         link.accept(&acceptance);
-        link.state.route = handler;
+        link.state().route = handler;
         link.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
         self.chairs[usize::from(handler)].opened(link, &mut self.common, request, acceptance.subprotocol);
     }
@@ -216,7 +216,7 @@ impl App {
 
     /// Tells a connection's handler that it has ended, if it has not been told.
     fn closed(&mut self, link: &mut Link<'_, Seat>, closed: &Closed<'_>) {
-        let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) else { return };
+        let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) else { return };
         self.common.topics.leave(link.id().index());
         chair.closed(link, &mut self.common, closed);
     }
@@ -376,7 +376,7 @@ impl Driver for App {
 
     #[inline(always)]
     fn message(&mut self, link: &mut Link<'_, Seat>, kind: MessageKind, payload: &[u8]) {
-        if let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) {
+        if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
             chair.message(link, &mut self.common, kind, payload);
         }
     }
@@ -388,7 +388,7 @@ impl Driver for App {
             Event::Expects(request) => self.expects(link, &request),
             Event::Pong(payload) => {
                 let round_trip = self.common.round_trip(payload);
-                if let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) {
+                if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
                     chair.pong(link, &mut self.common, round_trip);
                 }
             }
@@ -404,7 +404,7 @@ impl Driver for App {
     }
 
     fn writable(&mut self, link: &mut Link<'_, Seat>) {
-        if let Some(chair) = self.chairs.get_mut(usize::from(link.state.route())) {
+        if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
             chair.writable(link, &mut self.common);
         }
     }

@@ -48,8 +48,8 @@ impl<S: Default + 'static, H: Handler<S>> Occupied<H, S> {
         common: &mut Common,
         work: impl FnOnce(&mut H, &mut Peer<'_, '_, S>),
     ) {
-        let desk = Desk { common, route: link.state.route() };
-        let Some(state) = state(&mut self.states, link.state.state(), Self::KEEPS) else { return };
+        let desk = Desk { common, route: link.state().route() };
+        let Some(state) = state(&mut self.states, link.state().state(), Self::KEEPS) else { return };
         work(&mut self.handler, &mut Peer { link, desk, state });
     }
 }
@@ -72,7 +72,7 @@ impl<S: Default + 'static, H: Handler<S>> Chair for Occupied<H, S> {
         subprotocol: Option<&str>,
     ) {
         if Self::KEEPS {
-            link.state.set_state(self.states.insert(S::default()));
+            link.state().set_state(self.states.insert(S::default()));
         }
         self.with(link, common, |handler, peer| handler.opened(peer, request, subprotocol));
     }
@@ -91,9 +91,9 @@ impl<S: Default + 'static, H: Handler<S>> Chair for Occupied<H, S> {
     }
 
     fn closed(&mut self, link: &mut Link<'_, Seat>, common: &mut Common, closed: &Closed<'_>) {
-        let (route, at) = (link.state.route(), link.state.state());
+        let (route, at) = (link.state().route(), link.state().state());
         // Whatever the handler does now, this was the last that it hears of the connection.
-        link.state.leave();
+        link.state().leave();
         let Some(state) = state(&mut self.states, at, Self::KEEPS) else { return };
         self.handler.closed(&mut Peer { link, desk: Desk { common, route }, state }, closed);
         if Self::KEEPS {

@@ -216,3 +216,7 @@ impl Topics {
         !self.waiting.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/topics.rs"]
+mod tests;

@@ -102,6 +102,8 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["net", "proto"],
         crates: &["httpdate", "libc", "mio", "socket2"],
     },
+    // What others would write: from outside, by the library's name.
+    Room { names: &["examples"], modules: &["server"], crates: &[] },
     // What is built on both.
     Room { names: &["client"], modules: &["client", "net/sys", "proto"], crates: &[] },
     Room { names: &["stats"], modules: &[], crates: &["serde"] },

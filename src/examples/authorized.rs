@@ -1,0 +1,30 @@
+//! Upgrades only those who say the password: `cargo run --release --example authorized [ADDRESS:PORT]`, then
+//! `steadfast connect ws://127.0.0.1:8080/ --header 'Authorization: Bearer sesame'`.
+
+use steadfast::server::{Handler, Hook, Message, Peer, Refused, Request, Server};
+
+struct Greeter;
+
+impl Handler for Greeter {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+        peer.send("welcome");
+    }
+
+    fn message(&mut self, peer: &mut Peer, message: Message) {
+        peer.send(message);
+    }
+}
+
+fn judge(request: &Request) -> Result<(), Refused> {
+    match request.fields.values("authorization").next() {
+        Some(b"Bearer sesame") => Ok(()),
+        _ => Err(Refused::new(401, "who are you?\n").with_field("WWW-Authenticate: Bearer").expect("a constant")),
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let server = Server::new().listen(&address)?.hook(Hook::new(judge)).route("/", || Greeter).spawn()?;
+    println!("listening on {}", server.endpoints()[0]);
+    Ok(server.join()?)
+}

@@ -1,0 +1,8 @@
+//! Handlers over real sockets: what they are told, and what they may do.
+
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../e2e/host.rs"]
+mod host;
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../e2e/wire.rs"]
+mod wire;

@@ -1,0 +1,8 @@
+//! Peers who do not keep up, and all else that is bounded: real sockets whose other end does not read.
+
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../e2e/host.rs"]
+mod host;
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../e2e/wire.rs"]
+mod wire;
