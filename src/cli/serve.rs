@@ -300,10 +300,16 @@ pub(super) fn run(args: Args) -> ExitCode {
     let (tour, folder) = (args.tour(), args.static_files.clone());
     let server = tour.add_to(Server::from(args.into_config()));
     let server = match folder {
-        Some(folder) => server.files("/*", folder),
-        None => Ok(server),
+        Some(folder) => match server.files("/*", &folder) {
+            Ok(server) => server,
+            Err(error) => {
+                let flag = format!("--static {}", folder.display());
+                return super::refuse(&format!("{flag}: {error}; right would be a folder that this user can read"));
+            }
+        },
+        None => server,
     };
-    match server.and_then(Server::spawn) {
+    match server.spawn() {
         Ok(server) => {
             announce(&server, protocol, &changed);
             wait(&server, signals)

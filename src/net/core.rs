@@ -17,7 +17,7 @@ use crate::proto::session::{Limits, Output, Session, State};
 use crate::proto::shared::Shared;
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, SockRef, Socket};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -145,7 +145,7 @@ impl<S> Core<S> {
             accept_paused: false,
             wake_at: None,
             stopped: false,
-            is_busy: false,
+            is_busy: true, // the driver's first turn comes at once
             connecting: 0,
         }
     }
@@ -322,6 +322,15 @@ impl<S> Core<S> {
         }
     }
 
+    /// Resets every connection: the kernel keeps nothing of what it had yet to send.
+    pub fn reset_all(&mut self, cause: Cause) {
+        for index in 0..self.slots.end_index() {
+            let Some((id, connection)) = self.slots.at(index) else { continue };
+            let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+            self.doom(id, cause);
+        }
+    }
+
     /// Has the reactor wake up at `instant` at the latest, once.
     pub fn wake_at(&mut self, instant: Instant) {
         self.wake_at = Some(self.wake_at.map_or(instant, |at| at.min(instant)));
@@ -404,6 +413,9 @@ impl<S> Core<S> {
     /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.
     pub(super) fn end_round(&mut self) {
         let Tally { bytes, mut largest, last_bytes } = std::mem::take(&mut self.tally);
+        if bytes == 0 && last_bytes == 0 && self.held.is_empty() && !self.queueing.is_full {
+            return; // as nearly always
+        }
         // A ring that waits to be understood is a buffer too.
         let bytes = bytes + self.held.values().map(Ring::capacity).sum::<usize>();
         self.settings.buffers.update(last_bytes, bytes);

@@ -58,7 +58,7 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
         }
         Due::Ping => {
             connection.flags.set(Flags::PINGED);
-            core.with(id, |link| link.ping(b""));
+            core.with(id, |link| driver.ping(link));
         }
         Due::Missed(deadline) => missed(core, driver, id, deadline),
     }

@@ -98,6 +98,12 @@ pub trait Driver {
     /// A session understood something that is no message.
     fn event(&mut self, link: &mut Link<'_, Self::State>, event: Event<'_>);
 
+    /// A connection has been silent for so long that it is time to ask whether it lives: what the ping says is for the driver
+    /// to choose.
+    fn ping(&mut self, link: &mut Link<'_, Self::State>) {
+        link.ping(b"");
+    }
+
     /// What waited for an open WebSocket has gone.
     fn writable(&mut self, _link: &mut Link<'_, Self::State>) {}
 
@@ -253,7 +259,8 @@ impl<S> Link<'_, S> {
 
     /// Sends what this turn has made so far.
     fn spill(&mut self) {
-        // What is to be sent from the ring goes first, and only when the driver is done with it.
+        // What is to be sent from the ring goes first, and only when the driver is done with it: until then all of what a
+        // single call of the driver sends is gathered.
         if self.out.bytes.is_empty() || self.in_place.is_some() {
             return;
         }

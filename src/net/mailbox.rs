@@ -4,11 +4,12 @@ use super::sys;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 struct Shared<M> {
-    letters: Mutex<Vec<M>>,
+    /// `None` when the reactor has ended.
+    letters: Mutex<Option<Vec<M>>>,
     bell: File,
 }
 
@@ -34,20 +35,15 @@ impl<M> Mailbox<M> {
     /// As eventfd(2).
     pub fn new() -> io::Result<Self> {
         let bell = File::from(sys::eventfd()?);
-        Ok(Self { shared: Arc::new(Shared { letters: Mutex::new(Vec::new()), bell }) })
+        Ok(Self { shared: Arc::new(Shared { letters: Mutex::new(Some(Vec::new())), bell }) })
     }
 
-    /// Puts a letter in; the reactor reads it in its next turn.
+    /// Puts a letter in; the reactor reads it in its next turn. One for a reactor that has ended is dropped.
     ///
     /// # Errors
     /// When the reactor cannot be woken, as write(2) on its eventfd.
     pub fn send(&self, letter: M) -> io::Result<()> {
-        let mut letters = self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = letters.is_empty();
-        letters.push(letter);
-        drop(letters);
-        // Whoever found letters there knows that the reactor is already on its way.
-        if first { self.ring() } else { Ok(()) }
+        self.put(|letters| letters.push(letter))
     }
 
     /// Puts all of `more` in, in order, with one wake-up at the most.
@@ -58,11 +54,23 @@ impl<M> Mailbox<M> {
         if more.is_empty() {
             return Ok(());
         }
-        let mut letters = self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = self.put(|letters| letters.append(more));
+        more.clear(); // for a reactor that has ended
+        sent
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Vec<M>)) -> io::Result<()> {
+        let mut lock = self.lock();
+        let Some(letters) = lock.as_mut() else { return Ok(()) };
         let first = letters.is_empty();
-        letters.append(more);
-        drop(letters);
+        put(letters);
+        drop(lock);
+        // Whoever found letters there knows that the reactor is already on its way.
         if first { self.ring() } else { Ok(()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<M>>> {
+        self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self) -> io::Result<()> {
@@ -83,6 +91,11 @@ impl<M> Mailbox<M> {
     }
 
     pub(super) fn take(&self) -> Vec<M> {
-        std::mem::take(&mut *self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Nobody reads any more: what is here is dropped, and what comes.
+    pub(super) fn close(&self) {
+        *self.lock() = None;
     }
 }

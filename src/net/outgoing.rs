@@ -41,8 +41,8 @@ pub(super) fn send_or_keep(
     counters: &Counters,
     tick: u32,
 ) -> io::Result<()> {
-    if outbox.is_some() {
-        append(outbox, out, counters);
+    if let Some(outbox) = outbox {
+        append(outbox, out, topic_of(agreed), counters);
         return Ok(());
     }
     let sent = match sys::send(socket, &out.bytes) {
@@ -56,8 +56,7 @@ pub(super) fn send_or_keep(
     counters.bytes_out.add(sent as u64);
     counters.messages_out.add(u64::from(out.messages));
     if sent < out.bytes.len() {
-        let topic = if agreed.is_on() && agreed.own_takeover() { KEPT } else { NO_TOPIC };
-        *outbox = Some(leave(&out.bytes, out.head_bytes, sent, (out.messages, topic), counters, tick));
+        *outbox = Some(leave(&out.bytes, out.head_bytes, sent, (out.messages, topic_of(agreed)), counters, tick));
     } else {
         counters.messages_delivered.add(u64::from(out.messages));
     }
@@ -65,24 +64,27 @@ pub(super) fn send_or_keep(
     Ok(())
 }
 
-/// Behind what waits already goes what has to: a pong, a Close, an answer.
+/// Behind what waits already goes what has to, a pong or a Close or an answer; and what was sent in one go with a message that
+/// the socket would not take from where it lay.
 #[cold]
-fn append(outbox: &mut Option<Box<Outbox>>, out: &mut Output, counters: &Counters) {
-    let Some(outbox) = outbox else { return };
-    debug_assert_eq!(out.messages, 0, "messages go into an outbox one by one");
+fn append(outbox: &mut Outbox, out: &mut Output, topic: u32, counters: &Counters) {
     counters.messages_out.add(u64::from(out.messages));
-    if !out.bytes.is_empty() {
-        outbox.append_other(Content::Own(out.bytes.as_slice().into()));
-    }
+    counters.messages_queued.add(u64::from(out.messages));
+    outbox.leave(&out.bytes, out.head_bytes, 0, topic);
     out.clear();
 }
 
 /// What was to be sent is lost with its connection.
 #[cold]
-fn lose(out: &mut Output, counters: &Counters) {
+pub(super) fn lose(out: &mut Output, counters: &Counters) {
     counters.messages_out.add(u64::from(out.messages));
     counters.messages_dropped.add(u64::from(out.messages));
     out.clear();
+}
+
+/// What a message that was gathered is to a policy.
+fn topic_of(agreed: Agreed) -> u32 {
+    if agreed.is_on() && agreed.own_takeover() { KEPT } else { NO_TOPIC }
 }
 
 #[cold]
@@ -177,12 +179,12 @@ pub(super) fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>
         core.counters.messages_dropped.add(1);
         return Sent::Dropped;
     }
-    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.out.deflate) else {
-        return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
-    };
     if connection.outbox.is_some() {
         return deliver_late(core, id, message, topic);
     }
+    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.out.deflate) else {
+        return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
+    };
     core.counters.messages_out.add(1);
     match sys::send(connection.socket.as_fd(), frame) {
         Ok(sent) if sent == frame.len() => {
@@ -215,6 +217,7 @@ fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
 #[cold]
 fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: u32) -> Sent {
     let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
+    // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
     let frame = message.frame_for(connection.session.compression(), &mut core.out.deflate).unwrap_or(message.frame());
     let Some(outbox) = &mut connection.outbox else { return Sent::Dropped };
     let overflow = connection.flags.overflow();
@@ -234,6 +237,7 @@ pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     loop {
         let Some(connection) = core.slots.get(id) else { return };
         let Some(outbox) = connection.outbox.as_mut().filter(|_| !connection.flags.has(Flags::DOOMED)) else { return };
+        let is_file = outbox.file().is_some();
         let (asked, result) = match outbox.file() {
             Some(part) => {
                 let asked = part.left_bytes.min(CALL_FILE_BYTES);
@@ -250,7 +254,8 @@ pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
             // A file that has become shorter than was promised: what is missing cannot be made up.
             Ok(0) if asked > 0 => return core.doom(id, Cause::Abrupt),
             Ok(sent) => {
-                let full = sent < asked;
+                // Less of a file may also be its end, which the next call tells.
+                let full = sent < asked && !is_file;
                 took(outbox, sent, &core.counters);
                 outbox.moved_tick = core.now.tick;
                 // Taking is life, and a close takes as long as what stands before it.

@@ -36,6 +36,13 @@ pub struct Reactor<D: Driver> {
     sweep: Sweep,
 }
 
+impl<D: Driver> Drop for Reactor<D> {
+    /// However it ends: whoever waits for an answer shall not wait for ever.
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
 impl<D: Driver> Reactor<D> {
     /// A reactor of the calling thread, with that thread's descriptor table.
     ///
@@ -163,6 +170,9 @@ impl<D: Driver> Reactor<D> {
             if self.core.doomed.is_empty() {
                 break;
             }
+        }
+        if self.core.slots.is_empty() {
+            self.core.end_round(); // nobody is left who would be visited
         }
     }
 

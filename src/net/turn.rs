@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::ending::finish;
 use super::link::{Cause, Driver, Link};
-use super::outgoing::{Queueing, flush, send_in_place, send_or_keep};
+use super::outgoing::{Queueing, flush, lose, send_in_place, send_or_keep};
 use super::pool::Pool;
 use super::reactor::{Core, Now};
 use super::slots::{Connection, ConnectionId, Flags};
@@ -156,6 +156,7 @@ fn talk<D: Driver>(
         (Ok(events), Ok(())) => events,
         (Err(error), _) | (_, Err(error)) => {
             tools.pool.current.clear();
+            lose(tools.out, tools.counters);
             return Outcome::Error(sys::error_code(&error));
         }
     };
@@ -273,7 +274,10 @@ fn end_of_stream<D: Driver>(
     // A page that ends with the stream is complete now.
     match understand(connection, tools, driver, id).and_then(|_| send(connection, tools)) {
         Ok(()) => Outcome::Eof,
-        Err(error) => Outcome::Error(sys::error_code(&error)),
+        Err(error) => {
+            lose(tools.out, tools.counters);
+            Outcome::Error(sys::error_code(&error))
+        }
     }
 }
 

@@ -403,6 +403,11 @@ impl Driver for App {
         }
     }
 
+    /// Whose pong tells how long it took.
+    fn ping(&mut self, link: &mut Link<'_, Seat>) {
+        link.ping(&self.common.ping_stamp());
+    }
+
     fn writable(&mut self, link: &mut Link<'_, Seat>) {
         if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
             chair.writable(link, &mut self.common);

@@ -36,7 +36,7 @@ impl Drain {
             self.cursor += 1;
         }
         if elapsed >= hard {
-            core.doom_all(Cause::Deadline(Deadline::Close), |_| true);
+            core.reset_all(Cause::Deadline(Deadline::Close));
         } else if core.connections() > 0 {
             core.wake_at(now + Duration::from_millis(TICK_MS));
         }
