@@ -6,13 +6,9 @@
  * epoll, and holds its share of the connections. All connections are open before the first message is sent, and a
  * message is sent when the one before it (with --in-flight K: K before it) has come to all. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,25 +18,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fanout_check.h"
+#include "dial.h"
 #include "fanout_plan.h"
 #include "fanout_report.h"
-
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
-#endif
+#include "in_order.h"
 
 enum {
     BUFFER_BYTES = 1 << 18,
     EVENTS_A_TURN = 1024,
     OPENING_LIMIT = 256, /* of each thread */
-    HEAD_LIMIT_BYTES = 4096,
-    SOURCE_ADDRESSES = 250,
-    COMPLAINTS_LIMIT = 5,
     NO_CONNECTION = UINT32_MAX, /* an event that only wakes */
 };
-
-enum state { UNBORN, CONNECTING, ANSWERING, READY, GONE };
 
 struct connection {
     int descriptor;
@@ -64,7 +52,6 @@ static struct worker *workers;
 static uint32_t total_messages; /* the warm-up included */
 static uint8_t *request;        /* the message that the publisher is sending */
 static size_t request_bytes, request_sent_bytes;
-static char upgrade[1024];
 static int publisher_wake, everyone_wake;
 static struct stamp before, after;
 
@@ -73,32 +60,6 @@ static _Atomic uint64_t *sent_ns;    /* for each message */
 static atomic_long *workers_settled; /* for each message */
 static atomic_long workers_open;
 static atomic_bool ended;
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(2);
-}
-
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count, size);
-    if (memory == NULL) die("calloc");
-    return memory;
-}
-
-__attribute__((format(printf, 1, 2)))
-static void complain(const char *cause, ...)
-{
-    static atomic_int complaints;
-    if (atomic_fetch_add(&complaints, 1) >= COMPLAINTS_LIMIT) return;
-    char text[256];
-    va_list arguments;
-    va_start(arguments, cause);
-    vsnprintf(text, sizeof text, cause, arguments);
-    va_end(arguments);
-    fprintf(stderr, "fanout: %s\n", text);
-}
 
 static void wake(int eventfd_descriptor)
 {
@@ -132,7 +93,7 @@ static void lose(struct worker *worker, struct connection *connection, bool wron
     if (connection->state != READY) worker->remaining--;
     connection->state = GONE;
     close(connection->descriptor);
-    drop_piece(receiver);
+    drop_piece(&receiver->piece);
     while (receiver->next_message < total_messages) settle(worker, receiver->next_message++);
     if (connection == connections) end_all();
 }
@@ -143,7 +104,7 @@ static void count_delivery(struct worker *worker, uint32_t message, uint64_t now
     worker->last_ns[message] = now_ns;
     if (message >= plan.warm_up) {
         worker->tally.deliveries++;
-        add_arrival(&worker->tally.arrivals, now_ns - atomic_load(&sent_ns[message]));
+        add_time(&worker->tally.arrivals, now_ns - atomic_load(&sent_ns[message]));
     }
     settle(worker, message);
 }
@@ -152,7 +113,7 @@ static void answer_ping(struct worker *worker, struct connection *connection)
 {
     uint8_t pong[CONTROL_LIMIT_BYTES + KEY_BYTES];
     const size_t pong_bytes = put_pong(pong, connection->receiver.piece);
-    drop_piece(&connection->receiver);
+    drop_piece(&connection->receiver.piece);
     worker->tally.pings++;
     /* Within the publisher's message nothing may stand, and it proves as well as any pong that there is life. What
      * keeps a pong from being sent, the next recv will meet as well. */
@@ -170,7 +131,7 @@ static bool take(struct worker *worker, struct connection *connection, size_t le
         case WRONG: return false;
         case PART: break;
         case MESSAGE: count_delivery(worker, connection->receiver.next_message - 1, now_ns); break;
-        case PINGED: answer_ping(worker, connection); break;
+        case CONTROL: answer_ping(worker, connection); break;
         }
     }
     return true;
@@ -195,21 +156,15 @@ static void receive(struct worker *worker, struct connection *connection, bool h
 
 static void read_head(struct worker *worker, struct connection *connection)
 {
-    ssize_t got = recv(connection->descriptor, worker->buffer, BUFFER_BYTES, 0);
-    if (got < 0 && errno == EAGAIN) return;
-    if (got <= 0) {
-        lose(worker, connection, false, got == 0 ? "the server closed" : strerror(errno));
+    const char *cause;
+    struct piece **piece = &connection->receiver.piece;
+    const enum answer answer = read_answer(connection->descriptor, piece, worker->buffer, BUFFER_BYTES, &cause);
+    if (answer == ANSWER_PART) return;
+    if (answer != ANSWER_WHOLE) {
+        lose(worker, connection, answer == ANSWER_WRONG, cause);
         return;
     }
-    const size_t length_bytes = keep(&connection->receiver, worker->buffer, (size_t)got);
-    const char *head = (const char *)connection->receiver.piece->bytes;
-    if (memmem(head, length_bytes, "\r\n\r\n", 4) == NULL && length_bytes < HEAD_LIMIT_BYTES) return;
-    const char *fault = head_fault(head, length_bytes);
-    if (fault != NULL) {
-        lose(worker, connection, true, fault);
-        return;
-    }
-    drop_piece(&connection->receiver);
+    drop_piece(piece);
     connection->state = READY;
     worker->tally.opened++;
     worker->remaining--;
@@ -217,36 +172,17 @@ static void read_head(struct worker *worker, struct connection *connection)
 
 static void finish_connect(struct worker *worker, struct connection *connection)
 {
-    int error = 0;
-    socklen_t length_bytes = sizeof error;
-    getsockopt(connection->descriptor, SOL_SOCKET, SO_ERROR, &error, &length_bytes);
-    if (error != 0) {
-        lose(worker, connection, false, strerror(error));
-        return;
-    }
     connection->state = ANSWERING;
-    const ssize_t upgrade_bytes = (ssize_t)strlen(upgrade);
-    if (send(connection->descriptor, upgrade, (size_t)upgrade_bytes, MSG_NOSIGNAL) != upgrade_bytes)
-        lose(worker, connection, false, "an empty socket did not take the handshake");
+    const char *cause = send_upgrade(connection->descriptor);
+    if (cause != NULL) lose(worker, connection, false, cause);
 }
 
 static void open_one(struct worker *worker, struct connection *connection)
 {
-    int yes = 1;
-    struct sockaddr_in target = {AF_INET, htons((uint16_t)plan.port), {htonl(INADDR_LOOPBACK)}, {0}};
-    /* Every address of 127.0.0.0/8 is ours, and each has ports of its own for one target. With the option the kernel
-     * chooses a port at connect, when it knows the target, instead of at bind, where it would have to be free for all
-     * targets. */
-    uint32_t address = INADDR_LOOPBACK + 1 + (uint32_t)((connection - connections) % SOURCE_ADDRESSES);
-    struct sockaddr_in source = {AF_INET, 0, {htonl(address)}, {0}};
-    connection->descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (connection->descriptor < 0) die("socket");
-    setsockopt(connection->descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    setsockopt(connection->descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
     connection->state = CONNECTING;
-    if (bind(connection->descriptor, (struct sockaddr *)&source, sizeof source) != 0) die("bind");
-    if (connect(connection->descriptor, (struct sockaddr *)&target, sizeof target) != 0 && errno != EINPROGRESS) {
-        lose(worker, connection, false, strerror(errno));
+    const char *cause = dial(&connection->descriptor, (size_t)(connection - connections), plan.port, 0);
+    if (cause != NULL) {
+        lose(worker, connection, false, cause);
         return;
     }
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -284,19 +220,12 @@ static bool may_send(uint32_t message)
     return message < depth || is_complete(message - depth);
 }
 
-/* Until the server rests: handshakes and a broadcast's end leave it work that no client sees. */
-static struct stamp take_quiet_stamp(void)
+static struct stamp rest(void)
 {
-    enum { TRIES = 200, PAUSE_NS = 50000000, AT_REST_NS = PAUSE_NS / 50 };
-    struct stamp last = take_stamp(plan.server);
-    for (int tries = 0; tries < TRIES; tries++) {
-        nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
-        struct stamp now = take_stamp(plan.server);
-        if (now.server_ns - last.server_ns <= AT_REST_NS) return now;
-        last = now;
-    }
-    complain("the server does not come to rest; its processor time is not only that of the broadcasts");
-    return last;
+    struct stamp stamp;
+    if (!take_quiet_stamp(plan.server, &stamp))
+        complain("the server does not come to rest; its processor time is not only that of the broadcasts");
+    return stamp;
 }
 
 static void publish(void)
@@ -304,11 +233,11 @@ static void publish(void)
     if (atomic_load(&workers_open) < plan.threads || atomic_load(&ended)) return;
     if (request_sent_bytes < request_bytes && !send_request()) return;
     for (uint32_t next; (next = atomic_load(&sent_messages)) < total_messages && may_send(next);) {
-        if (next == plan.warm_up) before = take_quiet_stamp();
+        if (next == plan.warm_up) before = rest();
         if (!send_message(next)) return;
     }
     if (atomic_load(&sent_messages) < total_messages || !is_complete(total_messages - 1)) return;
-    after = take_quiet_stamp();
+    after = rest();
     end_all();
 }
 
@@ -365,13 +294,10 @@ static void open_all(struct worker *worker)
 
 static void close_all(struct worker *worker)
 {
-    /* Reset, so that no port stays in TIME_WAIT behind each of them. */
-    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
     for (long i = worker->first; i < worker->first + worker->count; i++) {
         struct connection *connection = &connections[i];
         if (connection->state == UNBORN || connection->state == GONE) continue;
-        setsockopt(connection->descriptor, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-        close(connection->descriptor);
+        close_at_once(connection->descriptor);
     }
 }
 
@@ -394,17 +320,9 @@ static void *work(void *argument)
 static void prepare(void)
 {
     total_messages = (uint32_t)(plan.warm_up + plan.messages);
-    const int length =
-        snprintf(upgrade, sizeof upgrade,
-                 "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%ld\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                 plan.path, plan.port);
-    if (length >= (int)sizeof upgrade) {
-        fputs("fanout: a longer path than that is not for this program\n", stderr);
-        exit(2);
-    }
-    if (!prepare_check()) die("malloc");
-    request = allocate(1, HEADER_LIMIT_BYTES + KEY_BYTES + (size_t)plan.payload_bytes);
+    if (!write_upgrade(plan.path, plan.port)) exit(2);
+    if (!prepare_pattern(plan.payload_bytes)) die("malloc");
+    request = allocate(1, HEADER_LIMIT_BYTES + KEY_BYTES + payload_bytes);
     connections = allocate((size_t)plan.connections, sizeof *connections);
     workers = allocate((size_t)plan.threads, sizeof *workers);
     workers_settled = allocate(total_messages, sizeof *workers_settled);
@@ -453,7 +371,7 @@ int main(int argc, char **argv)
         add_tally(&sum, &workers[i].tally);
     }
     /* So that whoever stops the server next does not find it with more or less of the ends still to be seen. */
-    take_quiet_stamp();
+    rest();
     uint64_t *spreads_ns = allocate((size_t)plan.messages, sizeof *spreads_ns);
     double seconds = measure_spreads(spreads_ns);
     report(&sum, spreads_ns, seconds, before, after);

@@ -2,14 +2,14 @@
 #ifndef STEADFAST_BENCH_FANOUT_PLAN_H
 #define STEADFAST_BENCH_FANOUT_PLAN_H
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/types.h>
+
+#include "program.h"
+#include "stream.h"
 
 enum {
     CONNECTION_LIMIT = 4 << 20,
@@ -17,9 +17,6 @@ enum {
     MESSAGE_LIMIT = 1 << 20,
     PAYLOAD_LIMIT_BYTES = 1 << 24,
     IN_FLIGHT_LIMIT = 64,
-    TABLE_CONNECTIONS = 15000, /* in one descriptor table, if nothing else was asked for */
-    TABLE_SPARE = 64,          /* descriptors of a table that are no connections, and more than there ever are */
-    SEQUENCE_BYTES = 4,
 };
 
 static struct {
@@ -49,16 +46,6 @@ static void print_usage(void)
           stderr);
 }
 
-static bool read_number(const char *text, long least, long most, long *number)
-{
-    char *end;
-    errno = 0;
-    *number = strtol(text, &end, 10);
-    if (errno == 0 && end != text && *end == '\0' && *number >= least && *number <= most) return true;
-    fprintf(stderr, "fanout: %s is not a number from %ld to %ld\n", text, least, most);
-    return false;
-}
-
 static bool read_option(int option, const char *value)
 {
     long number;
@@ -80,21 +67,6 @@ static bool read_option(int option, const char *value)
     }
 }
 
-/* RLIMIT_NOFILE bounds a table, and each thread will have one of its own. */
-static bool fits_tables(void)
-{
-    struct rlimit limit;
-    if (plan.threads == 0) plan.threads = (plan.connections + TABLE_CONNECTIONS - 1) / TABLE_CONNECTIONS;
-    if (plan.threads > plan.connections) plan.threads = plan.connections;
-    const rlim_t largest = (rlim_t)((plan.connections + plan.threads - 1) / plan.threads) + TABLE_SPARE;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
-    limit.rlim_cur = limit.rlim_max;
-    if (largest <= limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) == 0) return true;
-    fprintf(stderr, "fanout: %ld connections do not fit %ld descriptor tables; more --threads would hold them\n",
-            plan.connections, plan.threads);
-    return false;
-}
-
 /* False when something about it is wrong, which has been said then. */
 static bool read_plan(int argc, char **argv)
 {
@@ -111,7 +83,7 @@ static bool read_plan(int argc, char **argv)
         print_usage();
         return false;
     }
-    return fits_tables();
+    return fits_tables(plan.connections, &plan.threads);
 }
 
 #endif

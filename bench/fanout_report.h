@@ -5,71 +5,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "fanout_plan.h"
-
-/* Log-linear: each power of two is divided into 64, so that a value read back is off by less than one in a hundred. */
-enum { PARTS_BITS = 6, PARTS = 1 << PARTS_BITS, BUCKETS = (65 - PARTS_BITS) * PARTS };
-
-struct histogram {
-    uint64_t counts[BUCKETS], total, max_ns;
-};
+#include "times.h"
 
 /* Of the messages that are counted, and of all connections or those of one thread. */
 struct tally {
     long opened, deliveries, wrong, lost, pings;
     struct histogram arrivals;
 };
-
-struct stamp {
-    uint64_t client_ns, server_ns; /* of processor time */
-    bool server_known;
-};
-
-static uint64_t read_clock_ns(clockid_t clock)
-{
-    struct timespec time;
-    if (clock_gettime(clock, &time) != 0) return 0;
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-static struct stamp take_stamp(pid_t server)
-{
-    struct stamp stamp = {.client_ns = read_clock_ns(CLOCK_PROCESS_CPUTIME_ID)};
-    /* The processor clock of another process counts nanoseconds of all its threads, ended ones included. A thread that
-     * runs at this very moment on another core is counted up to its last tick only, so this is read when all rest. */
-    clockid_t clock;
-    stamp.server_known = server != 0 && clock_getcpuclockid(server, &clock) == 0;
-    if (stamp.server_known) stamp.server_ns = read_clock_ns(clock);
-    if (stamp.server_ns == 0) stamp.server_known = false;
-    return stamp;
-}
-
-static void add_arrival(struct histogram *histogram, uint64_t ns)
-{
-    size_t bucket = ns;
-    if (ns >= PARTS) {
-        const int shift = 63 - __builtin_clzll(ns) - PARTS_BITS;
-        bucket = (size_t)shift * PARTS + (ns >> shift);
-    }
-    histogram->counts[bucket]++;
-    histogram->total++;
-    if (ns > histogram->max_ns) histogram->max_ns = ns;
-}
-
-/* What `per_mille` of all were not slower than, as the middle of its bucket. */
-static double quantile_us(const struct histogram *histogram, uint64_t per_mille)
-{
-    const uint64_t rank = (histogram->total * per_mille + 999) / 1000;
-    uint64_t seen = 0;
-    size_t bucket = 0;
-    while (bucket < BUCKETS - 1 && (seen += histogram->counts[bucket]) < rank) bucket++;
-    if (bucket < PARTS) return (double)bucket / 1000;
-    const size_t shift = bucket / PARTS - 1;
-    const double middle_ns = ((double)(bucket - shift * PARTS) + 0.5) * (double)(UINT64_C(1) << shift);
-    return (middle_ns < (double)histogram->max_ns ? middle_ns : (double)histogram->max_ns) / 1000;
-}
 
 static void add_tally(struct tally *sum, const struct tally *part)
 {
@@ -78,9 +22,7 @@ static void add_tally(struct tally *sum, const struct tally *part)
     sum->wrong += part->wrong;
     sum->lost += part->lost;
     sum->pings += part->pings;
-    for (size_t i = 0; i < BUCKETS; i++) sum->arrivals.counts[i] += part->arrivals.counts[i];
-    sum->arrivals.total += part->arrivals.total;
-    if (part->arrivals.max_ns > sum->arrivals.max_ns) sum->arrivals.max_ns = part->arrivals.max_ns;
+    add_times(&sum->arrivals, &part->arrivals);
 }
 
 static int by_size(const void *left, const void *right)

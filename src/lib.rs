@@ -9,16 +9,16 @@
 //!
 //!   proto    the core: bytes in, events out, bytes out, in both roles
 //!   net      the shell: descriptor tables, listeners, the reactor; the only place that names mio, libc, socket2
-//!   server   routes, counters, start and stop          } drivers of reactors;
+//!   server   handlers, routes, topics, start and stop  } drivers of reactors;
 //!   flood    plan, workers, ledger, report             } neither knows the other
 //!   client   one connection, without a reactor
 //!   stats    what proc(5) tells of memory and time
 //! ```
 //!
 //! One thread does all of that for its share of the connections, alone. An idle connection owns nothing but its slot:
-//! what has arrived in part is kept by its session, what could not be sent by its outbox, and both are gone when they
-//! are empty. Arrows point downwards only: `proto` uses nothing of `net`, `net` nothing of the drivers. A test holds
-//! the sources to that.
+//! what has arrived in part is kept by its session, what could not be sent by its outbox, message by message and bounded,
+//! and both are gone when they are empty. What one thread has for another goes through a mailbox. Arrows point downwards
+//! only: `proto` uses nothing of `net`, `net` nothing of the drivers. A test holds the sources to that.
 //!
 //! # A server
 //!

@@ -224,7 +224,10 @@ impl<S> Link<'_, S> {
     /// Whether there is more to do than to put a message behind what this turn has made so far.
     #[inline(always)]
     fn is_slow(&self) -> bool {
-        self.connection.outbox.is_some() || self.out.bytes.len() > self.queueing.limits.max_queued_bytes
+        let limits = &self.queueing.limits;
+        self.connection.outbox.is_some()
+            || self.out.bytes.len() > limits.max_queued_bytes
+            || self.out.messages as usize >= limits.max_queued_messages
     }
 
     /// More has been gathered than may wait: it goes to the socket now, and what follows waits behind what that refuses.

@@ -126,7 +126,7 @@ impl From<MessageKind> for Opcode {
     }
 }
 
-/// What [`Session::receive`] understood. What it borrows is valid until the next call.
+/// What [`super::session::Session::receive`] understood. What it borrows is valid until the next call.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Nothing to tell yet.
@@ -138,7 +138,7 @@ pub enum Event<'a> {
     /// The head of a request whose client asks whether to send the content (`Expect: 100-continue`): the caller answers
     /// it finally, with [`super::session::Session::answer`], or says [`super::session::Session::proceed`], and the request comes again with its content.
     Expects(Box<Request<'a>>),
-    /// The head of an answer to [`Session::request`]; body and end follow.
+    /// The head of an answer to [`super::session::Session::request`]; body and end follow.
     Response(Box<Response<'a>>),
     /// A piece of that answer's body.
     Body(&'a [u8]),

@@ -6,7 +6,7 @@ use super::files::Found;
 use super::handler::Closed;
 use super::mail::{Letter, Mail, SendError};
 use super::post::Post;
-use super::routes::{Get, Reply, Response, Route, Routes};
+use super::routes::{Get, Next, Reply, Response, Route, Routes};
 use super::seat::Chair;
 use super::status::{self, Shared};
 use crate::net::link::{Cause, Driver, Link, Sent};
@@ -17,6 +17,7 @@ use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
 use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,10 +199,10 @@ impl App {
     fn reply(&mut self, link: &mut Link<'_, Seat>, reply: Reply, asked: Asked) {
         match reply {
             Reply::Now(response) => self.respond(link, &response, asked),
-            Reply::Next { topic, like } => {
-                let (id, since) = (link.id(), self.common.now);
+            Reply::Next(Next { topic, like, wanted }) => {
+                let (id, since) = (link.id(), Instant::now());
                 self.common.topics.subscribe(id.index(), &topic);
-                self.common.waiting.insert(id.index(), Waiting { asked, since, fields: like.fields, id });
+                self.common.waiting.insert(id.index(), Waiting { asked, since, fields: like.fields, wanted, id });
                 link.defer();
             }
         }
@@ -249,15 +250,19 @@ impl App {
     /// Sends some of what is published, to those who wait for it by HTTP too; whether more waits.
     fn deliver(&mut self, core: &mut Core<Seat>) -> bool {
         let Common { topics, waiting, shared, .. } = &mut self.common;
-        let mut answered = Vec::new();
+        let mut answered = HashSet::new();
         let more = topics.deliver(TURN_DELIVERIES, |index, message, topic| {
-            if waiting.is_empty() {
-                core.deliver(index, message, topic);
-            } else if let Some(waits) = waiting.remove(&index) {
-                answer_waiting(core, &waits, 200, message.payload(), shared.says_server);
-                answered.push(index);
-            } else {
-                core.deliver(index, message, topic);
+            let payload = message.payload();
+            match waiting.get(&index) {
+                None if answered.is_empty() || !answered.contains(&index) => drop(core.deliver(index, message, topic)),
+                // It has its answer, and leaves the topic behind this pass.
+                None => {}
+                Some(waits) if waits.wanted.as_ref().is_some_and(|wanted| !wanted(payload)) => {}
+                Some(waits) => {
+                    answer_waiting(core, waits, 200, payload, shared.says_server);
+                    waiting.remove(&index);
+                    answered.insert(index);
+                }
             }
         });
         for index in answered {
@@ -268,7 +273,8 @@ impl App {
 
     /// Whoever has waited long enough for something to be published is told that nothing was.
     fn give_up_waiting(&mut self, core: &mut Core<Seat>) {
-        let Common { topics, waiting, now, shared, .. } = &mut self.common;
+        let Common { topics, waiting, shared, .. } = &mut self.common;
+        let now = core.now().instant;
         waiting.retain(|&index, waits| {
             let waits_on = now.saturating_duration_since(waits.since) < LONGEST_WAIT;
             if !waits_on {
@@ -282,7 +288,6 @@ impl App {
     /// Calls the handlers when a tick has passed, and when one of them wanted it.
     fn tick(&mut self, core: &mut Core<Seat>) {
         let now = core.now();
-        self.common.now = now.instant;
         let wanted = self.common.wake_at.is_some_and(|at| at <= now.instant);
         if self.ticked == Some(now.tick) && !wanted {
             return;
@@ -299,17 +304,19 @@ impl App {
 
     /// Sends what the handlers wrote to others: to other reactors in one go for each.
     fn post(&mut self, core: &mut Core<Seat>) {
-        self.post.broadcast(&mut self.common.broadcasts);
-        while !self.common.letters.is_empty() {
-            for Letter { reactor, mail } in std::mem::take(&mut self.common.letters) {
-                if reactor == self.common.reactor {
-                    self.mail(core, mail);
-                } else {
-                    self.post.put(reactor, mail);
-                }
+        // What these bring about waits for the next turn, so that no handler can keep the reactor from all others.
+        for Letter { reactor, mail } in std::mem::take(&mut self.common.letters) {
+            if reactor == self.common.reactor {
+                self.mail(core, mail);
+            } else {
+                self.post.put(reactor, mail);
             }
         }
+        self.post.broadcast(&mut self.common.broadcasts);
         self.post.flush();
+        if !self.common.letters.is_empty() {
+            core.stay_awake();
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::handler::Message;
 use super::mail::{Letter, Mail};
+use super::routes::Wanted;
 use super::status::Shared;
 use super::topics::Topics;
-use crate::net::slots;
+use crate::net::{slots, sys};
 use crate::proto::answer::Asked;
 use crate::proto::close::CloseCode;
 use crate::proto::shared;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,16 +22,15 @@ pub struct ConnectionId {
 }
 
 /// A request that waits for what is published next.
-#[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) asked: Asked,
     pub(super) since: Instant,
     pub(super) fields: String,
+    pub(super) wanted: Option<Wanted>,
     pub(super) id: slots::ConnectionId,
 }
 
 /// What a reactor has for all its handlers.
-#[derive(Debug)]
 pub(super) struct Common {
     pub(super) shared: Arc<Shared>,
     pub(super) reactor: u16,
@@ -40,12 +41,20 @@ pub(super) struct Common {
     /// By their places in the slab.
     pub(super) waiting: HashMap<usize, Waiting>,
     pub(super) wake_at: Option<Instant>,
-    /// The time of the turn.
-    pub(super) now: Instant,
+    /// What makes the stamps of our pings unlike any number that a peer would choose.
+    ping_key: u64,
+}
+
+impl fmt::Debug for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("reactor", &self.reactor).finish_non_exhaustive()
+    }
 }
 
 impl Common {
     pub(super) fn new(shared: Arc<Shared>, reactor: u16) -> Self {
+        let mut key = [0; 8];
+        sys::random(&mut key);
         Self {
             shared,
             reactor,
@@ -54,18 +63,18 @@ impl Common {
             letters: Vec::new(),
             waiting: HashMap::new(),
             wake_at: None,
-            now: Instant::now(),
+            ping_key: u64::from_ne_bytes(key),
         }
     }
 
     /// What stands in a ping, so that its pong tells how long it took: microseconds since the server started.
     pub(super) fn ping_stamp(&self) -> [u8; 8] {
-        (self.shared.started.elapsed().as_micros() as u64).to_be_bytes()
+        (self.shared.started.elapsed().as_micros() as u64 ^ self.ping_key).to_be_bytes()
     }
 
     /// How long ago that was; `None` for a pong that answers no such ping.
     pub(super) fn round_trip(&self, payload: &[u8]) -> Option<Duration> {
-        let sent = Duration::from_micros(u64::from_be_bytes(payload.try_into().ok()?));
+        let sent = Duration::from_micros(u64::from_be_bytes(payload.try_into().ok()?) ^ self.ping_key);
         self.shared.started.elapsed().checked_sub(sent)
     }
 }
@@ -82,11 +91,6 @@ impl Desk<'_> {
     /// Which reactor this is, from 0 on. What is to be done once for all of a server is done at reactor 0.
     pub fn reactor(&self) -> usize {
         usize::from(self.common.reactor)
-    }
-
-    /// The time at which this turn began.
-    pub fn now(&self) -> Instant {
-        self.common.now
     }
 
     /// Sends a message to all who have subscribed to `topic` by now, whichever reactor they are at; it is encoded once for
@@ -123,7 +127,7 @@ impl Desk<'_> {
 
     /// Has [`super::Handler::tick`] called in so long, or before.
     pub fn wake_after(&mut self, wait: Duration) {
-        let at = self.common.now + wait;
+        let at = Instant::now() + wait;
         self.common.wake_at = Some(self.common.wake_at.map_or(at, |known| known.min(at)));
     }
 }

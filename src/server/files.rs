@@ -23,6 +23,8 @@ pub(super) enum Found {
     File { file: File, bytes: u64, content_type: String, fields: String },
     /// It has not changed since (RFC 9110 section 13.1.3).
     NotModified { fields: String },
+    /// It is not what the client insists on (RFC 9110 section 13.1.4).
+    Changed,
     /// It is a folder, whose name ends with a slash.
     Moved { fields: String },
     /// There is none, or none that may be seen.
@@ -79,6 +81,9 @@ fn judge(file: File, name: &str, request: &Request<'_>) -> Found {
     }
     let modified = about.modified().unwrap_or(UNIX_EPOCH);
     let fields = format!("Last-Modified: {}\r\nX-Content-Type-Options: nosniff\r\n", httpdate::fmt_http_date(modified));
+    if !is_as_wanted(request, modified) {
+        return Found::Changed;
+    }
     if is_known(request, modified) {
         return Found::NotModified { fields };
     }
@@ -89,9 +94,21 @@ fn judge(file: File, name: &str, request: &Request<'_>) -> Found {
 
 /// RFC 9110 section 13.1.3: whether the client has what was modified last at `modified`. Dates have whole seconds.
 fn is_known(request: &Request<'_>, modified: SystemTime) -> bool {
-    let since = request.fields.values("if-modified-since").next().and_then(|value| std::str::from_utf8(value).ok());
-    let Some(since) = since.and_then(|value| httpdate::parse_http_date(value).ok()) else { return false };
+    let Some(since) = date(request, "if-modified-since") else { return false };
     modified < since + Duration::from_secs(1) && request.fields.values("if-none-match").next().is_none()
+}
+
+/// RFC 9110 section 13.2.2: whether what the client insists on holds. Nothing here has an entity tag.
+fn is_as_wanted(request: &Request<'_>, modified: SystemTime) -> bool {
+    let mut tags = request.fields.values("if-match").peekable();
+    if tags.peek().is_some() {
+        return tags.all(|tag| tag == b"*");
+    }
+    date(request, "if-unmodified-since").is_none_or(|since| modified < since + Duration::from_secs(1))
+}
+
+fn date(request: &Request<'_>, field: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(std::str::from_utf8(request.fields.values(field).next()?).ok()?).ok()
 }
 
 impl Found {
@@ -100,6 +117,7 @@ impl Found {
         let (status, more_fields) = match self {
             Self::NotModified { fields } => (304, &**fields),
             Self::Moved { fields } => (301, &**fields),
+            Self::Changed => (412, ""),
             Self::Busy => (503, "Retry-After: 1\r\n"),
             Self::Missing | Self::File { .. } => (404, ""),
         };

@@ -47,7 +47,7 @@ pub use handle::Handle;
 pub use handler::{Closed, Handler, Message, Peer};
 pub use hook::{Hook, Refused};
 pub use mail::{Receipt, SendError};
-pub use routes::{Reply, Response};
+pub use routes::{Next, Reply, Response};
 
 use files::Files;
 use routes::{Get, Routes};

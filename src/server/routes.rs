@@ -62,19 +62,61 @@ impl Response {
     }
 }
 
+/// Whether a message is the one that is waited for.
+pub(super) type Wanted = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// What a request is answered with, or when.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Reply {
     /// This, now.
     Now(Response),
-    /// What is published on the topic next, as a body of JSON and with the fields of this response; and with 204 if nothing
-    /// has been for 25 s. That is long polling.
-    Next {
-        /// The topic.
-        topic: String,
-        /// Where the fields are from.
+    /// Long polling: what is published on a topic next. See [`Reply::next`].
+    Next(Next),
+}
+
+/// See [`Reply::next`].
+#[derive(Clone)]
+pub struct Next {
+    pub(super) topic: String,
+    pub(super) like: Response,
+    pub(super) wanted: Option<Wanted>,
+}
+
+impl Reply {
+    /// Has the request wait for what is published on `topic`: that is the body of its answer, as JSON, with the fields of
+    /// `like`. After 25 s without it the answer is 204. That is long polling.
+    ///
+    /// ```
+    /// use steadfast::server::{Reply, Response, Server};
+    /// Server::new().answer("/news", |_request| Reply::next("news", Response::json("")));
+    /// ```
+    pub fn next(topic: impl Into<String>, like: Response) -> Self {
+        Self::Next(Next { topic: topic.into(), like, wanted: None })
+    }
+
+    /// The same, for the first message that `wanted` says yes to.
+    pub fn next_where(
+        topic: impl Into<String>,
         like: Response,
-    },
+        wanted: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::Next(Next { topic: topic.into(), like, wanted: Some(Arc::new(wanted)) })
+    }
+}
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(response) => f.debug_tuple("Now").field(response).finish(),
+            Self::Next(next) => next.fmt(f),
+        }
+    }
 }
 
 impl From<Response> for Reply {
@@ -125,9 +167,10 @@ pub(super) struct Route {
 impl Route {
     /// The field Allow (RFC 9110 section 10.2.1).
     pub(super) fn allow(&self) -> &'static str {
-        match self.post {
-            Some(_) => "Allow: GET, HEAD, OPTIONS, POST\r\n",
-            None => "Allow: GET, HEAD, OPTIONS\r\n",
+        match (self.handler.is_some() || self.get.is_some(), &self.post) {
+            (true, Some(_)) => "Allow: GET, HEAD, OPTIONS, POST\r\n",
+            (false, Some(_)) => "Allow: OPTIONS, POST\r\n",
+            (_, None) => "Allow: GET, HEAD, OPTIONS\r\n",
         }
     }
 

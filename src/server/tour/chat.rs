@@ -15,13 +15,29 @@ const MAX_TOLD: usize = 100;
 
 /// Who is in which room, over all reactors.
 #[derive(Debug, Default)]
-pub struct Rooms(Mutex<HashMap<String, BTreeSet<String>>>);
+pub struct Rooms(Mutex<Book>);
+
+#[derive(Debug, Default)]
+struct Book {
+    rooms: HashMap<String, BTreeSet<String>>,
+    /// How often somebody came or went. What two reactors tell of that may arrive in any order: by this number a client knows
+    /// which came first.
+    change: u64,
+}
+
+/// What a newcomer is told.
+struct Welcome {
+    name: String,
+    here: Vec<String>,
+    count: usize,
+    change: u64,
+}
 
 impl Rooms {
-    /// Adds a name to a room, or one like it where it is taken. Gives the name, and some of those who are there with how many
-    /// they are.
-    fn enter(&self, room: &str, wanted: &str) -> (String, Vec<String>, usize) {
-        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Adds a name to a room, or one like it where it is taken.
+    fn enter(&self, room: &str, wanted: &str) -> Welcome {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Book { rooms, change } = &mut *book;
         let names = rooms.entry(room.to_owned()).or_default();
         let mut name = wanted.to_owned();
         let mut number = 2;
@@ -30,16 +46,20 @@ impl Rooms {
             number += 1;
         }
         names.insert(name.clone());
-        (name, names.iter().take(MAX_TOLD).cloned().collect(), names.len())
+        *change += 1;
+        let here = names.iter().take(MAX_TOLD).cloned().collect();
+        Welcome { name, here, count: names.len(), change: *change }
     }
 
-    /// Takes it out again; gives how many are left.
-    fn leave(&self, room: &str, name: &str) -> usize {
-        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(names) = rooms.get_mut(room) else { return 0 };
+    /// Takes it out again; gives how many are left, and the number of that change.
+    fn leave(&self, room: &str, name: &str) -> (usize, u64) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Book { rooms, change } = &mut *book;
+        let Some(names) = rooms.get_mut(room) else { return (0, *change) };
         names.remove(name);
-        let left = names.len();
-        if left == 0 {
+        *change += 1;
+        let left = (names.len(), *change);
+        if names.is_empty() {
             rooms.remove(room);
         }
         left
@@ -93,10 +113,12 @@ impl Handler<Guest> for Chat {
             return peer
                 .close(CloseCode::POLICY, "a name has at most 32 characters, a room 64, and no control characters");
         };
-        let (name, here, count) = self.rooms.enter(&room, &name);
-        let welcome = json!({ "type": "welcome", "room": room, "name": name, "here": here, "count": count });
+        let Welcome { name, here, count, change } = self.rooms.enter(&room, &name);
+        let welcome = json!({
+            "type": "welcome", "room": room, "name": name, "here": here, "count": count, "change": change,
+        });
         peer.send(&welcome.to_string());
-        let join = json!({ "type": "join", "name": name, "count": count });
+        let join = json!({ "type": "join", "name": name, "count": count, "change": change });
         // Who comes is told to those who are here already.
         peer.publish(&topic(&room), &join.to_string());
         peer.subscribe(&topic(&room));
@@ -117,7 +139,8 @@ impl Handler<Guest> for Chat {
         if name.is_empty() {
             return; // it was never let in
         }
-        let count = self.rooms.leave(&room, &name);
-        peer.publish(&topic(&room), &json!({ "type": "leave", "name": name, "count": count }).to_string());
+        let (count, change) = self.rooms.leave(&room, &name);
+        let leave = json!({ "type": "leave", "name": name, "count": count, "change": change });
+        peer.publish(&topic(&room), &leave.to_string());
     }
 }

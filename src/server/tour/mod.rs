@@ -63,7 +63,7 @@ impl Tour {
             .page("/chat", chat.clone())
             .page("/chat/*", chat)
             .page("/compare", Response::html(include_str!("../pages/compare.html")))
-            .answer("/poll", move |request: &Request<'_>| counted(request, ticker.text()))
+            .answer("/poll", move |request: &Request<'_>| counted(request, ticker.text(ticker.now())))
             .answer("/long-poll", move |request: &Request<'_>| long_poll(request, ticker))
             .stats("/stats")
     }
@@ -76,14 +76,18 @@ fn counted(request: &Request<'_>, document: String) -> Response {
     response.clone().with_field(&field).unwrap_or(response)
 }
 
-/// At once what is newer than `after`, and else what comes next.
+/// At once what is newer than `after`, and else the first that is.
 fn long_poll(request: &Request<'_>, ticker: Ticker) -> Reply {
     let after = query(request, "after").and_then(|after| after.parse::<u64>().ok());
-    let response = counted(request, ticker.text());
-    if after.is_none_or(|after| after < ticker.now()) {
-        return Reply::Now(response);
+    let now = ticker.now();
+    let response = counted(request, ticker.text(now));
+    match after {
+        // The tick that the client knows may still be on its way to this reactor.
+        Some(after) if after >= now => {
+            Reply::next_where(push::TOPIC, response, move |text| push::tick_of(text).is_some_and(|tick| tick > after))
+        }
+        _ => Reply::Now(response),
     }
-    Reply::Next { topic: push::TOPIC.into(), like: response }
 }
 
 /// What stands behind `name=` in the query of a request, as it stands there.

@@ -30,10 +30,10 @@ impl Ticker {
         self.interval - Duration::from_nanos(into as u64)
     }
 
-    /// The tick, the time and the interval, as JSON.
-    pub fn text(self) -> String {
+    /// A tick, the time and the interval, as JSON.
+    pub fn text(self, tick: u64) -> String {
         let time = httpdate::fmt_http_date(SystemTime::now());
-        format!(r#"{{"n":{},"time":"{time}","interval_ms":{}}}"#, self.now(), self.interval.as_millis())
+        format!(r#"{{"n":{tick},"time":"{time}","interval_ms":{}}}"#, self.interval.as_millis())
     }
 }
 
@@ -54,7 +54,7 @@ impl Push {
 impl Handler for Push {
     fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
         // How much the upgrade took, for those who compare: a page of the web cannot know it.
-        let (text, bytes) = (self.ticker.text(), (request.head_bytes(), peer.answer_bytes()));
+        let (text, bytes) = (self.ticker.text(self.ticker.now()), (request.head_bytes(), peer.answer_bytes()));
         let text = text.trim_end_matches('}');
         peer.send(&format!(r#"{text},"upgrade_bytes":{{"in":{},"out":{}}}}}"#, bytes.0, bytes.1));
         peer.subscribe(TOPIC);
@@ -68,9 +68,16 @@ impl Handler for Push {
         if desk.reactor() != 0 {
             return;
         }
-        if std::mem::replace(&mut self.last, self.ticker.now()) != self.ticker.now() {
-            desk.publish(TOPIC, &self.ticker.text());
+        let now = self.ticker.now();
+        if std::mem::replace(&mut self.last, now) != now {
+            desk.publish(TOPIC, &self.ticker.text(now));
         }
         desk.wake_after(self.ticker.next_in());
     }
+}
+
+/// The tick that a text of [`Ticker::text`] tells of.
+pub(super) fn tick_of(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(br#"{"n":"#)?.split(|&byte| byte == b',').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -4,5 +4,22 @@
 #[path = "../e2e/host.rs"]
 mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../proto/inflate.rs"]
+mod inflate;
+#[allow(dead_code, reason = "what the other tests use of it")]
 #[path = "../e2e/wire.rs"]
 mod wire;
+
+mod callbacks;
+mod chat;
+mod closing;
+mod compression;
+mod publishing;
+mod rig;
+mod routes;
+mod sending;
+mod stale;
+mod states;
+mod ticks;
+mod tour;
+mod waiting;

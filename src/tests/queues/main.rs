@@ -6,3 +6,15 @@ mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
 #[path = "../e2e/wire.rs"]
 mod wire;
+
+mod alive;
+mod compress;
+mod control;
+mod counting;
+mod flags;
+mod kernel;
+mod limits;
+mod policies;
+mod probe;
+mod sources;
+mod turns;

@@ -277,7 +277,11 @@ fn who_leaves_in_the_middle_of_a_pass_is_not_reached_and_everyone_else_is() {
         assert_sound(&topics);
         delivered.extend(deliver(&mut topics, usize::MAX).0);
         let expected = if had_it { Vec::new() } else { vec![leaver] };
-        assert_eq!((missing(6, &delivered), delivered.len()), (expected, 6 - usize::from(!had_it)), "{reached} {leaver}");
+        assert_eq!(
+            (missing(6, &delivered), delivered.len()),
+            (expected, 6 - usize::from(!had_it)),
+            "{reached} {leaver}"
+        );
     }
 }
 
@@ -347,7 +351,8 @@ fn beyond_the_limit_of_messages_the_members_are_counted() {
     assert_eq!(topics.publish("a", &numbered(MAX_WAITING)), 3);
     deliver(&mut topics, 1);
     assert_eq!((topics.publish("a", &numbered(9999)), topics.publish("a", &numbered(MAX_WAITING))), (0, 3));
-    let last: Vec<usize> = all(&mut topics).into_iter().filter(|(who, _)| *who == 0).map(|(_, number)| number).collect();
+    let last: Vec<usize> =
+        all(&mut topics).into_iter().filter(|(who, _)| *who == 0).map(|(_, number)| number).collect();
     let expected: Vec<usize> = (1..MAX_WAITING).chain([9999]).collect();
     assert_eq!(last, expected);
     assert_sound(&topics);
@@ -368,12 +373,12 @@ fn beyond_the_limit_of_bytes_the_members_are_counted() {
     assert_eq!((topics.publish("a", &larger), topics.publish("a", &exact)), (2, 0));
     assert_eq!(topics.publish("a", &numbered(0)), 2, "it is full to the byte");
     let mut delivered = 0;
-    assert!(!topics.deliver(usize::MAX, |..| delivered += 1));
+    assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (8, 0));
     // A message that is larger than the limit goes alone.
     let huge = Arc::new(Shared::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES + 1]));
     assert_eq!((topics.publish("a", &huge), topics.publish("a", &huge)), (0, 2));
-    assert!(!topics.deliver(usize::MAX, |..| delivered += 1));
+    assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (10, 0));
 }
 

@@ -1,96 +1,53 @@
 // Chromium, driven through its own protocol, on the page that our server serves and on sockets of its own.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { DEADLINE, load, Server } from "./steadfast.mjs";
+import { assertNoMistakes, Browser, DEADLINE, logged, say, status } from "./browser.mjs";
+import { Server } from "./steadfast.mjs";
 
-const { chromium } = load("playwright-core");
+let browser, server, page;
 
-const QUIET = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--no-proxy-server",
-];
-
-let profile, browser, server, page, thrown;
-
-before(async () => {
-  profile = await mkdtemp(join(tmpdir(), "steadfast-chromium-"));
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  browser = await chromium.launchPersistentContext(profile, { executablePath, args: QUIET, headless: true });
-  browser.setDefaultTimeout(DEADLINE.timeout);
-}, DEADLINE);
-
-after(async () => {
-  await browser?.close();
-  // Chromium's helpers may write for a moment after it has gone.
-  await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
-}, DEADLINE);
+before(async () => (browser = await Browser.launch()), DEADLINE);
+after(() => browser?.close(), DEADLINE);
 
 beforeEach(async () => {
   server = await Server.start();
-  page = await browser.newPage();
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
+  page = await browser.page();
   await page.goto(server.uri("/", "http"));
 }, DEADLINE);
 
 afterEach(async () => {
   await page.close();
   assert.equal(await server.stop(), 0);
-  assert.deepEqual(thrown, []);
+  assertNoMistakes(page);
 }, DEADLINE);
 
-async function status(wanted) {
-  await page.locator("#status", { hasText: new RegExp(`^\\s*${wanted}\\s*$`) }).waitFor();
-}
-
-async function say(text) {
-  await page.locator("#message").fill(text);
-  await page.locator("#send").click();
-}
-
-async function logged(count) {
-  const entries = page.locator("#log > *");
-  await entries.nth(count - 1).waitFor({ state: "attached" });
-  return entries.allTextContents();
-}
-
 test("the page echoes and sees the server stop", DEADLINE, async () => {
-  await status("open");
+  await status(page, "open");
   assert.equal(await page.locator("#log > *").count(), 0);
   const texts = ["hello", "grüße, 世界 🦀", "<b>not bold</b> & 'quoted'", "x".repeat(70_000)];
   for (const [at, text] of texts.entries()) {
-    await say(text);
-    assert.deepEqual(await logged(at + 1), texts.slice(0, at + 1));
+    await say(page, text);
+    assert.deepEqual(await logged(page, at + 1), texts.slice(0, at + 1));
   }
   assert.equal(await page.locator("#log b").count(), 0);
   const code = server.stop();
-  await status("closed");
+  await status(page, "closed");
   assert.equal(await code, 0);
 });
 
 test("two pages get each their own", DEADLINE, async () => {
-  await status("open");
+  await status(page, "open");
   const first = page;
-  page = await browser.newPage();
+  page = await browser.page();
   await page.goto(server.uri("/", "http"));
-  await status("open");
-  await say("of the second");
-  assert.deepEqual(await logged(1), ["of the second"]);
+  await status(page, "open");
+  await say(page, "of the second");
+  assert.deepEqual(await logged(page, 1), ["of the second"]);
   assert.equal(await first.locator("#log > *").count(), 0);
   await first.close();
-  await say("alone now");
-  assert.deepEqual(await logged(2), ["of the second", "alone now"]);
+  await say(page, "alone now");
+  assert.deepEqual(await logged(page, 2), ["of the second", "alone now"]);
 });
 
 // Runs within the page: sends each message when the one before has come back, then closes.
@@ -139,8 +96,8 @@ for (const [flags, extensions] of [
     const sizes = [0, 1, 100, 1000, 1000, 70_000, 1_000_000];
     const outcome = await page.evaluate(inPage, { uri: own.uri(), sizes, code: 1000, reason: "done" });
     assert.deepEqual(outcome, { wrong: [], extensions, code: 1000, clean: true });
-    await say("x".repeat(70_000));
-    assert.deepEqual(await logged(1), ["x".repeat(70_000)]);
+    await say(page, "x".repeat(70_000));
+    assert.deepEqual(await logged(page, 1), ["x".repeat(70_000)]);
     assert.equal(await own.stop(), 0);
   });
 }

@@ -32,7 +32,8 @@ function start(args, stdio) {
 
 export class Server {
   static async start(...args) {
-    const child = start(["serve", "--listen", "127.0.0.1:0", ...args], ["ignore", "pipe", "inherit"]);
+    const listen = args.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    const child = start(["serve", ...listen, ...args], ["ignore", "pipe", "inherit"]);
     const server = new Server();
     server.child = child;
     server.ended = once(child, "exit").then(([code, signal]) => code ?? signal);
@@ -54,6 +55,12 @@ export class Server {
 
   stop() {
     this.child.kill("SIGTERM");
+    return this.ended;
+  }
+
+  // As a host that fails: nobody is told.
+  kill() {
+    this.child.kill("SIGKILL");
     return this.ended;
   }
 }

@@ -1,0 +1,239 @@
+//! The chat of the tour: who is here, who comes, who goes, who says what.
+
+use crate::host::Local;
+use crate::rig::{frames_and_close, reset, say, single, text, upgrade_at, websocket_at};
+use crate::wire::{BINARY, CLOSE, Wire, close_body, frame};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use steadfast::server::tour::Tour;
+use steadfast::server::{Config, Server};
+
+fn chat(reactors: usize) -> Local {
+    let config = Config { reactors: Some(reactors), ..single() };
+    Local::serve(Tour::default().add_to(Server::from(config)))
+}
+
+/// What is told next.
+fn told(wire: &mut Wire) -> Value {
+    let text = text(wire);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn welcome(room: &str, name: &str, here: &[&str]) -> Value {
+    json!({ "type": "welcome", "room": room, "name": name, "here": here, "count": here.len() })
+}
+
+fn join(name: &str, count: usize) -> Value {
+    json!({ "type": "join", "name": name, "count": count })
+}
+
+fn leave(name: &str, count: usize) -> Value {
+    json!({ "type": "leave", "name": name, "count": count })
+}
+
+fn message(name: &str, text: &str) -> Value {
+    json!({ "type": "message", "name": name, "text": text })
+}
+
+#[test]
+fn a_room_hears_who_comes_who_speaks_and_who_goes() {
+    let local = chat(1);
+    let mut ann = websocket_at(local.address, "/chat/room?name=Ann");
+    assert_eq!(told(&mut ann), welcome("room", "Ann", &["Ann"]));
+    let mut bob = websocket_at(local.address, "/chat/room?name=Bob");
+    assert_eq!(told(&mut bob), welcome("room", "Bob", &["Ann", "Bob"]));
+    assert_eq!(told(&mut ann), join("Bob", 2), "and not of herself");
+    let mut cid = websocket_at(local.address, "/chat/room?x=1&name=Cid");
+    assert_eq!(told(&mut cid), welcome("room", "Cid", &["Ann", "Bob", "Cid"]));
+    for wire in [&mut ann, &mut bob] {
+        assert_eq!(told(wire), join("Cid", 3));
+    }
+    for (at, said) in ["hi", "", "\"quoted\" \\ <b>ä</b>", "{\"type\":\"leave\"}"].into_iter().enumerate() {
+        let wires = [&mut ann, &mut bob, &mut cid];
+        let who = ["Ann", "Bob", "Cid", "Ann"][at];
+        for (turn, wire) in wires.into_iter().enumerate() {
+            if turn == at % 3 {
+                say(wire, said);
+            }
+        }
+        for wire in [&mut ann, &mut bob, &mut cid] {
+            assert_eq!(told(wire), message(who, said), "the one who speaks hears it too");
+        }
+    }
+    // One goes in each way there is.
+    bob.send(&frame(CLOSE, &close_body(1000, b"")));
+    assert_eq!(bob.frame().close_code(), 1000);
+    for wire in [&mut ann, &mut cid] {
+        assert_eq!(told(wire), leave("Bob", 2));
+    }
+    reset(cid);
+    assert_eq!(told(&mut ann), leave("Cid", 1));
+    say(&mut ann, "alone");
+    assert_eq!(told(&mut ann), message("Ann", "alone"));
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number() {
+    let local = chat(3);
+    let names = ["Ann", "Ann-2", "Ann-3"];
+    let mut wires: Vec<Wire> = Vec::new();
+    for (at, name) in names.into_iter().enumerate() {
+        let mut wire = websocket_at(local.address, "/chat/taken?name=Ann");
+        assert_eq!(told(&mut wire), welcome("taken", name, &names[..=at]));
+        wires.push(wire);
+    }
+    // Who asks for the name with the number, gets it with another; in another room it is free.
+    let mut other = websocket_at(local.address, "/chat/taken?name=Ann-2");
+    assert_eq!(told(&mut other)["name"], "Ann-2-2");
+    let mut elsewhere = websocket_at(local.address, "/chat/free?name=Ann");
+    assert_eq!(told(&mut elsewhere), welcome("free", "Ann", &["Ann"]));
+    // A name is free again when who had it has gone.
+    let gone = wires.remove(1);
+    drop(gone);
+    while told(&mut wires[0]) != leave("Ann-2", 3) {}
+    let mut again = websocket_at(local.address, "/chat/taken?name=Ann");
+    assert_eq!(told(&mut again)["name"], "Ann-2");
+    // Without a name there is one all the same, and a lobby without a room.
+    for (at, target) in ["/chat", "/chat?name=", "/chat/", "/chat/?x=y"].into_iter().enumerate() {
+        let mut guest = websocket_at(local.address, target);
+        let first = told(&mut guest);
+        let name = if at == 0 { "guest".to_owned() } else { format!("guest-{}", at + 1) };
+        assert_eq!((&first["room"], &first["name"]), (&json!("lobby"), &json!(name)), "{target}");
+        wires.push(guest);
+    }
+}
+
+#[test]
+fn two_rooms_do_not_hear_each_other() {
+    let local = chat(2);
+    // Names that begin alike, and one that looks like a path.
+    let rooms = ["one", "one/two", "on", "One"];
+    let mut wires = rooms.map(|room| websocket_at(local.address, &format!("/chat/{room}?name=me")));
+    for (wire, room) in wires.iter_mut().zip(rooms) {
+        assert_eq!(told(wire), welcome(room, "me", &["me"]));
+    }
+    for (wire, room) in wires.iter_mut().zip(rooms) {
+        say(wire, room);
+        drop(websocket_at(local.address, &format!("/chat/{room}?name=guest")));
+    }
+    for (wire, room) in wires.iter_mut().zip(rooms) {
+        let heard = [told(wire), told(wire), told(wire)];
+        for expected in [message("me", room), join("guest", 2), leave("guest", 1)] {
+            assert!(heard.contains(&expected), "{heard:?} in {room}");
+        }
+        say(wire, "the end");
+        assert_eq!(told(wire), message("me", "the end"));
+    }
+}
+
+#[test]
+fn rooms_and_names_may_be_of_any_language() {
+    let local = chat(1);
+    let mut wire = websocket_at(local.address, "/chat/caf%C3%A9%20%2F%3F?name=J%C3%BCrgen+%E2%9C%93%26%3D");
+    assert_eq!(told(&mut wire), welcome("café /?", "Jürgen ✓&=", &["Jürgen ✓&="]));
+    // The same room, written in another way.
+    let mut other = websocket_at(local.address, "/chat/%63af%c3%a9%20%2f%3f?name=%20trimmed%09+");
+    assert_eq!(told(&mut other)["name"], "trimmed");
+    assert_eq!(told(&mut wire), join("trimmed", 2));
+    let longest = "%C3%A4".repeat(32);
+    let mut third = websocket_at(local.address, &format!("/chat/{}?name={longest}", "%C3%B6".repeat(64)));
+    assert_eq!(told(&mut third), welcome(&"ö".repeat(64), &"ä".repeat(32), &[&"ä".repeat(32)]));
+}
+
+/// Who is refused, and with which code.
+fn refused(address: SocketAddr, target: &str) -> u16 {
+    let mut wire = websocket_at(address, target);
+    let (frames, close) = frames_and_close(&mut wire);
+    assert_eq!(frames, [], "nothing is told to {target}");
+    close.close_code()
+}
+
+#[test]
+fn who_has_no_proper_name_is_not_let_in_and_nobody_hears_of_it() {
+    let local = chat(1);
+    let mut wire = websocket_at(local.address, "/chat/room?name=me");
+    assert_eq!(told(&mut wire), welcome("room", "me", &["me"]));
+    let (name, room) = ("a".repeat(33), "r".repeat(65));
+    let targets = [
+        format!("/chat/room?name={name}"),
+        format!("/chat/room?name={}", "%C3%A4".repeat(33)),
+        format!("/chat/{room}?name=you"),
+        "/chat/room?name=%20".into(),
+        "/chat/room?name=+".into(),
+        "/chat/room?name=a%0Ab".into(),
+        "/chat/room?name=a%00".into(),
+        "/chat/room?name=%7f".into(),
+        "/chat/room?name=%C2%85".into(),
+        "/chat/room?name=%FF".into(),
+        "/chat/room?name=%C3".into(),
+        "/chat/%20?name=you".into(),
+        "/chat/%1b%5B2J?name=you".into(),
+        "/chat/%FF".into(),
+    ];
+    for target in &targets {
+        assert_eq!(refused(local.address, target), 1008, "{target}");
+    }
+    // What is said before the refusal has come is heard by nobody.
+    let mut rude = Wire::connect(local.address);
+    let request = upgrade_at("/chat/room?name=%00", "");
+    rude.send(&[request.as_bytes(), &frame(0x81, b"let me in")].concat());
+    rude.assert_upgraded();
+    assert_eq!(frames_and_close(&mut rude).1.close_code(), 1008);
+    say(&mut wire, "still alone");
+    assert_eq!(told(&mut wire), message("me", "still alone"));
+}
+
+#[test]
+fn who_says_what_is_no_text_is_closed_and_the_others_hear_that_one_left() {
+    let local = chat(1);
+    let mut wire = websocket_at(local.address, "/chat?name=me");
+    let mut other = websocket_at(local.address, "/chat?name=other");
+    assert_eq!(told(&mut other)["count"], 2);
+    other.send(&[frame(BINARY, b"\x00"), frame(0x81, b"behind")].concat());
+    assert_eq!(frames_and_close(&mut other).1.close_code(), 1003);
+    let heard = [told(&mut wire), told(&mut wire), told(&mut wire)];
+    assert_eq!(heard, [welcome("lobby", "me", &["me"]), join("other", 2), leave("other", 1)]);
+    say(&mut wire, "alone");
+    assert_eq!(told(&mut wire), message("me", "alone"));
+}
+
+#[test]
+fn a_crowd_of_all_reactors_agrees_on_who_is_here() {
+    let local = chat(3);
+    let mut wires: Vec<Wire> = Vec::new();
+    for number in 0..120 {
+        let mut wire = websocket_at(local.address, &format!("/chat/crowd?name=n{number:03}"));
+        let first = told(&mut wire);
+        let here = first["here"].as_array().expect("names").len();
+        assert_eq!((&first["count"], here), (&json!(number + 1), 100.min(number + 1)), "at most 100 are told");
+        wires.push(wire);
+    }
+    let mut first = wires.remove(0);
+    for (at, wire) in wires.into_iter().enumerate() {
+        if at % 2 == 0 { drop(wire) } else { reset(wire) }
+    }
+    // Of each that it is here, and that it has gone, in whatever order the reactors told; the last count is the end.
+    let mut here = BTreeSet::new();
+    let (mut joins, mut leaves, mut least) = (0, 0, usize::MAX);
+    while leaves < 119 {
+        let next = told(&mut first);
+        let name = next["name"].as_str().expect("a name").to_owned();
+        match next["type"].as_str() {
+            // The reactor of the first may be told of those who came before it had looked: not of itself.
+            Some("join") => {
+                joins += 1;
+                assert!(here.insert(name), "twice: {next}");
+            }
+            Some("leave") => {
+                leaves += 1;
+                least = least.min(next["count"].as_u64().expect("a count") as usize);
+                assert!(here.remove(&name), "one who was not here: {next}");
+            }
+            _ => panic!("nobody spoke: {next}"),
+        }
+    }
+    assert_eq!((joins, here.len(), least), (119, 0, 1));
+    say(&mut first, "alone");
+    assert_eq!(told(&mut first), message("n000", "alone"));
+}

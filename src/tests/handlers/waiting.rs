@@ -1,0 +1,291 @@
+//! Long polling: requests that wait for what is published next.
+
+use crate::host::Local;
+use crate::rig::{hear, reset, say, single, text, upgrade_at, websocket_at};
+use crate::wire::{Answer, Frame, TEXT, Wire, frame};
+use std::net::Shutdown;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use steadfast::server::{Config, Handler, Message, Peer, Reply, Request, Response, Server};
+
+const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+const NOW: &str = "GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Publishes on `news` what it is told, twice if it is told so.
+struct Press;
+
+impl Handler for Press {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+        peer.subscribe("other");
+    }
+
+    fn message(&mut self, peer: &mut Peer, message: Message) {
+        match message.text() {
+            Some("subscribe") => {
+                peer.subscribe("news");
+                peer.send("subscribed");
+                return;
+            }
+            Some("twice") => {
+                peer.publish("news", "once");
+                peer.publish("news", "twice");
+            }
+            _ => peer.publish("news", message),
+        }
+        peer.publish("other", "published");
+    }
+}
+
+/// A server whose `/next` waits; and what tells that a request is about to.
+fn serve(config: Config) -> (Local, Receiver<()>) {
+    let (tell, told): (Sender<()>, _) = channel();
+    let post = tell.clone();
+    let next = |tell: &Sender<()>| {
+        // Its reactor goes on when the request waits, so whatever it is asked from now on comes behind that.
+        tell.send(()).expect("the test hears of it");
+        let like = Response::text("for its fields alone").with_field("X-Like: this").expect("a constant");
+        Reply::Next { topic: "news".into(), like }
+    };
+    let server = Server::from(config).answer("/next", move |_: &Request<'_>| next(&tell));
+    let server = server.answer_post("/next", move |_: &Request<'_>| next(&post));
+    let server = server.answer("/now", |_: &Request<'_>| Response::text("now")).route("/press", || Press);
+    (Local::serve(server), told)
+}
+
+fn waits(local: &Local, told: &Receiver<()>) -> Wire {
+    let mut wire = Wire::connect(local.address);
+    wire.send(NEXT.as_bytes());
+    hear(told);
+    wire
+}
+
+fn assert_next(answer: &Answer, body: &str) {
+    assert_eq!((answer.status, String::from_utf8_lossy(&answer.body).as_ref()), (200, body), "{answer:?}");
+    assert_eq!((answer.field("Content-Type"), answer.field("X-Like")), (Some("application/json"), Some("this")));
+    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+}
+
+fn assert_now(wire: &mut Wire) {
+    let answer = wire.answer();
+    assert_eq!((answer.status, &*answer.body), (200, &b"now"[..]), "{answer:?}");
+}
+
+#[test]
+fn a_request_waits_for_what_is_published_next_and_its_connection_goes_on() {
+    let (local, told) = serve(single());
+    local.server.publish("news", "before anyone waits");
+    let mut wire = waits(&local, &told);
+    for round in 0..3 {
+        local.server.publish("olds", "of another topic");
+        local.server.publish("news", &format!("[{round}]"));
+        let answer = wire.answer();
+        assert_next(&answer, &format!("[{round}]"));
+        assert!(!answer.closes());
+        // Nobody waits now.
+        local.server.publish("news", "missed");
+        wire.send(NOW.as_bytes());
+        assert_now(&mut wire);
+        wire.send(NEXT.as_bytes());
+        hear(&told);
+    }
+    local.server.publish("news", &b"\x00\xff binary"[..]);
+    assert_eq!(wire.answer().body, b"\x00\xff binary");
+}
+
+#[test]
+fn what_is_pipelined_behind_a_waiting_request_is_answered_behind_it() {
+    let (local, told) = serve(single());
+    let mut wire = Wire::connect(local.address);
+    // One that is there at once, and one that comes while the first waits.
+    wire.send([NEXT, NOW].concat().as_bytes());
+    hear(&told);
+    wire.send([NOW, NEXT, NEXT, NOW].concat().as_bytes());
+    // The neighbour is answered meanwhile, so the reactor has had a turn with all of that.
+    let mut neighbour = Wire::connect(local.address);
+    neighbour.send(NOW.as_bytes());
+    assert_now(&mut neighbour);
+    assert!(told.try_recv().is_err(), "the second has to wait for the first");
+    local.server.publish("news", "1");
+    assert_next(&wire.answer(), "1");
+    assert_now(&mut wire);
+    assert_now(&mut wire);
+    hear(&told);
+    local.server.publish("news", "2");
+    assert_next(&wire.answer(), "2");
+    hear(&told);
+    local.server.publish("news", "3");
+    assert_next(&wire.answer(), "3");
+    assert_now(&mut wire);
+}
+
+#[test]
+fn an_upgrade_may_stand_behind_a_waiting_request() {
+    let (local, told) = serve(single());
+    let mut wire = Wire::connect(local.address);
+    wire.send(&[NEXT.as_bytes(), upgrade_at("/press", "").as_bytes(), &frame(TEXT, b"hello")].concat());
+    hear(&told);
+    local.server.publish("news", "1");
+    assert_next(&wire.answer(), "1");
+    wire.assert_upgraded();
+    // It has subscribed to the one topic as a WebSocket, and to the other it had as a request: that is over.
+    assert_eq!(text(&mut wire), "published");
+    local.server.publish("news", "2");
+    local.server.publish("other", "3");
+    assert_eq!(text(&mut wire), "3");
+    say(&mut wire, "subscribe");
+    assert_eq!(text(&mut wire), "subscribed");
+    local.server.publish("news", "4");
+    assert_eq!(text(&mut wire), "4");
+}
+
+#[test]
+fn a_client_that_goes_away_while_it_waits_harms_nobody() {
+    let (local, told) = serve(single());
+    let mut neighbour = Wire::connect(local.address);
+    for round in 0..4 {
+        let (gone, reset_one) = (waits(&local, &told), waits(&local, &told));
+        let mut stays = waits(&local, &told);
+        drop(gone);
+        reset(reset_one);
+        // The reset is seen at once. The other may have closed its half alone, and is waited for.
+        while local.server.counters().ended_abruptly <= round {
+            neighbour.send(NOW.as_bytes());
+            assert_now(&mut neighbour);
+        }
+        // One who comes to its place.
+        let mut successor = Wire::connect(local.address);
+        successor.send(NOW.as_bytes());
+        assert_now(&mut successor);
+        local.server.publish("news", "late");
+        assert_next(&stays.answer(), "late");
+        // What was meant for those before it is not sent here.
+        successor.send(NOW.as_bytes());
+        assert_now(&mut successor);
+        stays.send(NOW.as_bytes());
+        assert_now(&mut stays);
+    }
+}
+
+#[test]
+fn a_client_that_has_closed_its_half_gets_its_answer() {
+    let (local, told) = serve(single());
+    let mut wires = [(); 2].map(|()| Wire::connect(local.address));
+    // The end comes with the request, and behind it.
+    for wire in &mut wires {
+        wire.send([NEXT, NOW].concat().as_bytes());
+        wire.socket.shutdown(Shutdown::Write).expect("a shutdown");
+        hear(&told);
+    }
+    let mut later = waits(&local, &told);
+    later.socket.shutdown(Shutdown::Write).expect("a shutdown");
+    // A reactor that has answered somebody else has seen all of that.
+    let mut neighbour = Wire::connect(local.address);
+    neighbour.send(NOW.as_bytes());
+    assert_now(&mut neighbour);
+    local.server.publish("news", "the last thing you hear");
+    for wire in &mut wires {
+        assert_next(&wire.answer(), "the last thing you hear");
+        assert_now(wire);
+        wire.assert_ended();
+    }
+    assert_next(&later.answer(), "the last thing you hear");
+    later.assert_ended();
+}
+
+#[test]
+fn a_waiting_request_is_answered_as_it_was_asked() {
+    let (local, told) = serve(single());
+    let mut head = Wire::connect(local.address);
+    head.send(["HEAD /next HTTP/1.1\r\nHost: a\r\n\r\n", NOW].concat().as_bytes());
+    let mut closes = Wire::connect(local.address);
+    closes.send(b"GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let mut old = Wire::connect(local.address);
+    old.send(b"GET /next HTTP/1.0\r\n\r\n");
+    let mut old_but_stays = Wire::connect(local.address);
+    old_but_stays.send(["GET /next HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", NOW].concat().as_bytes());
+    let mut post = Wire::connect(local.address);
+    post.send(["POST /next HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", NOW].concat().as_bytes());
+    (0..5).for_each(|_| hear(&told));
+    local.server.publish("news", "news");
+    let answer = head.answer_without_body();
+    assert_eq!((answer.status, answer.field("Content-Length"), answer.closes()), (200, Some("4"), false));
+    assert_now(&mut head);
+    for wire in [&mut closes, &mut old] {
+        let answer = wire.answer();
+        assert_next(&answer, "news");
+        assert!(answer.closes());
+        wire.assert_ended();
+    }
+    let answer = old_but_stays.answer();
+    assert_next(&answer, "news");
+    assert_eq!(answer.field("Connection"), Some("keep-alive"));
+    assert_now(&mut old_but_stays);
+    assert_next(&post.answer(), "news");
+    assert_now(&mut post);
+}
+
+#[test]
+fn many_wait_beside_websockets_of_the_topic_and_each_hears_it_once() {
+    // More than one turn of the reactor sends to.
+    const MANY: usize = 200;
+    let (local, told) = serve(Config { reactors: Some(2), ..single() });
+    let mut waiting: Vec<Wire> = (0..MANY).map(|_| waits(&local, &told)).collect();
+    let mut sockets: Vec<Wire> = (0..MANY).map(|_| websocket_at(local.address, "/press")).collect();
+    for wire in &mut sockets {
+        say(wire, "subscribe");
+        assert_eq!(text(wire), "subscribed");
+    }
+    say(&mut sockets[0], "twice");
+    for wire in &mut sockets {
+        let mut heard = [text(wire), text(wire), text(wire)];
+        heard.sort();
+        assert_eq!(heard, ["once", "published", "twice"]);
+    }
+    for wire in &mut waiting {
+        assert_next(&wire.answer(), "once");
+        wire.send(NOW.as_bytes());
+        assert_now(wire);
+    }
+}
+
+#[test]
+fn a_request_that_has_its_answer_counts_for_nothing() {
+    let (local, told) = serve(single());
+    let mut waiting = [(); 3].map(|()| waits(&local, &told));
+    let mut press = websocket_at(local.address, "/press");
+    say(&mut press, "twice");
+    assert_eq!(press.frame(), Frame { first: TEXT, payload: b"published".to_vec() });
+    for wire in &mut waiting {
+        assert_next(&wire.answer(), "once");
+    }
+    let counters = local.server.counters();
+    assert_eq!((counters.messages_out, counters.messages_dropped), (1, 0), "{counters:?}");
+}
+
+#[test]
+fn a_large_answer_is_whole_and_the_connection_goes_on_behind_it() {
+    let (local, told) = serve(single());
+    let mut wire = Wire::connect(local.address);
+    wire.send([NEXT, NOW].concat().as_bytes());
+    hear(&told);
+    // More than the sockets hold.
+    let large: Vec<u8> = (0..12 << 20).map(|at| (at % 251) as u8).collect();
+    local.server.publish("news", &large);
+    let answer = wire.answer();
+    assert!(answer.status == 200 && answer.body == large, "{}", answer.head);
+    assert_now(&mut wire);
+    wire.send(NEXT.as_bytes());
+    hear(&told);
+    local.server.publish("news", "small");
+    assert_next(&wire.answer(), "small");
+}
+
+#[test]
+fn a_server_that_stops_does_not_wait_for_those_who_wait() {
+    let (local, told) = serve(single());
+    let mut wires = [(); 3].map(|()| waits(&local, &told));
+    local.server.stop();
+    local.join();
+    for wire in &mut wires {
+        wire.assert_gone();
+    }
+}

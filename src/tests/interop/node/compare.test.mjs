@@ -1,0 +1,191 @@
+// The page /compare: three ways to the same ticks, and what it says of their cost.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { assertNoMistakes, Browser, DEADLINE, GONE, status } from "./browser.mjs";
+import { Relay } from "./relay.mjs";
+import { load, Server } from "./steadfast.mjs";
+
+const { WebSocket } = load("ws");
+
+const WAYS = ["poll", "long-poll", "websocket"];
+
+let browser, server, page, allowed;
+
+before(async () => (browser = await Browser.launch()), DEADLINE);
+after(() => browser?.close(), DEADLINE);
+
+beforeEach(async () => {
+  page = await browser.page();
+  allowed = undefined;
+}, DEADLINE);
+
+afterEach(async () => {
+  await page.close();
+  assert.equal(await server.stop(), 0);
+  assertNoMistakes(page, allowed);
+}, DEADLINE);
+
+async function serve(...flags) {
+  // Nobody else listens there, so that a server that comes back finds its port free.
+  server = await Server.start("--listen", "127.0.83.1:0", ...flags);
+}
+
+// What each section shows, at one moment; numbers as such.
+function figures() {
+  return page.evaluate((ways) => {
+    const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+    const read = (way) => [...document.querySelectorAll(`#${way} dd`)].map((it) => [it.className, number(it.textContent)]);
+    return Object.fromEntries(ways.map((way) => [way, Object.fromEntries(read(way))]));
+  }, WAYS);
+}
+
+// Waits until each of these ways shows so much at least.
+async function reaches(name, least, ways = WAYS) {
+  await page.waitForFunction(
+    ({ name, least, ways }) => ways.every((way) => Number(document.querySelector(`#${way} .${name}`).textContent) >= least),
+    { name, least, ways },
+  );
+}
+
+// The server's ticks are the clock: resolves when so many more have been.
+async function ticks(count) {
+  const socket = new WebSocket(server.uri("/push"));
+  for (let seen = 0; seen <= count; seen += 1) await once(socket, "message");
+  socket.terminate();
+}
+
+test("all three ways show the same ticks, and the WebSocket for less", DEADLINE, async () => {
+  await serve("--push-interval", "0.3");
+  await page.goto(server.uri("/compare", "http"));
+  await status(page, "open");
+  await page.locator("#every").selectOption("0.5");
+  await reaches("updates", 3);
+  const before = await figures();
+  await reaches("n", before.websocket.n + 12);
+  const now = await figures();
+  const numbers = WAYS.map((way) => now[way].n);
+  for (const way of WAYS) {
+    const { requests, updates, bytes, time, lag } = now[way];
+    assert.ok(updates > before[way].updates && bytes > before[way].bytes, way);
+    assert.equal(new Date(time).toUTCString(), time);
+    assert.match(lag, /^(first|\d+\.\d ms)$/);
+    assert.equal(now[way]["per-update"], Math.round(bytes / updates));
+    if (way !== "websocket") assert.ok(requests > before[way].requests && requests >= updates, `${way}: ${requests}`);
+  }
+  assert.equal(before.websocket.requests, 1);
+  assert.equal(now.websocket.requests, 1);
+  assert.ok(now.websocket["per-update"] < now.poll["per-update"], JSON.stringify(now));
+  assert.ok(now.websocket["per-update"] < now["long-poll"]["per-update"], JSON.stringify(now));
+  // Long polling and the WebSocket miss none that the server sends, polling every 0.5 s does.
+  assert.ok(now.websocket.updates >= now.poll.updates, `${numbers}`);
+});
+
+test("each way comes to show one tick that stays", DEADLINE, async () => {
+  // The first ticks come at once, and the next one long after the test.
+  await serve("--push-interval", "3600");
+  await page.goto(server.uri("/compare", "http"));
+  await reaches("requests", 2, ["poll"]);
+  await reaches("updates", 1);
+  const now = await figures();
+  for (const way of WAYS) assert.deepEqual([now[way].n, now[way].updates], [0, 1], way);
+  // One of them was the first to show it.
+  const lags = WAYS.map((way) => now[way].lag);
+  assert.equal(lags.filter((lag) => lag === "first").length, 1, `${lags}`);
+  assert.equal(now["long-poll"].requests, 2);
+});
+
+test("stop holds all of it, start goes on", DEADLINE, async () => {
+  await serve("--push-interval", "0.2");
+  await page.goto(server.uri("/compare", "http"));
+  await page.locator("#every").selectOption("0.5");
+  await reaches("updates", 2);
+  const toggle = page.locator("#toggle");
+  assert.equal(await toggle.textContent(), "Stop");
+  await toggle.click();
+  assert.equal(await toggle.textContent(), "Start");
+  await status(page, "closed");
+  const before = await figures();
+  // Longer than the polls are apart.
+  await ticks(6);
+  assert.deepEqual(await figures(), before);
+  await toggle.click();
+  await status(page, "open");
+  for (const way of WAYS) await reaches("updates", before[way].updates + 2, [way]);
+  const now = await figures();
+  assert.equal(now.websocket.requests, 2);
+  assert.ok(now.poll.requests > before.poll.requests && now["long-poll"].requests > before["long-poll"].requests);
+  // As fast as one may click, what is left of before does not disturb.
+  for (let click = 0; click < 5; click += 1) await toggle.click();
+  await status(page, "closed");
+  assert.equal(await toggle.textContent(), "Start");
+  const still = await figures();
+  await ticks(6);
+  assert.deepEqual(await figures(), still);
+});
+
+test("all three ways come back when the server does", DEADLINE, async () => {
+  allowed = /WebSocket connection to .* failed|net::ERR_|Failed to fetch/;
+  await serve("--push-interval", "0.2");
+  await page.goto(server.uri("/compare", "http"));
+  await reaches("n", 5);
+  await server.kill();
+  await status(page, "closed");
+  const before = await figures();
+  server = await Server.start("--listen", server.place, "--push-interval", "0.2");
+  await status(page, "open");
+  for (const way of WAYS) await reaches("updates", before[way].updates + 2, [way]);
+  assert.equal((await figures()).websocket.requests, before.websocket.requests + 1);
+});
+
+test("the bytes that it shows are those that went over the line", DEADLINE, async (t) => {
+  await serve("--push-interval", "3600");
+  const relay = await Relay.to(server);
+  t.after(() => relay.close());
+  await page.goto(`http://${relay.place}/compare`);
+  await reaches("updates", 1);
+  await reaches("requests", 3, ["poll"]);
+  await reaches("requests", 2, ["long-poll"]);
+  const now = await figures();
+  const [socket, ...others] = relay.exchanges("/push");
+  assert.deepEqual(others, []);
+  assert.equal(now.websocket.bytes, socket.in + socket.out);
+  // A poll may be under way: its request is counted, its bytes are not.
+  const sum = (exchanges) => exchanges.reduce((bytes, one) => bytes + one.in + one.out, 0);
+  const polls = relay.exchanges("/poll");
+  const sums = [0, -1].map((less) => sum(polls.slice(0, now.poll.requests + less)));
+  assert.ok(sums.includes(now.poll.bytes), `${now.poll.bytes} shown, ${sums} seen`);
+  assert.equal(now["long-poll"].bytes, sum(relay.exchanges("/long-poll")));
+});
+
+// Sends these bytes, and gives what comes back when it is enough.
+async function exchange(request, isEnough) {
+  const [host, port] = server.place.split(":");
+  const socket = connect(Number(port), host);
+  socket.write(request);
+  let back = Buffer.alloc(0);
+  while (!isEnough(back.toString("latin1"))) back = Buffer.concat([back, (await once(socket, "data"))[0]]);
+  socket.destroy();
+  return back.toString("latin1");
+}
+
+test("the server says how much it was sent", DEADLINE, async () => {
+  await serve("--push-interval", "3600");
+  const fields = ["Host: localhost", "X-Filler: grüße", "X-Empty:"];
+  const upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+  for (const more of [[], ["X-More: " + "x".repeat(5000)]]) {
+    const push = ["GET /push?some=thing HTTP/1.1", ...fields, ...upgrade, key, ...more, "", ""].join("\r\n");
+    const back = await exchange(push, (text) => text.endsWith("}}"));
+    const head = back.indexOf("\r\n\r\n") + 4;
+    const told = JSON.parse(back.slice(back.indexOf("{", head)));
+    assert.deepEqual(told.upgrade_bytes, { in: Buffer.byteLength(push), out: head });
+    for (const path of ["/poll", "/poll?x=1", "/long-poll", "/long-poll?after=no"]) {
+      const poll = [`GET ${path} HTTP/1.1`, ...fields, ...more, "", ""].join("\r\n");
+      const [, count] = /^x-request-bytes: (\d+)\r$/im.exec(await exchange(poll, (text) => text.endsWith("}")));
+      assert.equal(Number(count), Buffer.byteLength(poll), path);
+    }
+  }
+});

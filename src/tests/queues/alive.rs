@@ -1,0 +1,38 @@
+//! Keeping alive: who says nothing is asked, often enough for what lies between, and its answer tells how far it is.
+
+use crate::probe::{News, Probed, by_messages, patient, tight};
+use crate::wire::{PING, PONG, frame};
+use std::time::{Duration, Instant};
+use steadfast::net::sweep::Deadlines;
+use steadfast::server::{Config, Overflow};
+
+/// The shortest time after which what lies between is known to forget a silent connection: proxies and balancers of that
+/// kind wait for 60 s.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
+#[test]
+fn nobody_is_silent_for_so_long_that_it_is_forgotten() {
+    let deadlines = Deadlines::default();
+    // A tenth more than the interval, and a sweep comes by once a second.
+    let longest = Duration::from_secs(deadlines.ping_s.into()) * 11 / 10 + Duration::from_secs(1);
+    assert!(longest < FORGOTTEN_AFTER, "{longest:?}");
+    assert!(u64::from(deadlines.idle_s) > longest.as_secs(), "dead before it was asked");
+}
+
+#[test]
+fn the_answer_to_a_ping_of_the_servers_own_tells_how_far_it_is() {
+    let deadlines = Deadlines { ping_s: 1, ..patient() };
+    let probed = Probed::start(Config { deadlines, ..tight(by_messages(10)) }, Overflow::Close);
+    let began = Instant::now();
+    let (mut wire, _) = probed.healthy();
+    for count in 1..=2 {
+        let ping = wire.frame();
+        assert_eq!(ping.first, PING, "{ping:?}");
+        let heard = Instant::now();
+        wire.send(&frame(PONG, &ping.payload));
+        let News::Pong(round_trip) = probed.next_news() else { panic!("no news of a pong") };
+        let round_trip = round_trip.expect("a round trip");
+        assert!(round_trip <= began.elapsed(), "{round_trip:?}");
+        assert!(heard.elapsed() <= began.elapsed() && probed.totals().pings_out == count);
+    }
+}

@@ -1,0 +1,93 @@
+//! What the kernel takes of what nobody reads, and one who does not read its own echoes.
+
+use crate::host::Local;
+use crate::probe::{Probed, patient, payload};
+use crate::wire::{BINARY, Frame, PATIENCE, Wire, frame};
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use steadfast::net::listener::SocketBuffers;
+use steadfast::server::{Config, Overflow, Sent};
+
+const MIB: usize = 1 << 20;
+
+/// What is sent to one who never reads, until something has to be dropped; and what the kernel has taken of it.
+fn taken(socket_buffers: SocketBuffers, bytes: usize, most: usize) -> usize {
+    let probed = Probed::start(Config { reactors: Some(1), socket_buffers, deadlines: patient(), ..Config::default() }, Overflow::DropNewest);
+    // With the buffers that the kernel gives to anybody.
+    let (_wire, id) = probed.healthy();
+    let before = probed.totals().bytes_out;
+    let mut sent = 0;
+    while probed.send(id, sent, bytes) != Sent::Dropped {
+        sent += 1;
+        assert!(sent * bytes < most, "the kernel takes {most} bytes and more");
+    }
+    (probed.totals().bytes_out - before) as usize
+}
+
+#[test]
+fn the_kernel_takes_less_than_a_mebibyte_for_one_who_never_reads() {
+    for bytes in [1000, 60_000] {
+        let taken = taken(SocketBuffers::default(), bytes, 8 * MIB);
+        assert!(taken < MIB, "{taken} bytes, by messages of {bytes}");
+    }
+}
+
+/// The last of three numbers, which is the most.
+fn most_of(name: &str) -> usize {
+    let path = format!("/proc/sys/net/ipv4/{name}");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.split_whitespace().last().and_then(|most| most.parse().ok()).unwrap_or_else(|| panic!("{path}: {text}"))
+}
+
+#[test]
+fn without_that_limit_the_kernels_own_hold() {
+    let socket_buffers = SocketBuffers { notsent_lowat_bytes: 0, ..SocketBuffers::default() };
+    // A queue and some more are not the kernel's.
+    let most = most_of("tcp_wmem") + most_of("tcp_rmem") + MIB;
+    assert!(taken(socket_buffers, 60_000, most) > 0);
+}
+
+/// Sends all from a thread of its own; tells when the peer has taken nothing for a second, and when all is sent.
+fn send_all(mut socket: TcpStream, messages: usize, bytes: usize) -> (Receiver<&'static str>, JoinHandle<()>) {
+    let (news, heard) = channel();
+    socket.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let thread = thread::spawn(move || {
+        for number in 0..messages {
+            let all = frame(BINARY, &payload(number, bytes));
+            let mut rest = &all[..];
+            while !rest.is_empty() {
+                match socket.write(rest) {
+                    Ok(taken) => rest = &rest[taken..],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => drop(news.send("stuck")),
+                    Err(error) => panic!("sending: {error}"),
+                }
+            }
+        }
+        let _ = news.send("done");
+    });
+    (heard, thread)
+}
+
+/// Whoever does not take its echoes is not heard: so there is never more than may wait, and no cause to close.
+#[test]
+fn one_who_does_not_read_its_own_echoes_is_not_heard_and_not_closed() {
+    const BYTES: usize = 60_000;
+    const MESSAGES: usize = 64 * MIB / BYTES;
+    let local = Local::start(Config { reactors: Some(1), deadlines: patient(), ..Config::default() });
+    let mut wire = Wire::websocket(local.address);
+    let (heard, sending) = send_all(wire.socket.try_clone().expect("a twin"), MESSAGES, BYTES);
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok("stuck"));
+    let totals = local.server.counters();
+    assert!((totals.bytes_in as usize) < MESSAGES * BYTES / 2, "it is heard: {totals:?}");
+    for number in 0..MESSAGES {
+        let echo = wire.frame();
+        assert!(echo == Frame { first: BINARY, payload: payload(number, BYTES) }, "message {number} is another");
+    }
+    sending.join().expect("all is sent");
+    wire.echo(b"and on");
+    let totals = local.server.counters();
+    assert_eq!((totals.closed_slow, totals.messages_dropped), (0, 0), "{totals:?}");
+}
