@@ -236,6 +236,7 @@ impl<S> Link<'_, S> {
         if self.connection.session.state() != State::Open {
             return self.drop_message();
         }
+        let is_first = self.connection.outbox.is_none();
         self.spill();
         let Some(outbox) = self.connection.outbox.as_mut() else {
             let sent = match compress {
@@ -249,6 +250,12 @@ impl<S> Link<'_, S> {
         let agreed = self.connection.session.compression();
         let frame = if compress { shared.frame_for(agreed, &mut self.out.deflate) } else { None };
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
+        // What a turn gathers is no matter of policy, and this is the last of it: behind a socket that is full nothing more is
+        // read. What else this call sends is.
+        if is_first {
+            outgoing::admit(outbox, content, self.counters);
+            return Sent::Queued;
+        }
         let overflow = self.connection.flags.overflow();
         match outgoing::enqueue(outbox, content, NO_TOPIC, overflow, self.queueing, self.counters) {
             Pushed::Queued { .. } => Sent::Queued,

@@ -171,6 +171,11 @@ impl Outbox {
         self.took(sent);
     }
 
+    /// Puts in a message whatever waits.
+    pub(super) fn admit(&mut self, content: Content, topic: u32) {
+        self.append(content, Kind::Message { topic });
+    }
+
     /// Puts in what has to go whatever waits: a control frame, an answer of HTTP, a file.
     pub(super) fn append_other(&mut self, content: Content) {
         self.append(content, Kind::Other);

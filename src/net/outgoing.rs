@@ -134,6 +134,13 @@ pub(super) fn send_in_place<S>(
     Ok(())
 }
 
+/// Puts a message into an outbox, whatever waits there.
+pub(super) fn admit(outbox: &mut Outbox, content: Content, counters: &Counters) {
+    counters.messages_out.add(1);
+    counters.messages_queued.add(1);
+    outbox.admit(content, NO_TOPIC);
+}
+
 /// Puts a message into an outbox, by the policy of its connection. One that is too many for [`Overflow::Close`] is
 /// dropped, and all that waits with it; the caller closes.
 pub(super) fn enqueue(

@@ -61,20 +61,20 @@ impl Files {
             name.push_str("index.html");
         }
         match sys::open_beneath(self.folder.as_fd(), name.trim_start_matches('/')) {
-            Ok(file) => judge(file.into(), &name, request),
+            Ok(file) => judge(file.into(), &name, is_folder, request),
             Err(error) if matches!(error.raw_os_error(), Some(sys::errno::EMFILE | sys::errno::ENFILE)) => Found::Busy,
             Err(_) => Found::Missing,
         }
     }
 }
 
-fn judge(file: File, name: &str, request: &Request<'_>) -> Found {
+fn judge(file: File, name: &str, is_index: bool, request: &Request<'_>) -> Found {
     let Ok(about) = file.metadata() else { return Found::Missing };
     if about.is_dir() {
         // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
         let path = request.path();
         let fields = format!("Location: {path}/\r\n");
-        return if path.starts_with("//") { Found::Missing } else { Found::Moved { fields } };
+        return if is_index || path.starts_with("//") { Found::Missing } else { Found::Moved { fields } };
     }
     if !about.is_file() {
         return Found::Missing;
