@@ -82,8 +82,9 @@ fn long_poll(request: &Request<'_>, ticker: Ticker) -> Reply {
     let now = ticker.now();
     let response = counted(request, ticker.text(now));
     match after {
-        // The tick that the client knows may still be on its way to this reactor.
-        Some(after) if after >= now => {
+        // The tick that the client knows may still be on its way to this reactor. A later one it has from another life of the
+        // server, and is told of this one.
+        Some(after) if after == now => {
             Reply::next_where(push::TOPIC, response, move |text| push::tick_of(text).is_some_and(|tick| tick > after))
         }
         _ => Reply::Now(response),
