@@ -223,11 +223,18 @@ impl<S> Link<'_, S> {
 
     /// Whether there is more to do than to put a message behind what this turn has made so far.
     #[inline(always)]
-    fn is_slow(&self) -> bool {
+    pub(super) fn is_slow(&self) -> bool {
         let limits = &self.queueing.limits;
         self.connection.outbox.is_some()
             || self.out.bytes.len() > limits.max_queued_bytes
             || self.out.messages as usize >= limits.max_queued_messages
+    }
+
+    /// Sends what is more than may wait; whether the socket would not take all of it.
+    #[cold]
+    pub(super) fn is_blocked(&mut self) -> bool {
+        self.spill();
+        self.connection.outbox.is_some()
     }
 
     /// More has been gathered than may wait: it goes to the socket now, and what follows waits behind what that refuses.
@@ -250,8 +257,7 @@ impl<S> Link<'_, S> {
         let agreed = self.connection.session.compression();
         let frame = if compress { shared.frame_for(agreed, &mut self.out.deflate) } else { None };
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
-        // What a turn gathers is no matter of policy, and this is the last of it: behind a socket that is full nothing more is
-        // read. What else this call sends is.
+        // The message that goes beyond what a call may gather is no matter of policy, and all that follow it are.
         if is_first {
             outgoing::admit(outbox, content, self.counters);
             return Sent::Queued;

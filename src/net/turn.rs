@@ -213,8 +213,9 @@ fn understand<D: Driver>(
             at = input.len(); // nothing is read behind the end
             break;
         }
-        // Whoever takes nothing more, or waits for an answer, is not read.
-        if connection.outbox.is_some() || connection.flags.has(Flags::WAITS) {
+        // Whoever takes nothing more, or waits for an answer, is not read. What has been gathered is sent before it is more
+        // than may wait: so what one message is answered with never counts against the next.
+        if connection.flags.has(Flags::WAITS) || (link.is_slow() && link.is_blocked()) {
             break;
         }
     }
