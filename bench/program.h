@@ -1,5 +1,5 @@
-/* What the clients of this folder that hold connections in several descriptor tables are as programs: numbers in their
- * flags, what they complain of, memory, and whether their connections fit. */
+/* What fanout, slow and fair are as programs: numbers in their flags, what they complain of, memory, and whether their
+ * connections fit the descriptor tables. */
 #ifndef STEADFAST_BENCH_PROGRAM_H
 #define STEADFAST_BENCH_PROGRAM_H
 

@@ -12,7 +12,6 @@
  * of its own too, so that it is not late because others have much to read. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -281,14 +280,12 @@ static void on_event(struct worker *worker, struct connection *connection, uint3
 static int turn(struct worker *worker, int64_t wait_ns)
 {
     struct epoll_event events[EVENTS_A_TURN];
-    struct pollfd any = {.fd = worker->epoll_descriptor, .events = POLLIN};
     const struct timespec wait = {wait_ns / 1000000000, wait_ns % 1000000000};
-    if (wait_ns != 0 && ppoll(&any, 1, wait_ns < 0 ? NULL : &wait, NULL) < 0 && errno != EINTR) die("ppoll");
-    int events_count = epoll_wait(worker->epoll_descriptor, events, EVENTS_A_TURN, 0);
-    if (events_count < 0 && errno != EINTR) die("epoll_wait");
-    for (int i = 0; i < events_count; i++)
+    int total = epoll_pwait2(worker->epoll_descriptor, events, EVENTS_A_TURN, wait_ns < 0 ? NULL : &wait, NULL);
+    if (total < 0 && errno != EINTR) die("epoll_pwait2");
+    for (int i = 0; i < total; i++)
         if (events[i].data.u32 != NO_CONNECTION) on_event(worker, &connections[events[i].data.u32], events[i].events);
-    return events_count;
+    return total;
 }
 
 static void open_all(struct worker *worker)
@@ -351,9 +348,11 @@ static bool look(struct view *view)
     return true;
 }
 
+/* Whether no message has moved, whatever else has: a ping is no progress. */
 static bool is_same(const struct view *left, const struct view *right)
 {
-    return memcmp(&left->receipts, &right->receipts, sizeof left->receipts) == 0
+    return left->receipts.messages == right->receipts.messages
+           && left->receipts.stalled_messages == right->receipts.stalled_messages
            && left->counts.out == right->counts.out && left->counts.delivered == right->counts.delivered
            && left->counts.dropped == right->counts.dropped && left->counts.queued == right->counts.queued;
 }
@@ -364,15 +363,17 @@ static bool settle(struct view *view, bool all_read)
 {
     struct view last;
     const long patience_looks = plan.patience_seconds * (1000000000 / LOOK_NS);
+    long quiet = 0; /* looks without any byte */
     if (!look(&last)) return false;
     for (long same = 0; same < patience_looks;) {
         sleep_ns(LOOK_NS);
         if (atomic_load(&ended) || !look(view)) return false;
         same = is_same(&last, view) ? same + 1 : 0;
+        quiet = same > 0 && last.receipts.bytes == view->receipts.bytes ? quiet + 1 : 0;
         last = *view;
         const bool arrived = view->counts.delivered == view->receipts.messages + view->receipts.stalled_messages;
         const bool gone = view->counts.queued == 0 && (arrived || view->counts.closed_slow > 0);
-        if (same >= QUIET_LOOKS && view->counts.in == total_messages && (gone || !all_read)) return true;
+        if (quiet >= QUIET_LOOKS && view->counts.in == total_messages && (gone || !all_read)) return true;
     }
     return true; /* and what does not add up will be said */
 }
@@ -408,7 +409,12 @@ static void measure(struct outcome *outcome)
         return;
     }
     if (!take_quiet_stamp((pid_t)plan.server, &rested)) complain("the server does not come to rest before it begins");
-    if (atomic_load(&ended)) return;
+    struct view fresh;
+    if (atomic_load(&ended) || !look(&fresh)) return;
+    if (fresh.counts.in + fresh.counts.out > 0) {
+        complain("this wants a server that has had no messages yet, so that what it counts is what comes now");
+        return;
+    }
     outcome->before = outcome->peak = read_memory(plan.server);
     first_due_ns = read_clock_ns(CLOCK_MONOTONIC) + HEAD_START_NS;
     atomic_store(&started, true);
@@ -463,11 +469,12 @@ int main(int argc, char **argv)
         add_times(&sum.arrivals, &tally->arrivals);
     }
     outcome.lateness = lateness;
-    if (outcome.complete) {
+    const bool whole = outcome.complete && sum.opened == plan.connections && sum.wrong == 0 && sum.lost == 0;
+    /* When somebody was lost, of course it does not add up. */
+    if (whole) {
         check_counts(&outcome);
         check_thawed(&outcome, &sum);
     }
     report(&sum, &outcome);
-    const bool whole = outcome.complete && sum.opened == plan.connections && sum.wrong == 0 && sum.lost == 0;
     return whole && faults == 0 ? 0 : 1;
 }

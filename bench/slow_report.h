@@ -55,8 +55,8 @@ static uint64_t unread_bytes(const struct view *view)
     return view->counts.bytes_out - view->stats_bytes - view->receipts.bytes;
 }
 
-/* For each of `connections` the kernel has whole messages and the beginning of another one, or a Close. Of those messages
- * the first may have been read in part, by `readers` of them. */
+/* For each of `connections` the kernel has whole messages and the beginning of another one, or a Close. Of those
+ * messages the first may have been read in part, by `readers` of them. */
 static void expect_unread(const struct view *view, uint64_t messages, uint64_t connections, uint64_t readers)
 {
     const uint64_t frame_bytes = header_bytes + payload_bytes, unread = unread_bytes(view);

@@ -75,11 +75,12 @@ static inline size_t put_frame(uint8_t *to, uint32_t message)
 static inline size_t put_pong(uint8_t to[CONTROL_LIMIT_BYTES + KEY_BYTES], const struct piece *ping)
 {
     const uint32_t key = 0xa53cc35a;
+    const size_t length_bytes = ping->bytes[1] & 0x7f; /* as it is without a key, which a compiler can not know */
     to[0] = PONG;
     to[1] = ping->bytes[1] | MASKED;
     memcpy(to + 2, &key, KEY_BYTES);
-    mask_forward(to + 2 + KEY_BYTES, ping->bytes + 2, ping->bytes[1], key);
-    return 2 + KEY_BYTES + (size_t)ping->bytes[1];
+    mask_forward(to + 2 + KEY_BYTES, ping->bytes + 2, length_bytes, key);
+    return 2 + KEY_BYTES + length_bytes;
 }
 
 static inline void drop_piece(struct piece **piece)

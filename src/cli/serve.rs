@@ -145,6 +145,8 @@ struct Defaults {
     max_connections_per_source: u32,
     drain_s: u32,
     drain_hard_s: u32,
+    max_events_per_turn: u32,
+    max_accepts_per_turn: u32,
     socket_notsent_lowat_bytes: u32,
     queued_bytes: u64,
     queued_messages: u64,
@@ -164,6 +166,8 @@ impl Default for Defaults {
             max_connections_per_source: config.max_connections_per_source,
             drain_s: config.drain_s,
             drain_hard_s: config.drain_hard_s,
+            max_events_per_turn: config.max_events_per_turn,
+            max_accepts_per_turn: config.max_accepts_per_turn,
             socket_notsent_lowat_bytes: config.socket_buffers.notsent_lowat_bytes,
             queued_bytes: config.queue.max_queued_bytes as u64,
             queued_messages: config.queue.max_queued_messages as u64,
@@ -214,6 +218,10 @@ limits! {
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
     /// Time without a byte taken of what is queued; then reset
     stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
+    /// Messages and requests of a connection in its turn; then others have theirs
+    max_events_per_turn: u32 { max_events_per_turn } 1..=1 << 20, "N";
+    /// Connections that are accepted from a listener in a turn
+    max_accepts_per_turn: u32 { max_accepts_per_turn } 1..=1 << 20, "N";
     /// Bytes that a connection may have read in its turn
     read_buffer_bytes: u64 { read_buffer_bytes } 4096..=16 << 20, "BYTES";
 }
@@ -285,6 +293,8 @@ impl Args {
             },
             drain_s: settings.drain_s,
             drain_hard_s: settings.drain_hard_s,
+            max_events_per_turn: settings.max_events_per_turn,
+            max_accepts_per_turn: settings.max_accepts_per_turn,
             ..Config::default()
         }
     }

@@ -42,6 +42,10 @@ pub struct Settings {
     pub buffers: Arc<Buffers>,
     /// Bytes that a connection may read in one turn.
     pub read_buffer_bytes: usize,
+    /// Messages and requests of one connection that are handed on in one turn; then others have theirs.
+    pub max_events_per_turn: usize,
+    /// Connections that are accepted from one listener in one turn.
+    pub max_accepts_per_turn: usize,
     /// How to compress, for those connections that agree upon it.
     pub compression: Compression,
     /// Field lines for every HTTP answer, each with its CRLF.
@@ -61,6 +65,8 @@ impl Settings {
             sources: Sources::new(u32::MAX),
             buffers: Buffers::new(u64::MAX),
             read_buffer_bytes: RING_BYTES,
+            max_events_per_turn: 32,
+            max_accepts_per_turn: 64,
             compression: Compression::default(),
             response_fields: String::new(),
             queue: QueueLimits::default(),
@@ -292,6 +298,7 @@ impl<S> Core<S> {
             counters: &self.counters,
             limits: &self.settings.limits,
             queueing: &self.queueing,
+            max_events: self.settings.max_events_per_turn,
             now: self.now,
         };
         (&mut self.slots, tools)
@@ -413,19 +420,21 @@ impl<S> Core<S> {
     /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.
     pub(super) fn end_round(&mut self) {
         let Tally { bytes, mut largest, last_bytes } = std::mem::take(&mut self.tally);
-        if bytes == 0 && last_bytes == 0 && self.held.is_empty() && !self.queueing.is_full {
+        if bytes == 0 && last_bytes == 0 && !self.queueing.is_full {
             return; // as nearly always
         }
-        // A ring that waits to be understood is a buffer too.
-        let bytes = bytes + self.held.values().map(Ring::capacity).sum::<usize>();
         self.settings.buffers.update(last_bytes, bytes);
         self.tally.last_bytes = bytes;
-        let mut excess = self.settings.buffers.excess_bytes();
+        // Each reactor sheds its share of what is too much.
+        let mut excess = self.settings.buffers.excess_bytes(bytes);
         while excess > 0
             && let Some((bytes, id)) = largest.pop()
         {
             excess = excess.saturating_sub(bytes);
             self.counters.shed.add(1);
+            if let Some(connection) = self.slots.get(id) {
+                let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+            }
             self.doom(id, Cause::Local(sys::errno::ENOBUFS));
         }
         self.queueing.is_full = self.settings.buffers.is_full();
@@ -435,7 +444,10 @@ impl<S> Core<S> {
     pub(super) fn take_stock(&mut self, index: usize) {
         let Some((id, connection)) = self.slots.at(index) else { return };
         let queued = connection.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
-        let bytes = queued + connection.session.partial_bytes();
+        // A ring that waits to be understood is a buffer too.
+        let holds_ring = connection.flags.has(Flags::HOLDS_RING);
+        let held = if holds_ring { self.held.get(&id).map_or(0, Ring::capacity) } else { 0 };
+        let bytes = queued + connection.session.partial_bytes() + held;
         if bytes > 0 {
             self.tally.add(id, bytes);
         }

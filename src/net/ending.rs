@@ -81,6 +81,8 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
             flush(core, driver, id); // sent if it can be, and closed either way
             core.doom(id, cause);
         }
+        // An edge tells of much room; there may be some.
+        Deadline::Stalled if moves(core, driver, id) => {}
         Deadline::Stalled | Deadline::Close => {
             // A reset, so that the kernel keeps nothing either.
             if let Some(connection) = core.slots.get(id) {
@@ -94,4 +96,14 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
         }
         Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.doom(id, cause),
     }
+}
+
+/// Whether the socket takes something of what waits for it.
+fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> bool {
+    flush(core, driver, id);
+    let now_tick = core.now.tick;
+    core.slots.get(id).is_some_and(|connection| {
+        !connection.flags.has(Flags::DOOMED)
+            && connection.outbox.as_ref().is_none_or(|outbox| outbox.moved_tick == now_tick)
+    })
 }

@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 pub use super::outbox::{Overflow, QueueLimits};
 
@@ -324,6 +325,9 @@ impl<S> Link<'_, S> {
             let dropped = u64::from(outbox.drop_waiting());
             self.counters.messages_dropped.add(dropped);
             self.counters.messages_queued.sub(dropped);
+            if outbox.is_empty() {
+                self.connection.outbox = None;
+            }
         }
         self.end(Cause::Driver(0));
     }
@@ -372,27 +376,30 @@ impl<S> Link<'_, S> {
         self.connection.session.answer(answer, asked, self.out);
     }
 
-    /// Answers a request with the first `bytes` of a file, in place of the body of `answer`.
-    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64) {
+    /// Answers a request with the first `bytes` of a file, in place of the body of `answer`. The `lease` is kept as long as the
+    /// file is open.
+    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64, lease: Arc<()>) {
         self.connection.flags.clear(Flags::WAITS);
+        // As for any answer in place of "100 Continue": behind it, nothing can be read.
+        let asked = Asked { closes: asked.closes || self.connection.session.request_bytes().is_some(), ..asked };
         answer.encode_head(&mut self.out.bytes, asked, &self.out.standing, bytes);
         self.out.seal_head();
         if asked.closes {
             self.connection.session.abandon();
         }
         if !asked.without_body {
-            self.send_file(file, bytes);
+            self.send_file(file, bytes, lease);
         }
     }
 
-    fn send_file(&mut self, file: File, bytes: u64) {
+    fn send_file(&mut self, file: File, bytes: u64, lease: Arc<()>) {
         if bytes == 0 {
             return;
         }
         self.spill();
         let tick = self.queueing.tick;
         let outbox = self.connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
-        outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes })));
+        outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
         // Nothing else would begin to send it.
         self.connection.flags.set(Flags::FRESH);
     }

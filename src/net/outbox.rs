@@ -48,6 +48,8 @@ pub(super) struct FilePart {
     pub(super) file: File,
     pub(super) offset: u64,
     pub(super) left_bytes: u64,
+    /// Counts it among those that are open.
+    pub(super) _lease: Arc<()>,
 }
 
 #[derive(Debug)]

@@ -90,9 +90,11 @@ impl Buffers {
         self.used_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// Bytes beyond the limit.
-    pub(super) fn excess_bytes(&self) -> usize {
-        self.used_bytes.load(Ordering::Relaxed).saturating_sub(self.max_bytes)
+    /// Bytes beyond the limit, as the share of one who has `own` of all.
+    pub(super) fn excess_bytes(&self, own: usize) -> usize {
+        let used = self.used_bytes.load(Ordering::Relaxed);
+        let share = used.saturating_sub(self.max_bytes) as u128 * own as u128 / used.max(1) as u128;
+        share as usize
     }
 
     /// Whether all is used.

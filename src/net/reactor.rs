@@ -20,9 +20,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-/// Connections accepted from one listener in one turn.
-const TURN_ACCEPTS: usize = 64;
-
 /// Tokens of the reactor's own: connections leave the highest bit free.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = 1 << 63;
@@ -86,7 +83,7 @@ impl<D: Driver> Reactor<D> {
                 self.dispatch(event);
             }
             self.turn(ticks);
-            if self.core.stopped && self.core.slots.is_empty() {
+            if self.core.stopped && self.core.slots.is_empty() && !self.core.is_busy {
                 return Ok(());
             }
         }
@@ -163,13 +160,12 @@ impl<D: Driver> Reactor<D> {
         self.core.end_dirty();
         // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
         // may end others.
-        loop {
+        self.free_doomed();
+        self.driver.turn(&mut self.core);
+        self.core.end_dirty();
+        if !self.core.doomed.is_empty() {
             self.free_doomed();
-            self.driver.turn(&mut self.core);
-            self.core.end_dirty();
-            if self.core.doomed.is_empty() {
-                break;
-            }
+            self.core.stay_awake();
         }
         if self.core.slots.is_empty() {
             self.core.end_round(); // nobody is left who would be visited
@@ -187,7 +183,7 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let room = core.settings.max_connections.saturating_sub(core.slots.len());
-        let places = core.settings.quota.take(room.min(TURN_ACCEPTS));
+        let places = core.settings.quota.take(room.min(core.settings.max_accepts_per_turn));
         if places == 0 {
             core.counters.accept_paused_full.add(1);
             core.accept_paused = true;

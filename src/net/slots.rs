@@ -6,7 +6,7 @@ use crate::proto::session::Session;
 use slab::Slab;
 use std::os::fd::OwnedFd;
 
-/// Names one connection of one reactor, for ever: a later connection in the same slot has another generation.
+/// Names one connection of one reactor: a later connection in the same slot has another generation, of 2^31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     generation: u32,

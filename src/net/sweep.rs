@@ -85,6 +85,8 @@ pub(super) fn due<S>(connection: &Connection<S>, index: usize, now_tick: u32, de
             let more_s = u32::try_from(more_s).unwrap_or(u32::MAX);
             missed(deadlines.head_s.saturating_add(more_s), Deadline::Head)
         }
+        // What is left of an answer takes as long as it moves.
+        State::Closed if connection.outbox.is_some() => Due::Nothing,
         State::Closing | State::Closed => missed(deadlines.close_s, Deadline::Close),
         State::Open if over(stamp, deadlines.idle_s) => Due::Missed(Deadline::Idle),
         State::Open if !connection.flags.has(Flags::PINGED) => {

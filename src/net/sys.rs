@@ -261,7 +261,7 @@ pub fn cpu_time() -> (Duration, Duration) {
 
 /// Error numbers that others than the reactor tell apart, errno(3).
 pub mod errno {
-    pub use libc::{EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, EPIPE, ETIMEDOUT};
+    pub use libc::{EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, EPIPE, ETIMEDOUT};
 
     /// ENOBUFS, as a cause has it.
     pub const ENOBUFS: u16 = libc::ENOBUFS as u16;

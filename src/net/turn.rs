@@ -14,10 +14,6 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
-/// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget is
-/// bytes: a turn reads once, and at most a ring.
-const TURN_EVENTS: usize = 32;
-
 /// A message counts as one event more for each so many bytes of it: what came in few bytes may inflate to any length that
 /// is allowed, and its echo is as long. What lies in an ordinary ring stays within the budget.
 const EVENT_BYTES: usize = 4 << 10;
@@ -48,6 +44,9 @@ pub(super) struct Tools<'a> {
     pub(super) counters: &'a Counters,
     pub(super) limits: &'a Limits,
     pub(super) queueing: &'a Queueing,
+    /// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget is
+    /// bytes: a turn reads once, and at most a ring.
+    pub(super) max_events: usize,
     pub(super) now: Now,
 }
 
@@ -191,7 +190,7 @@ fn understand<D: Driver>(
     let mut result = Ok(());
     let mut link = link(connection, tools.out, tools.counters, tools.queueing, id, lent);
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
-    while (events < TURN_EVENTS && at < input.len()) || link.connection.session.has_event() {
+    while (events < tools.max_events && at < input.len()) || link.connection.session.has_event() {
         let (rest, session) = (&mut input[at..], &mut link.connection.session);
         let (bytes, event) = session.receive(rest, tools.message, tools.limits, tools.now.second, link.out);
         at += bytes;

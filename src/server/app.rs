@@ -1,5 +1,6 @@
 //! The driver of a server's reactor: it hands what happens to the handlers, and what they ask for to the reactor.
 
+use super::admission::Admission;
 use super::desk::{Common, Waiting};
 use super::drain::Drain;
 use super::files::Found;
@@ -9,7 +10,7 @@ use super::post::Post;
 use super::routes::{Get, Next, Reply, Response, Route, Routes};
 use super::seat::Chair;
 use super::status::{self, Shared};
-use crate::net::link::{Cause, Driver, Link, Sent};
+use crate::net::link::{Cause, Deadline, Driver, Link, Sent};
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
 use crate::proto::answer::{Answer, Asked};
@@ -84,33 +85,12 @@ impl fmt::Debug for App {
     }
 }
 
-/// The upgrades of one second: when it began, and how many there were.
-#[derive(Debug)]
-struct Admission {
-    began: Instant,
-    upgrades: u32,
-}
-
-impl Admission {
-    /// Whether one more is within `max` for a second. The clock is read only where that is a limit.
-    fn admit(&mut self, max: u32) -> bool {
-        if self.upgrades >= max && self.began.elapsed() >= Duration::from_secs(1) {
-            self.upgrades = 0;
-        }
-        if self.upgrades == 0 && max < u32::MAX {
-            self.began = Instant::now();
-        }
-        self.upgrades = self.upgrades.saturating_add(1);
-        self.upgrades <= max
-    }
-}
-
 impl App {
     /// On the reactor's own thread, since handlers stay there.
     pub(super) fn new(shared: Arc<Shared>, reactor: u16, post: Post) -> Self {
         let routes = Arc::clone(&shared.routes);
         let chairs = routes.handlers.iter().map(|entry| (entry.make)()).collect();
-        let admission = Admission { began: Instant::now(), upgrades: 0 };
+        let admission = Admission::new();
         let common = Common::new(shared, reactor);
         Self { routes, chairs, common, post, admission, drain: None, ticked: None }
     }
@@ -202,7 +182,7 @@ impl App {
             Reply::Next(Next { topic, like, wanted }) => {
                 let (id, since) = (link.id(), Instant::now());
                 self.common.topics.subscribe(id.index(), &topic);
-                self.common.waiting.insert(id.index(), Waiting { asked, since, fields: like.fields, wanted, id });
+                self.common.waiting.insert(id.index(), Waiting { asked, since, like, wanted, id });
                 link.defer();
             }
         }
@@ -259,7 +239,7 @@ impl App {
                 None => {}
                 Some(waits) if waits.wanted.as_ref().is_some_and(|wanted| !wanted(payload)) => {}
                 Some(waits) => {
-                    answer_waiting(core, waits, 200, payload, shared.says_server);
+                    answer_waiting(core, waits, waits.like.status, payload, shared.says_server);
                     waiting.remove(&index);
                     answered.insert(index);
                 }
@@ -320,6 +300,19 @@ impl App {
     }
 }
 
+/// Why a connection ended that said no Close, for its handler.
+fn words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Deadline(Deadline::Idle) => "no sign of life",
+        Cause::Deadline(Deadline::Stalled) => "it took nothing of what waited for it",
+        Cause::Deadline(_) => "it did not answer the Close",
+        Cause::Io(_) => "the connection failed",
+        Cause::Local(_) => "this host has no room for it",
+        Cause::Driver(_) => "aborted",
+        _ => "",
+    }
+}
+
 /// Those who are refused together shall not come back together.
 fn refuse_for_now(link: &mut Link<'_, Seat>, asked: Asked) {
     let retry_after = format!("Retry-After: {}\r\n", 1 + link.random_byte() % 10);
@@ -330,22 +323,29 @@ fn not_allowed(link: &mut Link<'_, Seat>, route: &Route, asked: Asked) {
     link.answer(&Answer { more_fields: route.allow(), close: false, ..Answer::refusal(405) }, asked);
 }
 
-/// A file goes from the disk to the socket; all else is an answer like any other.
+/// A long file goes from the disk to the socket; all else is an answer like any other.
 fn send_file(link: &mut Link<'_, Seat>, found: Found, asked: Asked) {
+    let plain = Answer { status: 200, close: false, ..Answer::refusal(200) };
     match found {
-        Found::File { file, bytes, content_type, fields } => {
-            let answer =
-                Answer { status: 200, content_type: &content_type, more_fields: &fields, body: b"", close: false };
-            link.answer_file(&answer, asked, file, bytes);
+        Found::File { file, bytes, content_type, fields, lease } => {
+            let answer = Answer { content_type: &content_type, more_fields: &fields, body: b"", ..plain };
+            link.answer_file(&answer, asked, file, bytes, lease);
         }
-        other => link.answer(&other.answer(), asked),
+        Found::Content { content, content_type, fields } => {
+            let answer = Answer { content_type: &content_type, more_fields: &fields, body: &content, ..plain };
+            link.answer(&answer, asked);
+        }
+        Found::Nothing { status, fields } => {
+            link.answer(&Answer { more_fields: &fields, close: false, ..Answer::refusal(status) }, asked);
+        }
     }
 }
 
 fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u8], says_server: bool) {
     let server = if says_server { "Server: steadfast\r\n" } else { "" };
-    let more_fields = format!("{server}Cache-Control: no-store\r\n{}", waits.fields);
-    let answer = Answer { status, content_type: "application/json", more_fields: &more_fields, body, close: false };
+    let more_fields = format!("{server}Cache-Control: no-store\r\n{}", waits.like.fields);
+    let answer =
+        Answer { status, content_type: &waits.like.content_type, more_fields: &more_fields, body, close: false };
     core.with(waits.id, |link| {
         if link.is_deferred() {
             link.answer(&answer, waits.asked);
@@ -358,6 +358,9 @@ fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u
 pub(super) fn say_good_bye(core: &mut Core<Seat>, index: usize) -> bool {
     let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
     core.with(id, |link| {
+        if link.is_deferred() {
+            link.answer(&Answer { body: b"", ..Answer::refusal(503) }, Asked::default());
+        }
         link.close(CloseCode::GOING_AWAY, "server stops");
         if link.session_state() != State::Closing {
             link.end(Cause::EndOfStream);
@@ -421,11 +424,13 @@ impl Driver for App {
         }
     }
 
-    fn ended(&mut self, link: &mut Link<'_, Seat>, _cause: Cause) {
+    fn ended(&mut self, link: &mut Link<'_, Seat>, cause: Cause) {
         let index = link.id().index();
-        self.common.waiting.remove(&index);
+        if !self.common.waiting.is_empty() {
+            self.common.waiting.remove(&index);
+        }
         self.common.topics.leave(index);
-        self.closed(link, &Closed { code: CloseCode::ABNORMAL, reason: "", was_clean: false });
+        self.closed(link, &Closed { code: CloseCode::ABNORMAL, reason: words(cause), was_clean: false });
         self.common.topics.leave(index);
     }
 

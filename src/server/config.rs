@@ -86,6 +86,10 @@ settings! {
     response_fields: Vec<String> = Vec::new(),
     /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
     read_buffer_bytes: usize = RING_BYTES,
+    /// Messages and requests of one connection that are handed on in one turn of its reactor; then others have theirs.
+    max_events_per_turn: u32 = 32,
+    /// Connections that are accepted from one listener in one turn.
+    max_accepts_per_turn: u32 = 64,
     /// Bytes that wait for all connections together, queued and received in part: at four fifths of it no more connections
     /// are accepted, at all of it nothing more is queued and the largest queues go first. `None` for a quarter of what this
     /// host, or its control group, has.
@@ -123,6 +127,9 @@ impl Config {
                  {MAX_READ_BUFFER_BYTES}",
                 self.read_buffer_bytes
             )));
+        }
+        if self.max_events_per_turn == 0 || self.max_accepts_per_turn == 0 {
+            return Err(StartError("a turn has at least one event, and one accept".into()));
         }
         let line =
             |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));

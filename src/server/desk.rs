@@ -2,7 +2,7 @@
 
 use super::handler::Message;
 use super::mail::{Letter, Mail};
-use super::routes::Wanted;
+use super::routes::{Response, Wanted};
 use super::status::Shared;
 use super::topics::Topics;
 use crate::net::{slots, sys};
@@ -14,7 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Names one connection of a server, for ever: a later one in its place has another name.
+/// Names one connection of a server. A later one in its place has another name, until two thousand million others have come
+/// to the same reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     pub(super) reactor: u16,
@@ -25,7 +26,7 @@ pub struct ConnectionId {
 pub(super) struct Waiting {
     pub(super) asked: Asked,
     pub(super) since: Instant,
-    pub(super) fields: String,
+    pub(super) like: Response,
     pub(super) wanted: Option<Wanted>,
     pub(super) id: slots::ConnectionId,
 }
@@ -98,8 +99,10 @@ impl Desk<'_> {
     /// order in which it did.
     ///
     /// It is sent when this turn is over; and as it may go to many, others have their turns in between. What waits for that
-    /// at a reactor is bounded, to 1,024 messages and 16 MiB: beyond it a message is dropped, and counted for each receiver.
-    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) {
+    /// at a reactor is bounded, to 1,024 messages, 16 MiB and 262,144 deliveries, of which one topic has half: beyond that a
+    /// message is dropped, and counted for each receiver. Gives whether this reactor has taken it; the others tell by their
+    /// counters alone.
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
         let message = message.into();
         let message = Arc::new(shared::Shared::new(message.kind(), message.payload()));
         if self.common.shared.plan.reactors > 1 {
@@ -107,6 +110,7 @@ impl Desk<'_> {
         }
         let lost = self.common.topics.publish(topic, &message);
         self.common.shared.count_lost(self.common.reactor, lost);
+        lost == 0
     }
 
     /// Sends a message to one connection, wherever it is. If it is gone, [`super::Handler::undelivered`] is called, and no other
@@ -127,7 +131,8 @@ impl Desk<'_> {
 
     /// Has [`super::Handler::tick`] called in so long, or before.
     pub fn wake_after(&mut self, wait: Duration) {
-        let at = Instant::now() + wait;
+        // So long that the clock has no such time is never.
+        let Some(at) = Instant::now().checked_add(wait) else { return };
         self.common.wake_at = Some(self.common.wake_at.map_or(at, |known| known.min(at)));
     }
 }

@@ -1,10 +1,9 @@
 //! Files of a folder, as they are asked for: with type, length and date, and no way out of the folder.
 
-use crate::net::sys;
-use crate::proto::answer::Answer;
+use crate::net::sys::{self, errno};
 use crate::proto::http::Request;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,82 +13,107 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     folder: Arc<OwnedFd>,
+    /// Held once by this, and once more for each file that is being sent.
+    leases: Arc<()>,
 }
+
+/// Files that are being sent at a time: they take descriptors that are planned for connections otherwise.
+const MAX_OPEN: usize = 32;
+
+/// Files up to this size are read at once, and closed again.
+const SHORT_BYTES: u64 = 64 << 10;
 
 /// What becomes of a request for a file.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// It is this one, so long, with these fields.
-    File { file: File, bytes: u64, content_type: String, fields: String },
-    /// It has not changed since (RFC 9110 section 13.1.3).
-    NotModified { fields: String },
-    /// It is not what the client insists on (RFC 9110 section 13.1.4).
-    Changed,
-    /// It is a folder, whose name ends with a slash.
-    Moved { fields: String },
-    /// There is none, or none that may be seen.
-    Missing,
-    /// This host can open no more files now.
-    Busy,
+    /// It is this one, so long, with these fields. As long as it is open, the lease is to be held.
+    File { file: File, bytes: u64, content_type: String, fields: String, lease: Arc<()> },
+    /// It is a short one, and this is all of it.
+    Content { content: Vec<u8>, content_type: String, fields: String },
+    /// There is none to be sent, for this reason.
+    Nothing { status: u16, fields: String },
+}
+
+impl Found {
+    fn nothing(status: u16, fields: impl Into<String>) -> Self {
+        Self::Nothing { status, fields: fields.into() }
+    }
 }
 
 impl Files {
     /// Opens the folder.
     ///
     /// # Errors
-    /// As open(2).
+    /// As open(2) and openat2(2).
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let file = File::open(folder)?;
         if !file.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { folder: Arc::new(file.into()) })
+        let folder = OwnedFd::from(file);
+        // Where the system has no such call, or forbids it, that shows now.
+        sys::open_beneath(folder.as_fd(), ".")?;
+        Ok(Self { folder: Arc::new(folder), leases: Arc::new(()) })
     }
 
     /// Finds what `path`, as it stands in the request behind the route's own, names.
     pub(super) fn find(&self, path: &str, request: &Request<'_>) -> Found {
         let Ok(mut name) = percent_encoding::percent_decode_str(path).decode_utf8().map(|name| name.into_owned())
         else {
-            return Found::Missing;
+            return Found::nothing(404, "");
         };
         // A name that begins with a dot is not for everyone, on any level.
         if name.contains('\0') || name.split('/').any(|part| part.starts_with('.')) {
-            return Found::Missing;
+            return Found::nothing(404, "");
         }
         let is_folder = name.is_empty() || name.ends_with('/');
         if is_folder {
             name.push_str("index.html");
         }
         match sys::open_beneath(self.folder.as_fd(), name.trim_start_matches('/')) {
-            Ok(file) => judge(file.into(), &name, is_folder, request),
-            Err(error) if matches!(error.raw_os_error(), Some(sys::errno::EMFILE | sys::errno::ENFILE)) => Found::Busy,
-            Err(_) => Found::Missing,
+            Ok(file) => self.judge(file.into(), &name, is_folder, request),
+            // EAGAIN: something was renamed while it was looked for.
+            Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE | errno::EAGAIN)) => {
+                Found::nothing(503, "Retry-After: 1\r\n")
+            }
+            Err(_) => Found::nothing(404, ""),
         }
     }
-}
 
-fn judge(file: File, name: &str, is_index: bool, request: &Request<'_>) -> Found {
-    let Ok(about) = file.metadata() else { return Found::Missing };
-    if about.is_dir() {
-        // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
+    fn judge(&self, mut file: File, name: &str, is_index: bool, request: &Request<'_>) -> Found {
+        let Ok(about) = file.metadata() else { return Found::nothing(404, "") };
         let path = request.path();
-        let fields = format!("Location: {path}/\r\n");
-        return if is_index || path.starts_with("//") { Found::Missing } else { Found::Moved { fields } };
+        if about.is_dir() && !is_index && !path.starts_with("//") {
+            // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
+            return Found::nothing(301, format!("Location: {path}/\r\n"));
+        }
+        if !about.is_file() {
+            return Found::nothing(404, "");
+        }
+        let (bytes, modified) = (about.len(), about.modified().unwrap_or(UNIX_EPOCH));
+        let date = httpdate::fmt_http_date(modified);
+        let fields = format!("Last-Modified: {date}\r\nX-Content-Type-Options: nosniff\r\n");
+        if !is_as_wanted(request, modified) {
+            return Found::nothing(412, "");
+        }
+        if is_known(request, modified) {
+            return Found::nothing(304, fields);
+        }
+        let guess = mime_guess::from_path(name).first_or_octet_stream();
+        let charset = if guess.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
+        let content_type = format!("{guess}{charset}");
+        if bytes <= SHORT_BYTES {
+            let mut content = Vec::with_capacity(bytes as usize);
+            return match (&mut file).take(SHORT_BYTES).read_to_end(&mut content) {
+                Ok(_) => Found::Content { content, content_type, fields },
+                Err(_) => Found::nothing(404, ""),
+            };
+        }
+        if Arc::strong_count(&self.leases) > MAX_OPEN {
+            return Found::nothing(503, "Retry-After: 1\r\n");
+        }
+        Found::File { file, bytes, content_type, fields, lease: Arc::clone(&self.leases) }
     }
-    if !about.is_file() {
-        return Found::Missing;
-    }
-    let modified = about.modified().unwrap_or(UNIX_EPOCH);
-    let fields = format!("Last-Modified: {}\r\nX-Content-Type-Options: nosniff\r\n", httpdate::fmt_http_date(modified));
-    if !is_as_wanted(request, modified) {
-        return Found::Changed;
-    }
-    if is_known(request, modified) {
-        return Found::NotModified { fields };
-    }
-    let guess = mime_guess::from_path(name).first_or_octet_stream();
-    let charset = if guess.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
-    Found::File { file, bytes: about.len(), content_type: format!("{guess}{charset}"), fields }
 }
 
 /// RFC 9110 section 13.1.3: whether the client has what was modified last at `modified`. Dates have whole seconds.
@@ -109,18 +133,4 @@ fn is_as_wanted(request: &Request<'_>, modified: SystemTime) -> bool {
 
 fn date(request: &Request<'_>, field: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(std::str::from_utf8(request.fields.values(field).next()?).ok()?).ok()
-}
-
-impl Found {
-    /// The answer of all but a file, which goes another way.
-    pub(super) fn answer(&self) -> Answer<'_> {
-        let (status, more_fields) = match self {
-            Self::NotModified { fields } => (304, &**fields),
-            Self::Moved { fields } => (301, &**fields),
-            Self::Changed => (412, ""),
-            Self::Busy => (503, "Retry-After: 1\r\n"),
-            Self::Missing | Self::File { .. } => (404, ""),
-        };
-        Answer { more_fields, close: false, ..Answer::refusal(status) }
-    }
 }

@@ -62,8 +62,9 @@ impl Handle {
     /// # Errors
     /// What epoll_wait(2) told the first one that failed.
     pub fn join(&self) -> io::Result<()> {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        // Whoever else waits, waits as long.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             thread.join().map_err(|_| io::Error::other("a reactor panicked"))??;
         }
         Ok(())

@@ -84,7 +84,7 @@ pub struct Closed<'a> {
     /// The code: the peer's if it sent a Close, that of its fault if it broke a rule, 1006 if it just went away
     /// (RFC 6455 section 7.1.5).
     pub code: CloseCode,
-    /// The reason that stood beside it.
+    /// The reason that stood beside it; where there was no Close, what is known of the end, in words, if it is anything.
     pub reason: &'a str,
     /// Whether both ends have said Close (RFC 6455 section 7.1.4).
     pub was_clean: bool,

@@ -83,8 +83,8 @@ pub struct Next {
 }
 
 impl Reply {
-    /// Has the request wait for what is published on `topic`: that is the body of its answer, as JSON, with the fields of
-    /// `like`. After 25 s without it the answer is 204. That is long polling.
+    /// Has the request wait for what is published on `topic`: that is the body of its answer, which is like `like` otherwise.
+    /// After 25 s without it the answer is 204. That is long polling.
     ///
     /// ```
     /// use steadfast::server::{Reply, Response, Server};
@@ -142,7 +142,7 @@ impl Get {
     /// Whether a request for a path that has a handler too is one for this, and no failed upgrade.
     pub(super) fn is_for(&self, request: &Request<'_>) -> bool {
         match self {
-            Self::Page(_) if request.path() != "/" => {
+            Self::Page(_) => {
                 request.fields.values("accept").any(|value| memchr::memmem::find(value, b"text/html").is_some())
             }
             _ => true,

@@ -93,6 +93,8 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
         sources: Sources::new(config.max_connections_per_source),
         buffers: Buffers::new(max_buffer_bytes),
         read_buffer_bytes: config.read_buffer_bytes,
+        max_events_per_turn: config.max_events_per_turn as usize,
+        max_accepts_per_turn: config.max_accepts_per_turn as usize,
         compression: config.upgrade.compression.unwrap_or_default(),
         response_fields,
         queue: config.queue,

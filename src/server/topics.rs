@@ -15,6 +15,13 @@ pub(super) const MAX_WAITING: usize = 1024;
 /// And bytes of them.
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
+/// And receivers of them, together: some seconds of work. One topic has no more than half of that, so that another is heard
+/// beside it.
+const MAX_WAITING_DELIVERIES: usize = 1 << 18;
+
+/// A delivery counts once more for each so many bytes.
+const DELIVERY_BYTES: usize = 4 << 10;
+
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -41,6 +48,8 @@ struct Topic {
     /// Never that of another topic: 1 is the first one's.
     number: u32,
     members: Vec<Member>,
+    /// Publications that wait.
+    waiting: usize,
     /// How many of the first members the publication that is under way has yet to reach.
     ahead: usize,
 }
@@ -50,6 +59,7 @@ struct Publication {
     topic: u32,
     number: u32,
     message: Arc<Shared>,
+    receivers: usize,
     sequence: u64,
     begun: bool,
 }
@@ -64,6 +74,7 @@ pub(super) struct Topics {
     firsts: Vec<u32>,
     waiting: VecDeque<Publication>,
     waiting_bytes: usize,
+    waiting_deliveries: usize,
     sequence: u64,
     last_number: u32,
 }
@@ -91,7 +102,8 @@ impl Topics {
         let name: Arc<str> = name.into();
         // The first and the last number stand for no topic.
         self.last_number = self.last_number % (u32::MAX - 1) + 1;
-        let topic = Topic { name: Arc::clone(&name), number: self.last_number, members: Vec::new(), ahead: 0 };
+        let topic =
+            Topic { name: Arc::clone(&name), number: self.last_number, members: Vec::new(), waiting: 0, ahead: 0 };
         let index = self.topics.insert(topic) as u32;
         self.by_name.insert(name, index);
         index
@@ -167,17 +179,23 @@ impl Topics {
 
     /// Has a message sent to all who are members now; gives how many will not get it because too much waits already.
     pub(super) fn publish(&mut self, name: &str, message: &Arc<Shared>) -> usize {
-        let Some(&topic) = self.by_name.get(name) else { return 0 };
-        let Topic { number, ref members, .. } = self.topics[topic as usize];
-        let bytes = message.frame().len();
-        if self.waiting.len() >= MAX_WAITING
-            || (self.waiting_bytes + bytes > MAX_WAITING_BYTES && !self.waiting.is_empty())
-        {
-            return members.len();
+        let Some(&index) = self.by_name.get(name) else { return 0 };
+        let topic = &mut self.topics[index as usize];
+        let (bytes, receivers) = (message.frame().len(), topic.members.len());
+        // Where nothing waits, any one message may.
+        let own_share = (topic.waiting + 1) * receivers <= MAX_WAITING_DELIVERIES / 2 || topic.waiting == 0;
+        let fits = self.waiting.len() < MAX_WAITING
+            && self.waiting_bytes + bytes <= MAX_WAITING_BYTES
+            && self.waiting_deliveries + receivers <= MAX_WAITING_DELIVERIES;
+        let takes = self.waiting.is_empty() || (fits && own_share);
+        if !takes {
+            return receivers;
         }
         self.waiting_bytes += bytes;
-        let message = Arc::clone(message);
-        self.waiting.push_back(Publication { topic, number, message, sequence: self.sequence, begun: false });
+        self.waiting_deliveries += receivers;
+        topic.waiting += 1;
+        let (number, message, sequence) = (topic.number, Arc::clone(message), self.sequence);
+        self.waiting.push_back(Publication { topic: index, number, message, receivers, sequence, begun: false });
         self.sequence += 1;
         0
     }
@@ -187,8 +205,8 @@ impl Topics {
         self.waiting.is_empty()
     }
 
-    /// Sends on what waits, to `budget` members at the most: each by a call of `deliver`, with its place in the slab and the
-    /// number of the topic. Gives whether more waits.
+    /// Sends on what waits, to `budget` members at the most, and to fewer where it is long: each by a call of `deliver`, with its
+    /// place in the slab and the number of the topic. Gives whether more waits.
     pub(super) fn deliver(&mut self, mut budget: usize, mut deliver: impl FnMut(usize, &Arc<Shared>, u32)) -> bool {
         while budget > 0 {
             let Some(publication) = self.waiting.front_mut() else { return false };
@@ -198,19 +216,22 @@ impl Topics {
                 if !std::mem::replace(&mut publication.begun, true) {
                     topic.ahead = topic.members.len();
                 }
-                let from = topic.ahead.saturating_sub(budget);
+                let cost = 1 + publication.message.frame().len() / DELIVERY_BYTES;
+                let from = topic.ahead.saturating_sub(budget.div_ceil(cost));
                 for member in topic.members[from..topic.ahead].iter().rev() {
                     if publication.sequence >= member.since {
                         deliver(member.connection as usize, &publication.message, topic.number);
                     }
                 }
-                budget -= topic.ahead - from;
+                budget = budget.saturating_sub((topic.ahead - from) * cost);
                 topic.ahead = from;
                 if from > 0 {
                     return true;
                 }
+                topic.waiting -= 1;
             }
             self.waiting_bytes -= publication.message.frame().len();
+            self.waiting_deliveries -= publication.receivers;
             self.waiting.pop_front();
         }
         !self.waiting.is_empty()

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MAX_NAME_CHARS: usize = 32;
 const MAX_ROOM_CHARS: usize = 64;
 
+/// The longest text: as JSON it may be six times as long.
+const MAX_SAID_BYTES: usize = 16 << 10;
+
 /// The most names that a newcomer is told.
 const MAX_TOLD: usize = 100;
 
@@ -39,14 +42,16 @@ impl Rooms {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Book { rooms, change } = &mut *book;
         let names = rooms.entry(room.to_owned()).or_default();
+        *change += 1;
+        // Where thousands have the same name, the number of the change is one that nobody has looked for yet.
+        let mut numbers = (2..10).chain(*change..);
         let mut name = wanted.to_owned();
-        let mut number = 2;
-        while names.contains(&name) {
+        while names.contains(&name)
+            && let Some(number) = numbers.next()
+        {
             name = format!("{wanted}-{number}");
-            number += 1;
         }
         names.insert(name.clone());
-        *change += 1;
         let here = names.iter().take(MAX_TOLD).cloned().collect();
         Welcome { name, here, count: names.len(), change: *change }
     }
@@ -129,6 +134,9 @@ impl Handler<Guest> for Chat {
         let Some(text) = message.text() else {
             return peer.close(CloseCode(1003), "only text is said here");
         };
+        if text.len() > MAX_SAID_BYTES {
+            return peer.close(CloseCode::TOO_BIG, "at most 16 KiB are said at once");
+        }
         let said = json!({ "type": "message", "name": peer.state.name, "text": text });
         let topic = topic(&peer.state.room);
         peer.publish(&topic, &said.to_string());

@@ -49,7 +49,8 @@ impl Tour {
         let chat = Response::html(include_str!("../pages/chat.html"));
         let server = match self.leaves_index {
             true => server,
-            false => server.page("/", Response::html(include_str!("../pages/index.html"))),
+            // To whoever does not upgrade, also where he does not say what he accepts.
+            false => server.answer("/", |_: &Request<'_>| Response::html(include_str!("../pages/index.html"))),
         };
         server
             .route_with(&["/", "/echo"], Overflow::Close, || Echo)

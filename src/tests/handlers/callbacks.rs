@@ -139,18 +139,19 @@ fn closed_is_called_once_when_a_peer_breaks_a_rule() {
 #[test]
 fn closed_is_called_once_when_a_peer_just_goes() {
     let (local, told) = witnessed(single());
-    let gone = || assert_eq!(hear(&told).1, Told::closed(1006, "", false));
+    let gone = |reason| assert_eq!(hear(&told).1, Told::closed(1006, reason, false));
     for half in [&b""[..], &frame(TEXT, b"whole")[..5]] {
         for ends_with_a_reset in [false, true] {
             let mut wire = open(local.address);
             assert_eq!(hear(&told).1, opened("/witness"));
             wire.send(half);
             if ends_with_a_reset {
-                reset(wire)
+                reset(wire);
+                gone("the connection failed");
             } else {
-                drop(wire)
+                drop(wire);
+                gone("");
             }
-            gone();
             assert_eq!(hear(&told).1, Told::Dropped);
         }
     }
@@ -159,7 +160,7 @@ fn closed_is_called_once_when_a_peer_just_goes() {
     say(&mut wire, "abort");
     wire.assert_ended();
     let last = told_of_each(all_told(local, &told), "/witness");
-    assert_eq!(last, [vec![Told::text("abort"), Told::closed(1006, "", false), Told::Dropped]]);
+    assert_eq!(last, [vec![Told::text("abort"), Told::closed(1006, "aborted", false), Told::Dropped]]);
 }
 
 #[test]
@@ -172,8 +173,8 @@ fn closed_is_called_once_for_each_when_the_server_stops() {
     polite.send(&frame(CLOSE, &close_body(1001, b"")));
     polite.assert_ended();
     let each = told_of_each(all_told(local, &told), "/witness");
-    let closed = |code, was_clean| vec![Told::closed(code, "", was_clean), Told::Dropped];
-    assert_eq!(each, [closed(1001, true), closed(1006, false)]);
+    let closed = |code, reason, was_clean| vec![Told::closed(code, reason, was_clean), Told::Dropped];
+    assert_eq!(each, [closed(1001, "", true), closed(1006, "it did not answer the Close", false)]);
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn closed_is_called_once_when_a_peer_is_silent_for_too_long() {
     let mut wire = open(local.address);
     assert_eq!(wire.frame().close_code(), 1001);
     let each = told_of_each(all_told(local, &told), "/witness");
-    assert_eq!(each, [vec![Told::closed(1006, "", false), Told::Dropped]]);
+    assert_eq!(each, [vec![Told::closed(1006, "no sign of life", false), Told::Dropped]]);
 }
 
 #[test]

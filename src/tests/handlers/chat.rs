@@ -4,7 +4,7 @@ use crate::host::Local;
 use crate::rig::{frames_and_close, reset, say, single, text, upgrade_at, websocket_at};
 use crate::wire::{BINARY, CLOSE, Wire, close_body, frame};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use steadfast::server::tour::Tour;
 use steadfast::server::{Config, Server};
@@ -14,10 +14,18 @@ fn chat(reactors: usize) -> Local {
     Local::serve(Tour::default().add_to(Server::from(config)))
 }
 
+/// What is told next, and the number of the change that it tells of.
+fn told_with_change(wire: &mut Wire) -> (Value, u64) {
+    let text = text(wire);
+    let mut told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let change = told.as_object_mut().and_then(|object| object.remove("change"));
+    assert_eq!(change.is_some(), told["type"] != "message", "who speaks changes nothing: {text}");
+    (told, change.map_or(0, |change| change.as_u64().expect("a number")))
+}
+
 /// What is told next.
 fn told(wire: &mut Wire) -> Value {
-    let text = text(wire);
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    told_with_change(wire).0
 }
 
 fn welcome(room: &str, name: &str, here: &[&str]) -> Value {
@@ -71,6 +79,23 @@ fn a_room_hears_who_comes_who_speaks_and_who_goes() {
     assert_eq!(told(&mut ann), leave("Cid", 1));
     say(&mut ann, "alone");
     assert_eq!(told(&mut ann), message("Ann", "alone"));
+}
+
+#[test]
+fn each_change_has_a_number_by_which_it_can_be_put_in_order() {
+    let local = chat(1);
+    let mut ann = websocket_at(local.address, "/chat/room?name=Ann");
+    let mut last = told_with_change(&mut ann).1;
+    for _ in 0..3 {
+        let mut bob = websocket_at(local.address, "/chat/room?name=Bob");
+        let (_, welcomed) = told_with_change(&mut bob);
+        assert_eq!(told_with_change(&mut ann), (join("Bob", 2), welcomed), "the same change, told in two ways");
+        assert!(welcomed > last, "{welcomed} behind {last}");
+        drop(bob);
+        let (gone, change) = told_with_change(&mut ann);
+        assert!(gone == leave("Bob", 1) && change > welcomed, "{gone} {change} behind {welcomed}");
+        last = change;
+    }
 }
 
 #[test]
@@ -213,27 +238,24 @@ fn a_crowd_of_all_reactors_agrees_on_who_is_here() {
     for (at, wire) in wires.into_iter().enumerate() {
         if at % 2 == 0 { drop(wire) } else { reset(wire) }
     }
-    // Of each that it is here, and that it has gone, in whatever order the reactors told; the last count is the end.
-    let mut here = BTreeSet::new();
-    let (mut joins, mut leaves, mut least) = (0, 0, usize::MAX);
-    while leaves < 119 {
-        let next = told(&mut first);
-        let name = next["name"].as_str().expect("a name").to_owned();
-        match next["type"].as_str() {
-            // The reactor of the first may be told of those who came before it had looked: not of itself.
-            Some("join") => {
-                joins += 1;
-                assert!(here.insert(name), "twice: {next}");
-            }
-            Some("leave") => {
-                leaves += 1;
-                least = least.min(next["count"].as_u64().expect("a count") as usize);
-                assert!(here.remove(&name), "one who was not here: {next}");
-            }
-            _ => panic!("nobody spoke: {next}"),
-        }
+    // Of each that it is here and that it has gone, in whatever order the reactors told of different ones.
+    let mut changes = BTreeMap::new();
+    while changes.len() < 2 * 119 {
+        let (told, change) = told_with_change(&mut first);
+        assert_eq!(changes.insert(change, told), None, "a number that was given twice");
     }
-    assert_eq!((joins, here.len(), least), (119, 0, 1));
+    let (mut here, mut count) = (BTreeSet::new(), 1);
+    for (_, told) in changes {
+        let name = told["name"].as_str().expect("a name").to_owned();
+        let (was_news, expected) = match told["type"].as_str() {
+            Some("join") => (here.insert(name.clone()), join(&name, count + 1)),
+            Some("leave") => (here.remove(&name), leave(&name, count - 1)),
+            _ => panic!("nobody spoke: {told}"),
+        };
+        assert!(was_news && told == expected, "{told} instead of {expected}");
+        count = here.len() + 1;
+    }
+    assert_eq!(count, 1);
     say(&mut first, "alone");
     assert_eq!(told(&mut first), message("n000", "alone"));
 }

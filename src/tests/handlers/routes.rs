@@ -123,7 +123,7 @@ fn body(answer: &Answer) -> (u16, &str) {
 #[test]
 fn a_page_beside_a_handler_is_for_those_who_take_html() {
     let server = Server::from(single()).route("/ws", || Plain).page("/ws", Response::html("the page"));
-    let local = Local::serve(server.route("/", || Plain).page("/", Response::html("home")));
+    let local = Local::serve(server.route("/", || Plain).answer("/", |_: &Request<'_>| Response::html("home")));
     let accepts = ["Accept: text/html\r\n", "accept: application/xml;q=0.9, text/html;q=0.8\r\n"];
     for accept in accepts {
         let page = ask(local.address, "GET /ws?x", accept);
@@ -139,7 +139,7 @@ fn a_page_beside_a_handler_is_for_those_who_take_html() {
     assert_eq!(ask(local.address, "GET /ws", wrong).status, 426);
     let head = ask(local.address, "HEAD /ws", "Accept: text/html\r\n");
     assert_eq!((head.status, head.field("Content-Length")), (200, Some("8")));
-    // The root has its page for all.
+    // What is answered, and no page, is for all who do not upgrade.
     assert_eq!(body(&ask(local.address, "GET /", "")), (200, "home"));
     assert_eq!((who(local.address, "/ws"), who(local.address, "/")), ("plain".into(), "plain".into()));
 }

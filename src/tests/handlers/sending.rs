@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 use steadfast::server::{
     CloseCode, Closed, Config, ConnectionId, Desk, Handle, Handler, Message, Peer, Receipt, Request, SendError, Sent,
     Server,
@@ -144,7 +145,9 @@ fn whoever_sends_while_the_server_ends_hears_something_for_each_message() {
         }
         tell.send(outcomes)
     });
+    let since = Instant::now();
     while !begun.load(Ordering::Acquire) {
+        assert!(since.elapsed() < PATIENCE, "nothing is sent");
         thread::yield_now();
     }
     local.server.stop();
@@ -174,6 +177,7 @@ fn audience(local: &Local, size: usize) -> Vec<(Wire, usize)> {
     let all = [true; 3];
     let mut reached = [false; 3];
     while wires.len() < size || reached != all {
+        assert!(wires.len() < 500, "a reactor that nobody comes to: {reached:?}");
         let mut wire = websocket_at(local.address, "/");
         let reactor = text(&mut wire).parse().expect("a number");
         reached[reactor] = true;
@@ -269,6 +273,7 @@ fn a_handler_sends_to_any_reactor_and_hears_whom_it_did_not_reach() {
     while (0..3).any(|reactor| wires.iter().filter(|(_, at)| *at == reactor).count() < 2) {
         let mut wire = websocket_at(local.address, "/");
         let greeting = text(&mut wire);
+        assert!(wires.len() < 200, "a reactor that nobody comes to: {greeting}");
         let (number, reactor) = greeting.split_once(' ').expect("two numbers");
         assert_eq!(number, wires.len().to_string());
         wires.push((wire, reactor.parse().expect("a number")));

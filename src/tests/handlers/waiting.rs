@@ -2,9 +2,11 @@
 
 use crate::host::Local;
 use crate::rig::{hear, reset, say, single, text, upgrade_at, websocket_at};
-use crate::wire::{Answer, Frame, TEXT, Wire, frame};
+use crate::wire::{Answer, Frame, PATIENCE, TEXT, Wire, frame};
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use steadfast::net::sweep::Deadlines;
 use steadfast::server::{Config, Handler, Message, Peer, Reply, Request, Response, Server};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -29,7 +31,7 @@ impl Handler for Press {
                 peer.publish("news", "once");
                 peer.publish("news", "twice");
             }
-            _ => peer.publish("news", message),
+            _ => drop(peer.publish("news", message)),
         }
         peer.publish("other", "published");
     }
@@ -38,15 +40,21 @@ impl Handler for Press {
 /// A server whose `/next` waits; and what tells that a request is about to.
 fn serve(config: Config) -> (Local, Receiver<()>) {
     let (tell, told): (Sender<()>, _) = channel();
-    let post = tell.clone();
+    let (post, but) = (tell.clone(), tell.clone());
     let next = |tell: &Sender<()>| {
         // Its reactor goes on when the request waits, so whatever it is asked from now on comes behind that.
         tell.send(()).expect("the test hears of it");
         let like = Response::text("for its fields alone").with_field("X-Like: this").expect("a constant");
-        Reply::Next { topic: "news".into(), like }
+        Reply::next("news", like)
     };
     let server = Server::from(config).answer("/next", move |_: &Request<'_>| next(&tell));
     let server = server.answer_post("/next", move |_: &Request<'_>| next(&post));
+    let server = server.answer("/next-but", move |request: &Request<'_>| {
+        let Reply::Next(_) = next(&but) else { unreachable!("it waits") };
+        // What stands behind the question mark is not wanted, and nothing that begins so.
+        let not = request.target.split_once('?').map(|(_, not)| not.to_owned()).unwrap_or_default();
+        Reply::next_where("news", Response::text(""), move |message| !message.starts_with(not.as_bytes()))
+    });
     let server = server.answer("/now", |_: &Request<'_>| Response::text("now")).route("/press", || Press);
     (Local::serve(server), told)
 }
@@ -60,7 +68,10 @@ fn waits(local: &Local, told: &Receiver<()>) -> Wire {
 
 fn assert_next(answer: &Answer, body: &str) {
     assert_eq!((answer.status, String::from_utf8_lossy(&answer.body).as_ref()), (200, body), "{answer:?}");
-    assert_eq!((answer.field("Content-Type"), answer.field("X-Like")), (Some("application/json"), Some("this")));
+    assert_eq!(
+        (answer.field("Content-Type"), answer.field("X-Like")),
+        (Some("text/plain; charset=utf-8"), Some("this"))
+    );
     assert_eq!(answer.field("Cache-Control"), Some("no-store"));
 }
 
@@ -147,7 +158,9 @@ fn a_client_that_goes_away_while_it_waits_harms_nobody() {
         drop(gone);
         reset(reset_one);
         // The reset is seen at once. The other may have closed its half alone, and is waited for.
+        let since = Instant::now();
         while local.server.counters().ended_abruptly <= round {
+            assert!(since.elapsed() < PATIENCE, "it still waits");
             neighbour.send(NOW.as_bytes());
             assert_now(&mut neighbour);
         }
@@ -262,6 +275,29 @@ fn a_request_that_has_its_answer_counts_for_nothing() {
 }
 
 #[test]
+fn a_request_may_wait_for_more_than_the_next() {
+    let (local, told) = serve(single());
+    let mut choosy = [(); 2].map(|()| Wire::connect(local.address));
+    for (wire, not) in choosy.iter_mut().zip(["o", "once"]) {
+        wire.send(format!("GET /next-but?{not} HTTP/1.1\r\nHost: a\r\n\r\n{NOW}").as_bytes());
+        hear(&told);
+    }
+    let mut press = websocket_at(local.address, "/press");
+    let mut any = waits(&local, &told);
+    local.server.publish("news", "old");
+    assert_next(&any.answer(), "old");
+    assert_eq!((choosy[1].answer().body, choosy[1].answer().body), (b"old".to_vec(), b"now".to_vec()));
+    // In one pass: one that is not wanted, and one that is.
+    say(&mut press, "twice");
+    assert_eq!(text(&mut press), "published");
+    let answer = choosy[0].answer();
+    assert_eq!((answer.status, &*answer.body, answer.closes()), (200, &b"twice"[..], false), "{answer:?}");
+    assert_now(&mut choosy[0]);
+    let counters = local.server.counters();
+    assert_eq!(counters.messages_dropped, 0, "what was not wanted is not lost: {counters:?}");
+}
+
+#[test]
 fn a_large_answer_is_whole_and_the_connection_goes_on_behind_it() {
     let (local, told) = serve(single());
     let mut wire = Wire::connect(local.address);
@@ -277,6 +313,47 @@ fn a_large_answer_is_whole_and_the_connection_goes_on_behind_it() {
     hear(&told);
     local.server.publish("news", "small");
     assert_next(&wire.answer(), "small");
+}
+
+#[test]
+fn no_deadline_runs_while_a_request_waits() {
+    let deadlines =
+        Deadlines { head_s: 1, keep_alive_s: 1, idle_s: 1, close_s: 1, stalled_s: 1, ..Deadlines::default() };
+    let (local, told) = serve(Config { deadlines, ..single() });
+    let mut wire = Wire::connect(local.address);
+    wire.send([NEXT, NOW].concat().as_bytes());
+    hear(&told);
+    // As long as it takes for two who say nothing to be given up, one after the other, each in more than a second.
+    for _ in 0..2 {
+        let mut idle = Wire::connect(local.address);
+        idle.send(NOW.as_bytes());
+        assert_now(&mut idle);
+        idle.assert_ended();
+    }
+    local.server.publish("news", "at last");
+    assert_next(&wire.answer(), "at last");
+    assert_now(&mut wire);
+    // Behind its answer they do.
+    wire.assert_ended();
+}
+
+#[test]
+#[ignore = "it waits for 25 s, as long as the server does"]
+fn a_request_that_waits_in_vain_is_told_that_there_is_nothing() {
+    let (local, told) = serve(single());
+    let since = Instant::now();
+    let mut wire = waits(&local, &told);
+    wire.socket.set_read_timeout(Some(2 * PATIENCE)).expect("a timeout");
+    let answer = wire.answer();
+    assert_eq!((answer.status, answer.field("X-Like"), answer.body.len()), (204, Some("this"), 0), "{answer:?}");
+    assert!(since.elapsed() >= Duration::from_secs(24) && !answer.closes(), "{:?}", since.elapsed());
+    local.server.publish("news", "for nobody");
+    wire.send(NOW.as_bytes());
+    assert_now(&mut wire);
+    wire.send(NEXT.as_bytes());
+    hear(&told);
+    local.server.publish("news", "for you");
+    assert_next(&wire.answer(), "for you");
 }
 
 #[test]

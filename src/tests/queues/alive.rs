@@ -1,10 +1,10 @@
 //! Keeping alive: who says nothing is asked, often enough for what lies between, and its answer tells how far it is.
 
-use crate::probe::{News, Probed, by_messages, patient, tight};
+use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_messages, number_of, numbers, patient, tight};
 use crate::wire::{PING, PONG, frame};
 use std::time::{Duration, Instant};
 use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, Overflow};
+use steadfast::server::{Config, Overflow, Sent};
 
 /// The shortest time after which what lies between is known to forget a silent connection: proxies and balancers of that
 /// kind wait for 60 s.
@@ -35,4 +35,27 @@ fn the_answer_to_a_ping_of_the_servers_own_tells_how_far_it_is() {
         assert!(round_trip <= began.elapsed(), "{round_trip:?}");
         assert!(heard.elapsed() <= began.elapsed() && probed.totals().pings_out == count);
     }
+}
+
+#[test]
+fn one_who_takes_nothing_is_asked_once_and_behind_what_waits() {
+    let deadlines = Deadlines { ping_s: 1, ..patient() };
+    let probed = Probed::start(Config { deadlines, ..tight(ample()) }, Overflow::DropNewest);
+    let (mut slow, id) = probed.slow(PATH);
+    let (mut healthy, _) = probed.healthy();
+    let (sent, _) = probed.burst(&mut slow, MANY, "");
+    let left = sent.len() - probed.dropped() as usize;
+    // Who takes nothing is not heard either, so its turn must have come when another one's has come twice.
+    for _ in 0..2 {
+        let ping = healthy.frame();
+        assert_eq!(ping.first, PING, "{ping:?}");
+        healthy.send(&frame(PONG, &ping.payload));
+    }
+    numbers(&mut slow, left);
+    let ping = slow.frame();
+    assert_eq!(ping.first, PING, "{ping:?}");
+    assert_eq!(probed.send(id, 1, BYTES), Sent::Sent);
+    assert_eq!(number_of(&slow.frame()), 1);
+    slow.send(&frame(PONG, &ping.payload));
+    slow.echo(b"alive");
 }

@@ -2,7 +2,7 @@
 //! grows.
 
 use crate::host::Serve;
-use crate::probe::{BYTES, News, PATH, Probed, by_bytes, numbers, slow_receiver, tight, upgraded};
+use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_bytes, numbers, slow_receiver, tight, upgraded};
 use crate::wire::{Frame, PATIENCE, PING, PONG, TEXT, Wire, frame};
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -11,9 +11,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use steadfast::server::{Overflow, Sent};
 use steadfast::stats::Memory;
-
-/// More than the kernel and a queue take together.
-const MANY: usize = 400;
 
 /// Less than `--max-control-frames-per-s` can be, so that all may come in one second.
 const FLOOD: usize = 60_000;
@@ -34,7 +31,7 @@ fn next_pong(probed: &Probed) -> Option<Duration> {
 #[test]
 fn a_ping_goes_behind_what_waits_however_much_that_is() {
     for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest] {
-        let probed = Probed::start(tight(by_bytes(10 * BYTES)), overflow);
+        let probed = Probed::start(tight(ample()), overflow);
         let (mut wire, id) = probed.slow(PATH);
         let began = Instant::now();
         let (sent, _) = probed.burst(&mut wire, MANY, " ping");
@@ -66,7 +63,7 @@ fn a_pong_that_answers_nothing_tells_of_no_time() {
 #[test]
 fn pongs_stand_where_their_pings_stood() {
     for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
-        let probed = Probed::start(tight(by_bytes(10 * BYTES)), overflow);
+        let probed = Probed::start(tight(ample()), overflow);
         let (mut wire, id) = probed.slow(PATH);
         let burst = format!("{MANY} {BYTES}");
         wire.send(&[frame(PING, b"before"), frame(TEXT, burst.as_bytes()), frame(PING, b"behind")].concat());

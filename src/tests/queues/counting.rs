@@ -1,7 +1,9 @@
 //! The counters of messages: whenever they are looked at, each that was to be sent is delivered, dropped or queued.
 
 use crate::host::Local;
-use crate::probe::{Probe, TOPICS, TOPICS_PATH, assert_adds_up, by_messages, payload, slow_receiver, tight, until};
+use crate::probe::{
+    BYTES, Probe, Probed, TOPICS, TOPICS_PATH, assert_adds_up, by_messages, number_of, payload, slow_receiver, tight,
+};
 use crate::wire::{Wire, counter};
 use serde_json::Value;
 use socket2::SockRef;
@@ -89,25 +91,15 @@ fn they_add_up_in_every_answer_while_things_go_on() {
 
 #[test]
 fn what_is_published_to_one_who_closes_is_counted_as_dropped() {
-    let (sender, _news) = channel();
-    let make = move || Probe(sender.clone());
-    let server = Server::from(tight(by_messages(5))).route_with(&[TOPICS_PATH], Overflow::DropNewest, make);
-    let local = Local::serve(server);
-    let mut wire = slow_receiver(local.address, TOPICS_PATH);
-    let mut number = 0;
-    let mut publish = || {
-        local.server.publish(TOPICS[0], &payload(number, 1000));
-        number += 1;
-        until("it is counted", || local.server.counters().messages_out == number as u64);
-    };
-    publish();
-    assert_eq!(local.server.counters().messages_delivered, 1);
-    local.server.stop();
+    let probed = Probed::start(tight(by_messages(5)), Overflow::DropNewest);
+    let (mut wire, _) = probed.slow(TOPICS_PATH);
+    probed.publish(TOPICS[0], 0, BYTES);
+    assert_eq!(number_of(&wire.frame()), 0);
+    probed.local.server.stop();
     // Its Close is under way for as long as the peer does not answer, and it is a member still.
-    assert_eq!(wire.frame().payload, payload(0, 1000));
     assert_eq!(wire.frame().close_code(), 1001);
-    (0..3).for_each(|_| publish());
-    let totals = local.server.counters();
+    (1..4).for_each(|number| probed.publish(TOPICS[0], number, BYTES));
+    let totals = probed.totals();
     assert_adds_up(&totals);
     assert_eq!((totals.messages_delivered, totals.messages_dropped, totals.messages_queued), (1, 3, 0), "{totals:?}");
 }

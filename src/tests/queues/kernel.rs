@@ -1,21 +1,24 @@
 //! What the kernel takes of what nobody reads, and one who does not read its own echoes.
 
 use crate::host::Local;
-use crate::probe::{Probed, patient, payload};
-use crate::wire::{BINARY, Frame, PATIENCE, Wire, frame};
+use crate::probe::{Probed, by_bytes, by_messages, patient, payload, slow_receiver, tight};
+use crate::wire::{BINARY, CLOSE, Frame, PATIENCE, Wire, frame};
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use steadfast::net::listener::SocketBuffers;
-use steadfast::server::{Config, Overflow, Sent};
+use steadfast::server::{Config, Overflow, QueueLimits, Sent};
 
 const MIB: usize = 1 << 20;
 
 /// What is sent to one who never reads, until something has to be dropped; and what the kernel has taken of it.
 fn taken(socket_buffers: SocketBuffers, bytes: usize, most: usize) -> usize {
-    let probed = Probed::start(Config { reactors: Some(1), socket_buffers, deadlines: patient(), ..Config::default() }, Overflow::DropNewest);
+    let probed = Probed::start(
+        Config { reactors: Some(1), socket_buffers, deadlines: patient(), ..Config::default() },
+        Overflow::DropNewest,
+    );
     // With the buffers that the kernel gives to anybody.
     let (_wire, id) = probed.healthy();
     let before = probed.totals().bytes_out;
@@ -51,18 +54,19 @@ fn without_that_limit_the_kernels_own_hold() {
 }
 
 /// Sends all from a thread of its own; tells when the peer has taken nothing for a second, and when all is sent.
-fn send_all(mut socket: TcpStream, messages: usize, bytes: usize) -> (Receiver<&'static str>, JoinHandle<()>) {
+fn send_all(mut socket: TcpStream, messages: Vec<Vec<u8>>) -> (Receiver<&'static str>, JoinHandle<()>) {
     let (news, heard) = channel();
     socket.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
     let thread = thread::spawn(move || {
-        for number in 0..messages {
-            let all = frame(BINARY, &payload(number, bytes));
+        for message in messages {
+            let all = frame(BINARY, &message);
             let mut rest = &all[..];
             while !rest.is_empty() {
                 match socket.write(rest) {
                     Ok(taken) => rest = &rest[taken..],
                     Err(error) if error.kind() == ErrorKind::WouldBlock => drop(news.send("stuck")),
-                    Err(error) => panic!("sending: {error}"),
+                    // What was said by then, the reader sees.
+                    Err(_) => return,
                 }
             }
         }
@@ -72,22 +76,52 @@ fn send_all(mut socket: TcpStream, messages: usize, bytes: usize) -> (Receiver<&
 }
 
 /// Whoever does not take its echoes is not heard: so there is never more than may wait, and no cause to close.
-#[test]
-fn one_who_does_not_read_its_own_echoes_is_not_heard_and_not_closed() {
-    const BYTES: usize = 60_000;
-    const MESSAGES: usize = 64 * MIB / BYTES;
-    let local = Local::start(Config { reactors: Some(1), deadlines: patient(), ..Config::default() });
-    let mut wire = Wire::websocket(local.address);
-    let (heard, sending) = send_all(wire.socket.try_clone().expect("a twin"), MESSAGES, BYTES);
-    assert_eq!(heard.recv_timeout(PATIENCE), Ok("stuck"));
+fn assert_not_heard(local: &Local, mut wire: Wire, sizes: &[usize], all_bytes: usize) {
+    let count = all_bytes * sizes.len() / sizes.iter().sum::<usize>();
+    let messages: Vec<Vec<u8>> = (0..count).map(|number| payload(number, sizes[number % sizes.len()])).collect();
+    let (heard, sending) = send_all(wire.socket.try_clone().expect("a twin"), messages.clone());
+    // Stuck, or all that is left lies in the kernel.
+    heard.recv_timeout(PATIENCE).expect("news");
     let totals = local.server.counters();
-    assert!((totals.bytes_in as usize) < MESSAGES * BYTES / 2, "it is heard: {totals:?}");
-    for number in 0..MESSAGES {
+    assert!((totals.bytes_in as usize) < all_bytes * 3 / 4, "{sizes:?}: it is heard: {totals:?}");
+    assert_eq!((totals.closed_slow, totals.messages_dropped), (0, 0), "{sizes:?}: {totals:?}");
+    for (number, message) in messages.into_iter().enumerate() {
         let echo = wire.frame();
-        assert!(echo == Frame { first: BINARY, payload: payload(number, BYTES) }, "message {number} is another");
+        assert_ne!(echo.first, CLOSE, "{sizes:?}: {echo:?} in place of message {number}");
+        assert!(echo == Frame { first: BINARY, payload: message }, "{sizes:?}: message {number} is another");
     }
     sending.join().expect("all is sent");
     wire.echo(b"and on");
     let totals = local.server.counters();
-    assert_eq!((totals.closed_slow, totals.messages_dropped), (0, 0), "{totals:?}");
+    assert_eq!((totals.closed_slow, totals.messages_dropped), (0, 0), "{sizes:?}: {totals:?}");
+}
+
+#[test]
+fn one_who_does_not_read_its_own_echoes_is_not_heard_and_not_closed() {
+    let local = Local::start(Config { reactors: Some(1), deadlines: patient(), ..Config::default() });
+    assert_not_heard(&local, Wire::websocket(local.address), &[60_000], 64 * MIB);
+}
+
+/// The same with little room in the kernel, where it may be that nothing of what a turn has made is taken.
+fn assert_slow_not_heard(queue: QueueLimits, sizes: &[usize]) {
+    let local = Local::start(tight(queue));
+    assert_not_heard(&local, slow_receiver(local.address, "/echo"), sizes, MIB);
+}
+
+/// Several in one turn, the first of which alone is more than may wait.
+#[test]
+fn nor_is_one_whose_echoes_are_longer_than_what_may_wait() {
+    for sizes in [&[70_000, 10][..], &[100_000, 10, 2000, 10], &[3000, 66_000, 1000]] {
+        assert_slow_not_heard(QueueLimits::default(), sizes);
+    }
+}
+
+/// So many in one turn that they alone are more than may wait.
+#[test]
+fn nor_is_one_whose_echoes_are_more_than_may_wait() {
+    for queue in [by_messages(1), by_messages(10), by_bytes(1), by_bytes(5000)] {
+        for sizes in [&[1000][..], &[4000, 10], &[30]] {
+            assert_slow_not_heard(queue, sizes);
+        }
+    }
 }

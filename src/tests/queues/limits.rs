@@ -35,10 +35,10 @@ fn asking(probed: &Probed) -> Wire {
     wire
 }
 
-/// Four fifths of what may wait do, and somewhat more, in four connections.
-fn nearly_fill(probed: &Probed) -> Vec<Wire> {
-    let mut slow: Vec<Wire> = (0..4).map(|_| probed.slow(PATH).0).collect();
-    slow.iter_mut().for_each(|wire| drop(fill(probed, wire, MAX_BUFFER_BYTES / 4 - (12 << 10))));
+/// Somewhat less waits than may, and more than four fifths of it, whatever the kernel takes.
+fn nearly_fill(probed: &Probed) -> Wire {
+    let (mut slow, _) = probed.slow(PATH);
+    fill(probed, &mut slow, MAX_BUFFER_BYTES - 2 * BYTES);
     slow
 }
 
@@ -46,8 +46,8 @@ fn nearly_fill(probed: &Probed) -> Vec<Wire> {
 fn connect_until_paused(probed: &Probed) -> Wire {
     let paused = |totals: &Totals| totals.accept_paused_buffers > 0;
     loop {
-        let wire = asking(probed);
         let opened = probed.totals().opened;
+        let wire = asking(probed);
         until("it is accepted, or it is not", || paused(&probed.totals()) || probed.totals().opened > opened);
         if paused(&probed.totals()) {
             return wire;
@@ -70,7 +70,7 @@ fn near_the_limit_nobody_is_accepted_until_there_is_room() {
     assert_eq!(probed.send(id, 7, BYTES), Sent::Sent);
     assert_eq!(number_of(&healthy.frame()), 7);
     assert_eq!(probed.totals().shed, 0, "there was room for all that waits");
-    slow.into_iter().for_each(reset);
+    reset(slow);
     accepted.assert_upgraded();
     accepted.echo(b"at last");
     healthy.echo(b"nor later");
@@ -81,7 +81,7 @@ fn when_all_have_gone_there_is_room_again() {
     let probed = start();
     let slow = nearly_fill(&probed);
     let waiting = connect_until_paused(&probed);
-    slow.into_iter().for_each(reset);
+    reset(slow);
     drop(waiting);
     // Nobody is there whom the server could look at to see that.
     let mut next = asking(&probed);
@@ -104,13 +104,15 @@ fn beyond_the_limit_nothing_is_queued_and_the_largest_queues_go() {
     let (mut healthy, _) = probed.healthy();
     let mut small: Vec<(Wire, ConnectionId)> = (0..3).map(|_| probed.slow(PATH)).collect();
     let (mut large, large_id) = probed.slow(PATH);
+    let (mut other, other_id) = probed.slow(PATH);
     let mut sent = 0;
     for (wire, _) in &mut small {
         sent = fill(&probed, wire, SMALL);
     }
+    fill(&probed, &mut other, SMALL);
     fill(&probed, &mut large, MAX_BUFFER_BYTES);
     // The policy would drop the oldest and queue this one, but that is no help where all is full.
-    send_until_dropped(&probed, small[0].1, &mut healthy);
+    send_until_dropped(&probed, other_id, &mut healthy);
     until("the largest goes", || probed.totals().shed > 0);
     loop {
         match probed.next_news() {

@@ -12,7 +12,8 @@ use steadfast::net::counters::Totals;
 use steadfast::net::listener::SocketBuffers;
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::{
-    Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, QueueLimits, Request, SendError, Sent, Server,
+    CloseCode, Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, QueueLimits, Request, SendError, Sent,
+    Server,
 };
 
 /// What those of [`TOPICS_PATH`], and of what is below it, have subscribed to.
@@ -20,12 +21,15 @@ pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 pub(crate) const PATH: &str = "/probe";
 pub(crate) const TOPICS_PATH: &str = "/topics";
 
-/// What is asked of the kernel for the receiver and the sender: together less than a hundred messages of [`BYTES`].
+/// What is asked of the kernel for the receiver and the sender: together less than a hundred messages of [`BYTES`] fit.
 const RECEIVE_BYTES: usize = 16 << 10;
 const SEND_BYTES: u32 = 4 << 10;
 
 /// Bytes of a message, where it does not matter.
 pub(crate) const BYTES: usize = 1000;
+
+/// How many of those are more than the kernel and any of these queues take together.
+pub(crate) const MANY: usize = 600;
 
 /// What a handler was told.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub(crate) enum News {
 }
 
 /// Tells all that it hears. What is binary comes back; text asks for a burst: how many messages, of how many bytes, and
-/// perhaps for a ping behind them.
+/// perhaps for something behind them.
 #[derive(Debug)]
 pub(crate) struct Probe(pub(crate) Sender<News>);
 
@@ -66,8 +70,11 @@ impl Handler for Probe {
         let words: Vec<&str> = text.split(' ').collect();
         let number = |at: usize| words[at].parse::<usize>().expect("a number");
         let sent = (0..number(0)).map(|at| peer.send(&payload(at, number(1)))).collect();
-        if words.get(2) == Some(&"ping") {
-            peer.ping();
+        match words.get(2) {
+            Some(&"ping") => peer.ping(),
+            Some(&"close") => peer.close(CloseCode::NORMAL, "enough"),
+            Some(&"abort") => peer.abort(),
+            _ => {}
         }
         self.tell(News::Burst(sent, peer.queued()));
     }
@@ -122,6 +129,11 @@ pub(crate) fn by_bytes(max_queued_bytes: usize) -> QueueLimits {
     QueueLimits { max_queued_bytes, max_queued_messages: 10_000 }
 }
 
+/// More than the kernel takes by itself of what waits, so that it waits until it is read.
+pub(crate) fn ample() -> QueueLimits {
+    by_bytes(256 << 10)
+}
+
 /// No deadline that a busy host could miss.
 pub(crate) fn patient() -> Deadlines {
     const LONG_S: u32 = 86_400;
@@ -142,14 +154,19 @@ pub(crate) fn tight(queue: QueueLimits) -> Config {
     Config { reactors: Some(1), queue, socket_buffers, deadlines: patient(), ..Config::default() }
 }
 
-/// A connection that has little room in its kernel, upgraded at `path`.
-pub(crate) fn slow_receiver(address: SocketAddr, path: &str) -> Wire {
+/// A connection that has little room in its kernel.
+pub(crate) fn slow_socket(address: SocketAddr) -> Wire {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     // Before connect(2), so that the window is never wider.
     socket.set_recv_buffer_size(RECEIVE_BYTES).expect("SO_RCVBUF");
     socket.connect(&address.into()).expect("a connection");
     socket.set_tcp_nodelay(true).expect("TCP_NODELAY");
-    upgraded(Wire::over(TcpStream::from(socket)), path)
+    Wire::over(TcpStream::from(socket))
+}
+
+/// The same, upgraded at `path`.
+pub(crate) fn slow_receiver(address: SocketAddr, path: &str) -> Wire {
+    upgraded(slow_socket(address), path)
 }
 
 pub(crate) fn upgraded(mut wire: Wire, path: &str) -> Wire {

@@ -45,27 +45,38 @@ fn assert_twice(wire: &mut Wire, payload: &[u8]) {
     assert_eq!(again, Frame { first: BINARY, payload: payload[..1].to_vec() });
 }
 
-/// All policies: none of them has cause to drop anything, since who takes nothing is not heard.
+/// No policy has cause to drop anything, since who takes nothing is not heard.
+fn assert_all_answered(overflow: Overflow, bytes: usize) {
+    const MESSAGES: usize = 60;
+    let (local, ..) = start(overflow);
+    let mut wire = slow_receiver(local.address, "/twice");
+    let mut sender = Wire::over(wire.socket.try_clone().expect("a twin"));
+    let all: Vec<u8> = (0..MESSAGES).flat_map(|number| frame(BINARY, &payload(number, bytes))).collect();
+    let sending = std::thread::spawn(move || sender.send(&all));
+    until("something waits", || local.server.counters().messages_queued > 0);
+    for number in 0..MESSAGES {
+        assert_twice(&mut wire, &payload(number, bytes));
+    }
+    sending.join().expect("all is sent");
+    Wire::connect(local.address).stats();
+    let totals = local.server.counters();
+    assert_adds_up(&totals);
+    let expected = (2 * MESSAGES as u64, 0);
+    assert_eq!((totals.messages_delivered, totals.messages_queued), expected, "{overflow:?}: {totals:?}");
+}
+
+const POLICIES: [Overflow; 4] = [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest];
+
+/// Each is more than the kernel takes at once, so that the answer itself waits, and what is said behind it.
 #[test]
 fn what_is_said_behind_an_answer_in_place_waits_with_it() {
-    const MESSAGES: usize = 60;
-    for overflow in [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest] {
-        let (local, ..) = start(overflow);
-        let mut wire = slow_receiver(local.address, "/twice");
-        let mut sender = Wire::over(wire.socket.try_clone().expect("a twin"));
-        let all: Vec<u8> = (0..MESSAGES).flat_map(|number| frame(BINARY, &payload(number, IN_PLACE_BYTES))).collect();
-        let sending = std::thread::spawn(move || sender.send(&all));
-        until("something waits", || local.server.counters().messages_queued > 0);
-        for number in 0..MESSAGES {
-            assert_twice(&mut wire, &payload(number, IN_PLACE_BYTES));
-        }
-        sending.join().expect("all is sent");
-        Wire::connect(local.address).stats();
-        let totals = local.server.counters();
-        assert_adds_up(&totals);
-        let expected = (2 * MESSAGES as u64, 0);
-        assert_eq!((totals.messages_delivered, totals.messages_queued), expected, "{overflow:?}: {totals:?}");
-    }
+    POLICIES.into_iter().for_each(|overflow| assert_all_answered(overflow, 20_000));
+}
+
+/// Many are answered in one turn, and what they are answered with waits together.
+#[test]
+fn what_a_turn_has_answered_waits_together() {
+    POLICIES.into_iter().for_each(|overflow| assert_all_answered(overflow, IN_PLACE_BYTES));
 }
 
 /// One says something, and is reset while the reactor is held up; gives how many of the two answers were dropped.

@@ -8,7 +8,8 @@ import { load } from "./steadfast.mjs";
 
 const { chromium } = load("playwright-core");
 
-// As in steadfast.mjs, for those who wait for Chromium: several processes of it draw each page, on a host that may be busy.
+// As in steadfast.mjs, for those who wait for Chromium: several processes of it work at each page, and a host may be
+// busy.
 export const DEADLINE = { timeout: 120_000 };
 
 const QUIET = [
@@ -40,8 +41,8 @@ export class Browser {
     page.mistakes = [];
     page.on("pageerror", (error) => page.mistakes.push(`thrown: ${error}`));
     page.on("console", (message) => {
-      const where = message.location()?.url;
-      if (["error", "warning"].includes(message.type())) page.mistakes.push(`${message.type()}: ${message.text()} ${where}`);
+      const complaint = `${message.type()}: ${message.text()} ${message.location()?.url}`;
+      if (/^(error|warning):/.test(complaint)) page.mistakes.push(complaint);
     });
     return page;
   }
@@ -53,8 +54,8 @@ export class Browser {
   }
 }
 
-// Where a server has gone, Chromium says so for each try to reach it; that is no mistake of the page.
-export const GONE = /WebSocket connection to .* failed|net::ERR_CONNECTION_/;
+// Where a server has gone, Chromium says so for each try to reach it, and a page may; that is no mistake.
+export const GONE = /WebSocket connection to .* failed|net::ERR_|Failed to fetch/;
 // For a document that is no page it asks for an icon by itself.
 export const NO_ICON = /status of 404 .*\/favicon\.ico$/;
 

@@ -119,6 +119,7 @@ test("who leaves is seen to, by the button and by the door", DEADLINE, async () 
   assert.equal(await bob.locator("#name").inputValue(), "bob");
   await goesIn(bob, "bob");
   await hears(ada, "(bob joined)");
+  await sees(ada, "ada", "bob");
   assert.deepEqual(await log(bob), []);
   await say(bob, "back");
   await hears(ada, "bob: back");

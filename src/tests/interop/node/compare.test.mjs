@@ -36,17 +36,17 @@ async function serve(...flags) {
 // What each section shows, at one moment; numbers as such.
 function figures() {
   return page.evaluate((ways) => {
-    const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
-    const read = (way) => [...document.querySelectorAll(`#${way} dd`)].map((it) => [it.className, number(it.textContent)]);
-    return Object.fromEntries(ways.map((way) => [way, Object.fromEntries(read(way))]));
+    const read = (item) => (/^\d+$/.test(item.textContent) ? Number(item.textContent) : item.textContent);
+    const section = (way) => [...document.querySelectorAll(`#${way} dd`)].map((item) => [item.className, read(item)]);
+    return Object.fromEntries(ways.map((way) => [way, Object.fromEntries(section(way))]));
   }, WAYS);
 }
 
 // Waits until each of these ways shows so much at least.
 async function reaches(name, least, ways = WAYS) {
   await page.waitForFunction(
-    ({ name, least, ways }) => ways.every((way) => Number(document.querySelector(`#${way} .${name}`).textContent) >= least),
-    { name, least, ways },
+    ({ fields, least }) => fields.every((field) => Number(document.querySelector(field).textContent) >= least),
+    { fields: ways.map((way) => `#${way} .${name}`), least },
   );
 }
 
@@ -66,7 +66,6 @@ test("all three ways show the same ticks, and the WebSocket for less", DEADLINE,
   const before = await figures();
   await reaches("n", before.websocket.n + 12);
   const now = await figures();
-  const numbers = WAYS.map((way) => now[way].n);
   for (const way of WAYS) {
     const { requests, updates, bytes, time, lag } = now[way];
     assert.ok(updates > before[way].updates && bytes > before[way].bytes, way);
@@ -79,8 +78,6 @@ test("all three ways show the same ticks, and the WebSocket for less", DEADLINE,
   assert.equal(now.websocket.requests, 1);
   assert.ok(now.websocket["per-update"] < now.poll["per-update"], JSON.stringify(now));
   assert.ok(now.websocket["per-update"] < now["long-poll"]["per-update"], JSON.stringify(now));
-  // Long polling and the WebSocket miss none that the server sends, polling every 0.5 s does.
-  assert.ok(now.websocket.updates >= now.poll.updates, `${numbers}`);
 });
 
 test("each way comes to show one tick that stays", DEADLINE, async () => {
@@ -117,8 +114,9 @@ test("stop holds all of it, start goes on", DEADLINE, async () => {
   const now = await figures();
   assert.equal(now.websocket.requests, 2);
   assert.ok(now.poll.requests > before.poll.requests && now["long-poll"].requests > before["long-poll"].requests);
-  // As fast as one may click, what is left of before does not disturb.
-  for (let click = 0; click < 5; click += 1) await toggle.click();
+  // However fast one clicks, what is left of before does not disturb.
+  allowed = /WebSocket is closed before the connection is established/;
+  await toggle.evaluate((button) => [1, 2, 3, 4, 5].forEach(() => button.click()));
   await status(page, "closed");
   assert.equal(await toggle.textContent(), "Start");
   const still = await figures();
@@ -127,21 +125,26 @@ test("stop holds all of it, start goes on", DEADLINE, async () => {
 });
 
 test("all three ways come back when the server does", DEADLINE, async () => {
-  allowed = /WebSocket connection to .* failed|net::ERR_|Failed to fetch/;
-  await serve("--push-interval", "0.2");
+  allowed = GONE;
+  await serve("--push-interval", "0.02");
   await page.goto(server.uri("/compare", "http"));
-  await reaches("n", 5);
+  await page.locator("#every").selectOption("0.5");
+  // So far that the next server, which begins anew, will not come there soon.
+  await reaches("n", 100);
   await server.kill();
   await status(page, "closed");
   const before = await figures();
-  server = await Server.start("--listen", server.place, "--push-interval", "0.2");
+  server = await Server.start("--listen", server.place, "--push-interval", "3");
   await status(page, "open");
   for (const way of WAYS) await reaches("updates", before[way].updates + 2, [way]);
-  assert.equal((await figures()).websocket.requests, before.websocket.requests + 1);
+  const now = await figures();
+  for (const way of WAYS) assert.ok(now[way].n < 100, `${way}: ${now[way].n}`);
+  assert.equal(now.websocket.requests, before.websocket.requests + 1);
 });
 
 test("the bytes that it shows are those that went over the line", DEADLINE, async (t) => {
-  await serve("--push-interval", "3600");
+  // Nothing but what the page counts: no tick, no ping.
+  await serve("--push-interval", "3600", "--ping-interval-s", "3600", "--idle-timeout-s", "7200");
   const relay = await Relay.to(server);
   t.after(() => relay.close());
   await page.goto(`http://${relay.place}/compare`);
@@ -152,12 +155,15 @@ test("the bytes that it shows are those that went over the line", DEADLINE, asyn
   const [socket, ...others] = relay.exchanges("/push");
   assert.deepEqual(others, []);
   assert.equal(now.websocket.bytes, socket.in + socket.out);
-  // A poll may be under way: its request is counted, its bytes are not.
-  const sum = (exchanges) => exchanges.reduce((bytes, one) => bytes + one.in + one.out, 0);
-  const polls = relay.exchanges("/poll");
-  const sums = [0, -1].map((less) => sum(polls.slice(0, now.poll.requests + less)));
-  assert.ok(sums.includes(now.poll.bytes), `${now.poll.bytes} shown, ${sums} seen`);
-  assert.equal(now["long-poll"].bytes, sum(relay.exchanges("/long-poll")));
+  for (const way of ["poll", "long-poll"]) {
+    const { requests, bytes } = now[way];
+    const exchanges = relay.exchanges(`/${way}`);
+    // The last one may be under way: its request is counted, its bytes are not.
+    const sums = [requests - 1, requests].map((count) =>
+      exchanges.slice(0, count).reduce((sum, one) => sum + one.in + one.out, 0),
+    );
+    assert.ok(bytes > 0 && sums.includes(bytes), `${way}: ${bytes} shown, ${sums} seen`);
+  }
 });
 
 // Sends these bytes, and gives what comes back when it is enough.

@@ -7,13 +7,21 @@ export class Relay {
   static async to(server) {
     const relay = new Relay();
     relay.connections = [];
+    let order = 0;
     const [host, port] = server.place.split(":");
     relay.listener = createServer((client) => {
       const behind = connect(Number(port), host);
-      const kept = { asked: [], answered: [], ends: [client, behind] };
+      const kept = { asked: [], orders: [], answered: [], ends: [client, behind] };
       relay.connections.push(kept);
-      client.on("data", (bytes) => (kept.asked.push(bytes), behind.write(bytes)));
-      behind.on("data", (bytes) => (kept.answered.push(bytes), client.write(bytes)));
+      client.on("data", (bytes) => {
+        kept.asked.push(bytes);
+        kept.orders.push(order++);
+        behind.write(bytes);
+      });
+      behind.on("data", (bytes) => {
+        kept.answered.push(bytes);
+        client.write(bytes);
+      });
       for (const [end, other] of [[client, behind], [behind, client]]) {
         end.on("error", () => {});
         end.on("close", () => other.destroy());
@@ -25,10 +33,11 @@ export class Relay {
     return relay;
   }
 
-  // All exchanges so far whose path begins like this, as they were begun: of HTTP, request and answer in bytes; of a
-  // WebSocket, all that has gone either way.
+  // All exchanges so far whose path begins like this, in the order in which they began: of HTTP, the bytes of request and
+  // answer; of a WebSocket, all that has gone either way.
   exchanges(path) {
-    return this.connections.flatMap(exchangesOf).filter((one) => one.path.startsWith(path));
+    const all = this.connections.flatMap(exchangesOf).filter((one) => one.path.startsWith(path));
+    return all.sort((one, other) => one.order - other.order);
   }
 
   async close() {
@@ -44,8 +53,13 @@ function headEnd(bytes, from) {
   return at < 0 ? null : at + 4;
 }
 
+// Which of these chunks holds the byte at `offset` of them all.
+function chunkAt(chunks, offset) {
+  return chunks.findIndex((chunk) => (offset -= chunk.length) < 0);
+}
+
 // Only what browsers do here is understood: requests without content, one at a time; answers with a length, or none.
-function exchangesOf({ asked, answered }) {
+function exchangesOf({ asked, orders, answered }) {
   const [requests, answers] = [Buffer.concat(asked), Buffer.concat(answered)];
   const found = [];
   for (let from = 0, back = 0; ; ) {
@@ -54,13 +68,14 @@ function exchangesOf({ asked, answered }) {
     if (end === null || answerHead === null) return found;
     const path = requests.toString("latin1", from, end).split(" ")[1];
     const head = answers.toString("latin1", back, answerHead);
+    const order = orders[chunkAt(asked, from)];
     if (head.startsWith("HTTP/1.1 101")) {
-      found.push({ path, in: requests.length - from, out: answers.length - back });
+      found.push({ path, order, in: requests.length - from, out: answers.length - back });
       return found;
     }
     const answerEnd = answerHead + Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0);
     if (answers.length < answerEnd) return found;
-    found.push({ path, in: end - from, out: answerEnd - back });
+    found.push({ path, order, in: end - from, out: answerEnd - back });
     [from, back] = [end, answerEnd];
   }
 }

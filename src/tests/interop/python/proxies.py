@@ -38,6 +38,7 @@ http {{
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $connection_upgrade;
+            proxy_read_timeout {idle_s}s;
         }}
     }}
 }}
@@ -51,7 +52,7 @@ defaults
     timeout connect 30s
     timeout client 30s
     timeout server 30s
-    timeout tunnel 30s
+    timeout tunnel {idle_s}s
 frontend front
     bind 127.0.0.1:{front}
     default_backend steadfast
@@ -71,6 +72,9 @@ def free_port():
 class Proxy:
     """A proxy in front of `server`, from the time that it answers until it is ended."""
 
+    # How long a WebSocket may be silent: what nginx has if nothing is said.
+    idle_s = 60
+
     def __init__(self, server, folder):
         self.server = server
         self.folder = pathlib.Path(folder)
@@ -82,7 +86,7 @@ class Proxy:
     def write(self, text, **values):
         host, port = self.server.address
         file = self.folder / "config"
-        file.write_text(text.format(folder=self.folder, host=host, port=port, **values))
+        file.write_text(text.format(folder=self.folder, host=host, port=port, idle_s=self.idle_s, **values))
         return file
 
     @property

@@ -1,16 +1,13 @@
 """HTTP with the clients that are everywhere: Python's own, and curl."""
 
-import asyncio
 import http.client
-import shutil
 
 import pytest
+from curl import curl, needs_curl
 from messages import noise
 from steadfast import DEADLINE, Server
 
 LIMIT = 1 << 20
-
-needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="this host has no curl")
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +48,6 @@ def test_one_connection_for_all(server):
     connection.request("GET", "/stats")
     assert connection.getresponse().status == 200
     connection.close()
-
-
-async def curl(server, *arguments, path="/echo", stdin=b""):
-    """What curl printed, and its exit code."""
-    host, port = server.address
-    process = await asyncio.create_subprocess_exec(
-        "curl",
-        "--silent",
-        "--noproxy",
-        "*",
-        "--max-time",
-        str(DEADLINE - 5),
-        *arguments,
-        f"http://{host}:{port}{path}",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, _ = await process.communicate(stdin)
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    return output, process.returncode
 
 
 # curl waits so long for a "100 Continue" that does not come: longer than it may take in all.
