@@ -266,21 +266,22 @@ fn more_than_may_wait_is_lost_and_counted() {
         }
 
         fn message(&mut self, peer: &mut Peer, _message: Message) {
-            for number in 0..1030 {
-                peer.publish("flood", &number.to_string());
-            }
+            let taken = (0..1030).filter(|number| peer.publish("flood", &number.to_string())).count();
+            peer.send(&format!("{taken} were taken"));
         }
     }
 
     let local = Local::serve(Server::from(single()).route("/", || Flood));
     let mut wires = [(); 3].map(|()| websocket_at(local.address, "/"));
     say(&mut wires[0], "go");
+    assert_eq!(text(&mut wires[0]), "1024 were taken");
     for wire in &mut wires {
         for number in 0..1024 {
             assert_eq!(text(wire), number.to_string());
         }
     }
     say(&mut wires[1], "go");
+    assert_eq!(text(&mut wires[1]), "1024 were taken");
     for wire in &mut wires {
         assert_eq!(text(wire), "0", "there is room again");
     }

@@ -127,6 +127,24 @@ fn who_sends_when_the_server_has_ended_is_told() {
 }
 
 #[test]
+fn all_who_join_wait_for_the_end() {
+    let (local, told) = serve();
+    let (_wire, id) = open(&local, &told);
+    let (tell, told) = channel();
+    for _ in 0..3 {
+        let (server, tell) = (local.server.clone(), tell.clone());
+        thread::spawn(move || {
+            tell.send(None).expect("the test hears of it");
+            server.join().expect("no error");
+            tell.send(Some(server.send(id, "is anybody there?").wait()))
+        });
+    }
+    (0..3).for_each(|_| assert_eq!(hear(&told), None));
+    local.server.stop();
+    (0..3).for_each(|_| assert_eq!(hear(&told), Some(Err(SendError::Stopped))));
+}
+
+#[test]
 fn whoever_sends_while_the_server_ends_hears_something_for_each_message() {
     let (local, told) = serve();
     let wires: Vec<(Wire, ConnectionId)> = (0..6).map(|_| open(&local, &told)).collect();

@@ -54,6 +54,8 @@ fn wish(desk: &mut Desk) {
     desk.wake_after(Duration::from_secs(3600));
     desk.wake_after(Duration::from_millis(1));
     desk.wake_after(Duration::from_secs(3600));
+    // A time that no clock has is never.
+    desk.wake_after(Duration::MAX);
 }
 
 impl Handler for Wishing {

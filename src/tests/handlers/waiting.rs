@@ -53,7 +53,9 @@ fn serve(config: Config) -> (Local, Receiver<()>) {
         let Reply::Next(_) = next(&but) else { unreachable!("it waits") };
         // What stands behind the question mark is not wanted, and nothing that begins so.
         let not = request.target.split_once('?').map(|(_, not)| not.to_owned()).unwrap_or_default();
-        Reply::next_where("news", Response::text(""), move |message| !message.starts_with(not.as_bytes()))
+        Reply::next_where("news", Response::json("").with_status(203), move |message| {
+            !message.starts_with(not.as_bytes())
+        })
     });
     let server = server.answer("/now", |_: &Request<'_>| Response::text("now")).route("/press", || Press);
     (Local::serve(server), told)
@@ -291,7 +293,8 @@ fn a_request_may_wait_for_more_than_the_next() {
     say(&mut press, "twice");
     assert_eq!(text(&mut press), "published");
     let answer = choosy[0].answer();
-    assert_eq!((answer.status, &*answer.body, answer.closes()), (200, &b"twice"[..], false), "{answer:?}");
+    assert_eq!((answer.status, &*answer.body, answer.closes()), (203, &b"twice"[..], false), "{answer:?}");
+    assert_eq!(answer.field("Content-Type"), Some("application/json"));
     assert_now(&mut choosy[0]);
     let counters = local.server.counters();
     assert_eq!(counters.messages_dropped, 0, "what was not wanted is not lost: {counters:?}");
@@ -357,12 +360,21 @@ fn a_request_that_waits_in_vain_is_told_that_there_is_nothing() {
 }
 
 #[test]
-fn a_server_that_stops_does_not_wait_for_those_who_wait() {
+fn a_server_that_stops_tells_those_who_wait_and_waits_for_none_of_them() {
     let (local, told) = serve(single());
-    let mut wires = [(); 3].map(|()| waits(&local, &told));
+    let mut wires = [(); 4].map(|()| waits(&local, &told));
+    // Some have asked for more, which is not read.
+    wires[0].send(NOW.as_bytes());
+    wires[1].send(&NOW.repeat(2000).into_bytes());
+    let mut neighbour = Wire::connect(local.address);
+    neighbour.send(NOW.as_bytes());
+    assert_now(&mut neighbour);
     local.server.stop();
-    local.join();
     for wire in &mut wires {
-        wire.assert_gone();
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.closes()), (503, true), "{answer:?}");
+        wire.assert_ended();
     }
+    drop(wires);
+    local.join();
 }

@@ -105,13 +105,15 @@ fn drop_newest_drops_just_those_that_it_says() {
     }
 }
 
+/// A limit, and how many bytes of a message of that number.
+type Case = (QueueLimits, fn(usize) -> usize);
+
 #[test]
 fn drop_oldest_keeps_the_last_that_the_limits_let() {
     let same = |_| BYTES;
     // Below a hundred bytes and above, up to one that is alone more than may wait.
     let mixed = |number: usize| if number % 23 == 11 { 7000 } else { 50 + number * 131 % 3000 };
-    let cases: [(QueueLimits, fn(usize) -> usize); 3] =
-        [(by_messages(FEW), same), (by_bytes(6000), same), (by_bytes(6000), mixed)];
+    let cases: [Case; 3] = [(by_messages(FEW), same), (by_bytes(6000), same), (by_bytes(6000), mixed)];
     for overflow in [Overflow::DropOldest, Overflow::KeepLatest] {
         for (limits, bytes) in cases {
             let probed = Probed::start(tight(limits), overflow);

@@ -61,14 +61,20 @@ fn assert_sound(topics: &Topics) {
     }
     assert_eq!(listed, memberships, "{topics:?}");
     let waiting_bytes: usize = topics.waiting.iter().map(|publication| publication.message.frame().len()).sum();
-    assert_eq!(topics.waiting_bytes, waiting_bytes);
+    let deliveries: usize = topics.waiting.iter().map(|publication| publication.receivers).sum();
+    assert_eq!((topics.waiting_bytes, topics.waiting_deliveries), (waiting_bytes, deliveries));
+    for (_, topic) in &topics.topics {
+        let waiting = topics.waiting.iter().filter(|publication| publication.number == topic.number);
+        assert_eq!(topic.waiting, waiting.count(), "{topics:?}");
+    }
 }
 
 /// Nothing is kept for those who have gone.
 fn assert_empty(topics: &Topics) {
     assert!(topics.by_name.is_empty() && topics.topics.is_empty() && topics.subscriptions.is_empty(), "{topics:?}");
     assert!(topics.firsts.iter().all(|&first| first == NONE), "{topics:?}");
-    assert!(topics.is_idle() && topics.waiting.is_empty() && topics.waiting_bytes == 0, "{topics:?}");
+    assert!(topics.is_idle() && topics.waiting.is_empty(), "{topics:?}");
+    assert_eq!((topics.waiting_bytes, topics.waiting_deliveries), (0, 0));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -383,6 +389,53 @@ fn beyond_the_limit_of_bytes_the_members_are_counted() {
     assert_eq!((topics.publish("a", &huge), topics.publish("a", &huge)), (0, 2));
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (10, 0));
+}
+
+#[test]
+fn beyond_the_limit_of_deliveries_the_members_are_counted() {
+    const QUARTER: usize = MAX_WAITING_DELIVERIES / 4;
+    let mut topics = topic_of(QUARTER);
+    for connection in 0..QUARTER {
+        topics.subscribe(connection, "b");
+    }
+    topics.subscribe(0, "c");
+    let number = numbered(0);
+    assert_eq!((topics.publish("a", &number), topics.publish("a", &number)), (0, 0));
+    assert_eq!(topics.publish("a", &number), QUARTER, "half of it is all that one topic has");
+    assert_eq!((topics.publish("b", &number), topics.publish("b", &number)), (0, 0));
+    assert_eq!((topics.publish("b", &number), topics.publish("c", &number)), (QUARTER, 1), "it is full");
+    // What has been done in part still counts, and what is done makes room.
+    assert!(topics.deliver(QUARTER - 1, |_, _, _| {}));
+    assert_eq!(topics.publish("c", &number), 1);
+    assert!(topics.deliver(1, |_, _, _| {}));
+    assert_eq!((topics.publish("c", &number), topics.publish("a", &number)), (0, QUARTER));
+    let mut delivered = 0;
+    assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
+    assert_eq!((delivered, topics.waiting_deliveries), (3 * QUARTER + 1, 0));
+    // A topic that is larger than the limit has one message at a time.
+    let mut topics = topic_of(MAX_WAITING_DELIVERIES + 1);
+    assert_eq!(topics.publish("a", &number), 0);
+    assert_eq!(topics.publish("a", &number), MAX_WAITING_DELIVERIES + 1);
+    let mut delivered = 0;
+    assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
+    assert_eq!((delivered, topics.publish("a", &number)), (MAX_WAITING_DELIVERIES + 1, 0));
+}
+
+#[test]
+fn a_long_message_takes_more_of_the_budget() {
+    for (bytes, cost) in [(0, 1), (4000, 1), (4096, 2), (8000, 2), (9000, 3), (100_000, 25)] {
+        let mut topics = topic_of(10);
+        topics.publish("a", &Arc::new(Shared::new(MessageKind::Binary, &vec![0; bytes])));
+        let mut count = |budget: usize| {
+            let mut delivered = 0;
+            let more = topics.deliver(budget, |_, _, _| delivered += 1);
+            (delivered, more)
+        };
+        assert_eq!(count(4 * cost), (4, true), "{bytes} bytes");
+        // Whatever is left of a budget is enough for one, so that a pass goes on.
+        assert_eq!((count(1), count(cost + 1)), ((1, true), (2, true)), "{bytes} bytes");
+        assert_eq!(count(usize::MAX), (3, false));
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ import { load, Server } from "./steadfast.mjs";
 
 const { WebSocket } = load("ws");
 
+// Frame by frame, as is usual, would be slow where several pages are open: only one of them is in front, and draws.
+const POLLING = { polling: 20 };
+
 let browser, server, pages, allowed;
 
 before(async () => (browser = await Browser.launch()), DEADLINE);
@@ -60,7 +63,7 @@ async function hears(page, line) {
     const item = document.querySelector("#log > li:last-child");
     if (item?.className !== "message") return item && `(${item.textContent})` === line;
     return `${item.querySelector("b").textContent}: ${item.querySelector(".text").textContent}` === line;
-  }, line);
+  }, line, POLLING);
 }
 
 // Who is here, as the page comes to show it.
@@ -69,7 +72,7 @@ async function sees(page, ...names) {
     const here = [...document.querySelectorAll("#here > li")].map((item) => item.textContent);
     const count = document.getElementById("here-count").textContent;
     return JSON.stringify(here.sort()) === JSON.stringify(names) && count === String(names.length);
-  }, names);
+  }, names, POLLING);
 }
 
 test("two who talk", DEADLINE, async () => {
