@@ -358,8 +358,9 @@ fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u
 pub(super) fn say_good_bye(core: &mut Core<Seat>, index: usize) -> bool {
     let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
     core.with(id, |link| {
+        // An answer that closes is an end of its own, which lingers for what has not been read.
         if link.is_deferred() {
-            link.answer(&Answer { body: b"", ..Answer::refusal(503) }, Asked::default());
+            return link.answer(&Answer { body: b"", ..Answer::refusal(503) }, Asked::default());
         }
         link.close(CloseCode::GOING_AWAY, "server stops");
         if link.session_state() != State::Closing {

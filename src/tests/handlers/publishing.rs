@@ -31,8 +31,8 @@ impl Handler for Square {
     }
 }
 
-fn square(reactors: usize) -> Local {
-    let server = Server::from(Config { reactors: Some(reactors), ..single() });
+fn square(config: Config) -> Local {
+    let server = Server::from(config);
     Local::serve(server.route_with(&["/", "/speaker"], Overflow::Close, || Square))
 }
 
@@ -92,7 +92,7 @@ fn leave(mut wire: Wire, way: usize) {
 fn assert_all_hear(reactors: usize) {
     const ROUNDS: usize = 15;
     const AT_ONCE: usize = 10;
-    let local = square(reactors);
+    let local = square(Config { reactors: Some(reactors), ..single() });
     let mut stay: Vec<Wire> = (0..150).map(|_| enter(local.address, "/").0).collect();
     let mut come_and_go: Vec<Wire> = (0..150).map(|_| enter(local.address, "/").0).collect();
     let (mut speaker, _) = enter(local.address, "/speaker");
@@ -135,10 +135,10 @@ fn all_hear_who_stay_at_all_reactors_while_others_come_and_go() {
 }
 
 /// Two speak at once to many; gives what each hears, and at which reactor it is.
-fn two_speakers(reactors: usize) -> Vec<(usize, Vec<String>)> {
+fn two_speakers(config: Config) -> Vec<(usize, Vec<String>)> {
     // Together fewer than may wait for their turn at a reactor.
     const SAID: usize = 200;
-    let local = square(reactors);
+    let local = square(config);
     let mut audience: Vec<(Wire, usize)> = (0..50).map(|_| enter(local.address, "/")).collect();
     let speakers = ["a", "b"].map(|name| {
         let (mut speaker, _) = enter(local.address, "/speaker");
@@ -165,13 +165,16 @@ fn two_speakers(reactors: usize) -> Vec<(usize, Vec<String>)> {
 
 #[test]
 fn all_hear_two_speakers_in_the_same_order() {
-    let heard = two_speakers(1);
-    assert!(heard.iter().all(|(_, all)| *all == heard[0].1));
+    // In the shortest turns, too.
+    for (max_events_per_turn, max_accepts_per_turn) in [(32, 64), (1, 1)] {
+        let heard = two_speakers(Config { max_events_per_turn, max_accepts_per_turn, ..single() });
+        assert!(heard.iter().all(|(_, all)| *all == heard[0].1));
+    }
 }
 
 #[test]
 fn all_of_one_reactor_hear_two_speakers_in_the_same_order() {
-    let heard = two_speakers(3);
+    let heard = two_speakers(Config { reactors: Some(3), ..single() });
     for (at, all) in &heard {
         let first = heard.iter().find(|(other, _)| other == at).expect("itself");
         assert_eq!(*all, first.1, "at reactor {at}");

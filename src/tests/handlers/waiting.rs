@@ -104,9 +104,9 @@ fn a_request_waits_for_what_is_published_next_and_its_connection_goes_on() {
     assert_eq!(wire.answer().body, b"\x00\xff binary");
 }
 
-#[test]
-fn what_is_pipelined_behind_a_waiting_request_is_answered_behind_it() {
-    let (local, told) = serve(single());
+/// What comes behind a waiting request, in turns of so many events.
+fn assert_pipelined(max_events_per_turn: u32) {
+    let (local, told) = serve(Config { max_events_per_turn, max_accepts_per_turn: 1, ..single() });
     let mut wire = Wire::connect(local.address);
     // One that is there at once, and one that comes while the first waits.
     wire.send([NEXT, NOW].concat().as_bytes());
@@ -128,6 +128,13 @@ fn what_is_pipelined_behind_a_waiting_request_is_answered_behind_it() {
     local.server.publish("news", "3");
     assert_next(&wire.answer(), "3");
     assert_now(&mut wire);
+}
+
+#[test]
+fn what_is_pipelined_behind_a_waiting_request_is_answered_behind_it() {
+    for max_events_per_turn in [1, 2, 32] {
+        assert_pipelined(max_events_per_turn);
+    }
 }
 
 #[test]
@@ -341,7 +348,6 @@ fn no_deadline_runs_while_a_request_waits() {
 }
 
 #[test]
-#[ignore = "it waits for 25 s, as long as the server does"]
 fn a_request_that_waits_in_vain_is_told_that_there_is_nothing() {
     let (local, told) = serve(single());
     let since = Instant::now();

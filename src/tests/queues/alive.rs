@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::{Config, Overflow, Sent};
 
-/// The shortest time after which what lies between is known to forget a silent connection: proxies and balancers of that
-/// kind wait for 60 s.
+/// The shortest time after which what lies between is known to forget a silent connection: proxies and balancers of
+/// that kind wait for 60 s.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 #[test]

@@ -1,5 +1,5 @@
-//! Control frames are no messages: whoever does not read gets all of them, in order, and they cost the server nothing that
-//! grows.
+//! Control frames are no messages: whoever does not read gets all of them, in order, and they cost the server nothing
+//! that grows.
 
 use crate::host::Serve;
 use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_bytes, numbers, slow_receiver, tight, upgraded};

@@ -1,5 +1,5 @@
-//! A server that goes away without haste: its connections are closed one after the other, and those who do not close are
-//! not waited for.
+//! A server that goes away without haste: its connections are closed one after the other, and those who do not close
+//! are not waited for.
 
 use crate::folder::{Folder, request};
 use crate::host::{Local, Serve};

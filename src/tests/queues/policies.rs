@@ -1,7 +1,8 @@
 //! One who does not read: of what was sent to it arrives what the policy says, whole and in order, and then it goes on.
 //!
-//! How much the kernel takes is its own affair, and it may take more at any time. So each message is sent alone, and the
-//! counter of those that were dropped tells what it has cost: with that, the policy leaves no choice which ones they are.
+//! How much the kernel takes is its own affair, and it may take more at any time. So each message is sent alone, and
+//! the counter of those that were dropped tells what it has cost: with that, the policy leaves no choice which ones
+//! they are.
 
 use crate::probe::{
     BYTES, Ledger, MANY, News, PATH, Probed, TOPICS, TOPICS_PATH, ample, assert_adds_up, by_bytes, by_messages,

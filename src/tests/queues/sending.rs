@@ -86,7 +86,8 @@ fn user_bytes(server: &Serve) -> u64 {
     Memory::read(Some(server.running.pid())).user_bytes.expect("RssAnon")
 }
 
-/// A connection with little room in its kernel that has asked for a file, and reads no more than the head of the answer.
+/// A connection with little room in its kernel that has asked for a file, and reads no more than the head of the
+/// answer.
 fn stopped(address: SocketAddr, target: &str) -> Wire {
     let mut wire = slow_socket(address);
     wire.send(&request("GET", target, ""));

@@ -1,5 +1,5 @@
-//! A handler that answers a message from where it lies, and says more behind it: to a peer who takes nothing, and to one
-//! who has just gone.
+//! A handler that answers a message from where it lies, and says more behind it: to a peer who takes nothing, and to
+//! one who has just gone.
 
 use crate::host::Local;
 use crate::probe::{assert_adds_up, by_messages, payload, reset, slow_receiver, tight, until, upgraded};

@@ -354,8 +354,8 @@ proptest! {
 /// Where a piece lies, and whether it is a message.
 type Place = (std::ops::Range<usize>, bool);
 
-/// A head and frames of every form: the bytes, how many of them are the head, and where each piece lies and whether it is a
-/// message.
+/// A head and frames of every form: the bytes, how many of them are the head, and where each piece lies and whether
+/// it is a message.
 fn turn() -> (Vec<u8>, usize, Vec<Place>) {
     let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n".to_vec();
     let head_bytes = head.len();

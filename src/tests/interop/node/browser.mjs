@@ -68,6 +68,8 @@ export async function status(page, wanted) {
 }
 
 export async function say(page, text) {
+  // A page that is not in front is drawn once a second, and a click waits for that.
+  await page.bringToFront();
   await page.locator("#message").fill(text);
   await page.locator("#send").click();
 }

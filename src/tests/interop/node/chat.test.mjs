@@ -7,9 +7,6 @@ import { load, Server } from "./steadfast.mjs";
 
 const { WebSocket } = load("ws");
 
-// Frame by frame, as is usual, would be slow where several pages are open: only one of them is in front, and draws.
-const POLLING = { polling: 20 };
-
 let browser, server, pages, allowed;
 
 before(async () => (browser = await Browser.launch()), DEADLINE);
@@ -63,7 +60,7 @@ async function hears(page, line) {
     const item = document.querySelector("#log > li:last-child");
     if (item?.className !== "message") return item && `(${item.textContent})` === line;
     return `${item.querySelector("b").textContent}: ${item.querySelector(".text").textContent}` === line;
-  }, line, POLLING);
+  }, line);
 }
 
 // Who is here, as the page comes to show it.
@@ -72,7 +69,7 @@ async function sees(page, ...names) {
     const here = [...document.querySelectorAll("#here > li")].map((item) => item.textContent);
     const count = document.getElementById("here-count").textContent;
     return JSON.stringify(here.sort()) === JSON.stringify(names) && count === String(names.length);
-  }, names, POLLING);
+  }, names);
 }
 
 test("two who talk", DEADLINE, async () => {

@@ -46,7 +46,7 @@ const SCENES = {
     await logged(page, 3);
   },
   "/compare": (page) =>
-    page.waitForFunction(() => [...document.querySelectorAll(".updates")].every((item) => Number(item.textContent) > 0)),
+    page.waitForFunction(() => [...document.querySelectorAll(".updates")].every((item) => item.textContent > 0)),
 };
 
 // Runs within the page: each piece of text that is seen, with how much it stands out from what is behind it, by the

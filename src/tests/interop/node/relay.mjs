@@ -33,8 +33,8 @@ export class Relay {
     return relay;
   }
 
-  // All exchanges so far whose path begins like this, in the order in which they began: of HTTP, the bytes of request and
-  // answer; of a WebSocket, all that has gone either way.
+  // All exchanges so far whose path begins like this, in the order in which they began: of HTTP, the bytes of request
+  // and answer; of a WebSocket, all that has gone either way.
   exchanges(path) {
     const all = this.connections.flatMap(exchangesOf).filter((one) => one.path.startsWith(path));
     return all.sort((one, other) => one.order - other.order);
