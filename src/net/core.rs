@@ -141,7 +141,7 @@ impl<S> Core<S> {
             out,
             message: Vec::new(),
             counters,
-            queueing: Queueing { limits: settings.queue, tick: 0, is_full: false },
+            queueing: Queueing::new(settings.queue),
             settings,
             now: Now { instant, tick: 0, second: 0 },
             started: instant,

@@ -121,6 +121,9 @@ pub trait Driver {
     fn turn(&mut self, _core: &mut Core<Self::State>) {}
 }
 
+/// No message takes less of `out`: so by its length alone it is known that there are no more than so many.
+pub(super) const LEAST_FRAME_BYTES: usize = 2;
+
 /// From this length on a copy costs more than a call of its own to send.
 const IN_PLACE_BYTES: usize = 2048;
 
@@ -222,19 +225,34 @@ impl<S> Link<'_, S> {
         }
     }
 
-    /// Whether there is more to do than to put a message behind what this turn has made so far.
+    /// Whether there may be more to do than to put a message behind what this turn has made so far: in one comparison, since it
+    /// is asked for every message. [`Link::look`] knows for sure.
     #[inline(always)]
     pub(super) fn is_slow(&self) -> bool {
+        self.out.bytes.len() >= self.out.look_from_bytes
+    }
+
+    /// Whether something waits for the socket, or more has been gathered than may wait; and from when on to look again.
+    fn look(&mut self) -> bool {
         let limits = &self.queueing.limits;
-        self.connection.outbox.is_some()
-            || self.out.bytes.len() > limits.max_queued_bytes
-            || self.out.messages as usize >= limits.max_queued_messages
+        let (bytes, messages) = (self.out.bytes.len(), self.out.messages as usize);
+        if self.connection.outbox.is_some() {
+            self.out.look_from_bytes = 0;
+            return true;
+        }
+        let left_messages = limits.max_queued_messages.saturating_sub(messages);
+        self.out.look_from_bytes = bytes
+            .saturating_add(left_messages.saturating_mul(LEAST_FRAME_BYTES))
+            .min(limits.max_queued_bytes.saturating_add(1));
+        bytes > limits.max_queued_bytes || left_messages == 0
     }
 
     /// Sends what is more than may wait; whether the socket would not take all of it.
     #[cold]
     pub(super) fn is_blocked(&mut self) -> bool {
-        self.spill();
+        if self.look() {
+            self.spill();
+        }
         self.connection.outbox.is_some()
     }
 
@@ -245,7 +263,9 @@ impl<S> Link<'_, S> {
             return self.drop_message();
         }
         let is_first = self.connection.outbox.is_none();
-        self.spill();
+        if self.look() {
+            self.spill();
+        }
         let Some(outbox) = self.connection.outbox.as_mut() else {
             let sent = match compress {
                 true => self.connection.session.send(kind, payload, self.out),
@@ -287,6 +307,7 @@ impl<S> Link<'_, S> {
         if let Err(error) = outgoing::send_or_keep(socket, outbox, self.out, agreed, self.counters, tick) {
             self.end(Cause::Io(sys::error_code(&error)));
         }
+        self.look();
     }
 
     #[cold]
@@ -400,6 +421,7 @@ impl<S> Link<'_, S> {
         let tick = self.queueing.tick;
         let outbox = self.connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
         outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
+        self.out.look_from_bytes = 0;
         // Nothing else would begin to send it.
         self.connection.flags.set(Flags::FRESH);
     }

@@ -3,7 +3,7 @@
 
 use super::counters::Counters;
 use super::ending::finish;
-use super::link::{Cause, Driver, InPlace, Sent};
+use super::link::{Cause, Driver, InPlace, LEAST_FRAME_BYTES, Sent};
 use super::outbox::{Content, KEPT, NO_TOPIC, Outbox, Overflow, Pushed, QueueLimits};
 use super::reactor::Core;
 use super::slots::{Connection, ConnectionId, Flags};
@@ -29,6 +29,16 @@ pub(super) struct Queueing {
     pub(super) tick: u32,
     /// All buffers together are at their limit: nothing more waits.
     pub(super) is_full: bool,
+    /// Where a turn begins to look at the limits.
+    pub(super) look_from_bytes: usize,
+}
+
+impl Queueing {
+    pub(super) fn new(limits: QueueLimits) -> Self {
+        let by_messages = limits.max_queued_messages.saturating_mul(LEAST_FRAME_BYTES);
+        let look_from_bytes = by_messages.min(limits.max_queued_bytes.saturating_add(1));
+        Self { limits, tick: 0, is_full: false, look_from_bytes }
+    }
 }
 
 /// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the outbox.

@@ -232,6 +232,7 @@ pub(super) fn link<'a, S>(
     id: ConnectionId,
     lent: Range<usize>,
 ) -> Link<'a, S> {
+    out.look_from_bytes = if connection.outbox.is_none() { queueing.look_from_bytes } else { 0 };
     Link { id, connection, out, counters, queueing, lent, in_place: None }
 }
 

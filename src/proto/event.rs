@@ -44,6 +44,8 @@ pub struct Output {
     pub head_bytes: usize,
     /// How many messages stand in `bytes`; control frames are none.
     pub messages: u32,
+    /// The length of `bytes` from which on whoever sends has to look at more than that: for the shell to set.
+    pub look_from_bytes: usize,
     /// Fresh random bytes, for a client's keys and masks.
     pub random: RandomSource,
     /// Compressors and decompressors.
@@ -59,6 +61,7 @@ impl Output {
             bytes: Vec::new(),
             head_bytes: 0,
             messages: 0,
+            look_from_bytes: usize::MAX,
             random,
             deflate: Deflate::default(),
             standing: Standing::default(),

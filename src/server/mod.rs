@@ -147,8 +147,8 @@ impl Server {
     }
 
     /// Answers GET and HEAD of all below a path, as `/files/*`, with the files of a folder: with type, length and date of
-    /// modification, `index.html` for a folder, and nothing that is outside of it or whose name begins with a dot. Needs
-    /// openat2(2), Linux 5.6.
+    /// modification, `index.html` for a folder, and nothing that is outside of it or whose name begins with a dot. Of files longer
+    /// than 64 KiB 32 are sent at a time, since each takes a descriptor; more are answered 503. Needs openat2(2), Linux 5.6.
     ///
     /// # Errors
     /// [`StartError`] when the folder cannot be opened.

@@ -181,7 +181,8 @@ impl Topics {
     pub(super) fn publish(&mut self, name: &str, message: &Arc<Shared>) -> usize {
         let Some(&index) = self.by_name.get(name) else { return 0 };
         let topic = &mut self.topics[index as usize];
-        let (bytes, receivers) = (message.frame().len(), topic.members.len());
+        // One that has more members than its share counts as if it had that, or a small one could silence it.
+        let (bytes, receivers) = (message.frame().len(), topic.members.len().min(MAX_WAITING_DELIVERIES / 2));
         // Where nothing waits, any one message may.
         let own_share = (topic.waiting + 1) * receivers <= MAX_WAITING_DELIVERIES / 2 || topic.waiting == 0;
         let fits = self.waiting.len() < MAX_WAITING
@@ -189,7 +190,7 @@ impl Topics {
             && self.waiting_deliveries + receivers <= MAX_WAITING_DELIVERIES;
         let takes = self.waiting.is_empty() || (fits && own_share);
         if !takes {
-            return receivers;
+            return topic.members.len();
         }
         self.waiting_bytes += bytes;
         self.waiting_deliveries += receivers;
