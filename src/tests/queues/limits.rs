@@ -1,7 +1,8 @@
 //! What all connections may have together: bytes that wait.
 
 use crate::probe::{News, PATH, Probed, assert_adds_up, by_bytes, number_of, reset, tight, until};
-use crate::wire::{TEXT, UPGRADE, Wire, frame};
+use crate::wire::{PATIENCE, TEXT, UPGRADE, Wire, frame};
+use std::time::Instant;
 use steadfast::net::counters::Totals;
 use steadfast::server::{Config, ConnectionId, Overflow, Sent};
 
@@ -45,7 +46,9 @@ fn nearly_fill(probed: &Probed) -> Wire {
 /// Connects until the server does not accept what comes, and gives what has not been accepted.
 fn connect_until_paused(probed: &Probed) -> Wire {
     let paused = |totals: &Totals| totals.accept_paused_buffers > 0;
+    let since = Instant::now();
     loop {
+        assert!(since.elapsed() < PATIENCE, "whoever comes is accepted: {:?}", probed.totals());
         let opened = probed.totals().opened;
         let wire = asking(probed);
         until("it is accepted, or it is not", || paused(&probed.totals()) || probed.totals().opened > opened);
