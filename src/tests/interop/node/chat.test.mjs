@@ -7,6 +7,9 @@ import { load, Server } from "./steadfast.mjs";
 
 const { WebSocket } = load("ws");
 
+// The bytes that are said at once, at the most.
+const LIMIT = 16 << 10;
+
 let browser, server, pages, allowed;
 
 before(async () => (browser = await Browser.launch()), DEADLINE);
@@ -85,7 +88,7 @@ test("two who talk", DEADLINE, async () => {
     [bob, "bob", "<b>not bold</b> & <script>throw 1</script>"],
     [ada, "ada", "grüße, 世界 🦀👩‍👩‍👧"],
     [bob, "bob", '  "two"  spaces, \\ and {"json":1}'],
-    [bob, "bob", "x".repeat(20_000)],
+    [bob, "bob", "ß".repeat(LIMIT / 2)],
   ];
   for (const [page, name, text] of talk) {
     await say(page, text);
@@ -195,6 +198,33 @@ test("all come back when the server does, and say so", DEADLINE, async () => {
     const notes = (await log(page)).filter((line) => line.startsWith("(conn"));
     assert.deepEqual(notes, ["(connection lost, trying again)", `(connected again, as ${name})`]);
   }
+});
+
+test("what is too long is not sent, and stays where it can be made shorter", DEADLINE, async () => {
+  const ada = await enters("ada");
+  const bob = await enters("bob");
+  await hears(ada, "(bob joined)");
+  const text = "ß".repeat(LIMIT / 2 - 1);
+  await say(ada, `${text}123`);
+  await hears(ada, "(not sent: at most 16 KiB are said at once)");
+  assert.equal(await ada.locator("#message").inputValue(), `${text}123`);
+  await say(ada, `${text}12`);
+  for (const page of [ada, bob]) await hears(page, `ada: ${text}12`);
+  assert.equal((await log(bob)).length, 1);
+});
+
+test("the page says why the server closed", DEADLINE, async () => {
+  allowed = GONE;
+  const ada = await enters("ada");
+  const bob = await browser.page();
+  pages.push(bob);
+  await bob.goto(server.uri(`/chat/${"r".repeat(65)}`, "http"));
+  await bob.locator("#name").fill("bob");
+  await bob.locator("#enter").click();
+  const why = "a name has at most 32 characters, a room 64, and no control characters";
+  await hears(bob, `(no connection yet: ${why}, trying again)`);
+  assert.equal(await server.stop(), 0);
+  await hears(ada, "(connection lost: server stops, trying again)");
 });
 
 test("who leaves while the server is away does not come back", DEADLINE, async () => {

@@ -2,8 +2,9 @@
 
 from websockets.asyncio.client import connect, unix_connect
 
-# A proxy of the environment is not for loopback; keepalive pings would mix with those that a test sends.
-QUIET = dict(proxy=None, ping_interval=None, max_size=None)
+# A proxy of the environment is not for loopback; keepalive pings would mix with those that a test sends; and a host that is
+# busy may take its time, up to the test's own deadline.
+QUIET = dict(proxy=None, ping_interval=None, max_size=None, open_timeout=None)
 
 
 def opened(server, **options):

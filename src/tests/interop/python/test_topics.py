@@ -12,6 +12,8 @@ from steadfast import DEADLINE, Server
 
 CROWD = 200
 MESSAGES = 50
+# The bytes that are said at once in the chat, at the most.
+LIMIT = 16 << 10
 
 each_proxy = pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.__name__)
 
@@ -150,11 +152,13 @@ async def test_chat_through_a_proxy(kind, server, tmp_path):
             await guest.until_here({"ada", "bob"})
         await ada.client.send("grüße")
         await bob.until(lambda guest: guest.said)
-        await bob.client.send("x" * 70_000)
+        await bob.client.send("x" * LIMIT)
         for guest in (ada, bob):
             await guest.until(lambda guest: len(guest.said) == 2)
-            assert guest.said == [("ada", "grüße"), ("bob", "x" * 70_000)]
-        await bob.client.close()
+            assert guest.said == [("ada", "grüße"), ("bob", "x" * LIMIT)]
+        await bob.client.send("x" * (LIMIT + 1))
+        await bob.client.wait_closed()
+        assert bob.client.close_code == 1009
         await ada.until_here({"ada"})
         await ada.client.close()
 
