@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "serving.h"
 #include "wire.h"
 
 enum {
@@ -30,8 +31,6 @@ enum {
     PAYLOAD_LIMIT_BYTES = BUFFER_BYTES - MASKED_HEADER_BYTES,
     HEAD_LIMIT_BYTES = 16 * 1024,
     EVENTS_A_TURN = 1024,
-    KEY_CHARS = 24,
-    ACCEPT_CHARS = 28,
     DESCRIPTOR_LIMIT = 1 << 22,
 };
 
@@ -70,73 +69,6 @@ static void die(const char *what)
     exit(2);
 }
 
-static uint32_t rotate(uint32_t word, int bits) { return word << bits | word >> (32 - bits); }
-
-/* FIPS 180-4, 6.1.2. */
-static void sha1_block(uint32_t hash[5], const uint8_t block[64])
-{
-    uint32_t schedule[80];
-    memcpy(schedule, block, 64);
-    for (int t = 0; t < 16; t++) schedule[t] = be32toh(schedule[t]);
-    for (int t = 16; t < 80; t++)
-        schedule[t] = rotate(schedule[t - 3] ^ schedule[t - 8] ^ schedule[t - 14] ^ schedule[t - 16], 1);
-
-    uint32_t a = hash[0], b = hash[1], c = hash[2], d = hash[3], e = hash[4];
-#define ROUNDS(from, to, mix, constant)                                         \
-    for (int t = from; t < to; t++) {                                           \
-        uint32_t next = rotate(a, 5) + (mix) + e + (constant) + schedule[t];    \
-        e = d, d = c, c = rotate(b, 30), b = a, a = next;                       \
-    }
-    ROUNDS(0, 20, (b & c) ^ (~b & d), 0x5a827999)
-    ROUNDS(20, 40, b ^ c ^ d, 0x6ed9eba1)
-    ROUNDS(40, 60, (b & c) ^ (b & d) ^ (c & d), 0x8f1bbcdc)
-    ROUNDS(60, 80, b ^ c ^ d, 0xca62c1d6)
-#undef ROUNDS
-    hash[0] += a, hash[1] += b, hash[2] += c, hash[3] += d, hash[4] += e;
-}
-
-/* RFC 6455, 4.2.2, 5.4: the client's key and the protocol's GUID are sixty bytes together, so SHA-1's padding is the
- * same for every handshake and its length, 480 bits, with it. */
-static void accept_value(char accepted[ACCEPT_CHARS], const uint8_t key[KEY_CHARS])
-{
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    uint8_t message[128] = {0};
-    memcpy(message, key, KEY_CHARS);
-    memcpy(message + KEY_CHARS, guid, sizeof guid - 1);
-    message[60] = 0x80;
-    message[126] = 480 >> 8, message[127] = 480 & 0xff;
-
-    uint32_t hash[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
-    sha1_block(hash, message);
-    sha1_block(hash, message + 64);
-    uint8_t digest[21] = {0};
-    for (int i = 0; i < 5; i++) hash[i] = htobe32(hash[i]);
-    memcpy(digest, hash, 20);
-
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (int i = 0, o = 0; i < 21; i += 3, o += 4) {
-        uint32_t group = (uint32_t)digest[i] << 16 | digest[i + 1] << 8 | digest[i + 2];
-        for (int digit = 0; digit < 4; digit++) accepted[o + digit] = digits[group >> (18 - 6 * digit) & 63];
-    }
-    accepted[ACCEPT_CHARS - 1] = '=';
-}
-
-/* The value of the key's field, or NULL. RFC 9110, 5.1: field names do not care about case. */
-static const uint8_t *find_key(const uint8_t *head, size_t head_bytes)
-{
-    static const char name[] = "Sec-WebSocket-Key:";
-    const uint8_t *end = head + head_bytes;
-    for (const uint8_t *line = head; (line = memchr(line, '\n', end - line)) != NULL;) {
-        line++;
-        if ((size_t)(end - line) < sizeof name - 1 + KEY_CHARS + 4) return NULL;
-        if ((line[0] | 0x20) != 's' || strncasecmp((const char *)line, name, sizeof name - 1) != 0) continue;
-        const uint8_t *value = line + sizeof name - 1;
-        while (*value == ' ' || *value == '\t') value++;
-        return end - value > KEY_CHARS && value[KEY_CHARS] == '\r' ? value : NULL;
-    }
-    return NULL;
-}
-
 static struct outcome answer_head(size_t filled_bytes)
 {
     static const char refusal[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -158,33 +90,6 @@ static struct outcome answer_head(size_t filled_bytes)
     memcpy(buffer, upgrade, sizeof upgrade - 1);
     memcpy(buffer + sizeof upgrade - 1 - 4 - ACCEPT_CHARS, accepted, ACCEPT_CHARS);
     return (struct outcome){filled_bytes, sizeof upgrade - 1, false};
-}
-
-struct header {
-    uint64_t payload_bytes; /* not the length while header_bytes is 0, but never above 127 then */
-    size_t header_bytes;    /* 0: not all of it is there */
-};
-
-/* RFC 6455, 5.2. A client's header always carries a key. */
-static struct header read_header(const uint8_t *frame, size_t available_bytes)
-{
-    struct header header = {0};
-    if (available_bytes < 6) return header;
-    header.payload_bytes = frame[1] & 0x7f;
-    if (header.payload_bytes < 126) {
-        header.header_bytes = 6;
-    } else if (header.payload_bytes == 126 && available_bytes >= 8) {
-        uint16_t length;
-        memcpy(&length, frame + 2, sizeof length);
-        header.payload_bytes = be16toh(length);
-        header.header_bytes = 8;
-    } else if (header.payload_bytes == 127 && available_bytes >= 14) {
-        uint64_t length;
-        memcpy(&length, frame + 2, sizeof length);
-        header.payload_bytes = be64toh(length);
-        header.header_bytes = 14;
-    }
-    return header;
 }
 
 static struct outcome echo_frames(size_t filled_bytes)
