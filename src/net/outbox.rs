@@ -112,6 +112,8 @@ pub(super) struct Outbox {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are gone.
     sent_bytes: usize,
+    /// Some of it is gone, of what is kept or of what was before that.
+    is_begun: bool,
     /// Of the messages of which nothing is gone.
     waiting_bytes: usize,
     waiting_messages: usize,
@@ -156,10 +158,11 @@ impl Outbox {
             if end <= sent {
                 delivered += u32::from(kind != Kind::Other);
             } else {
-                let gone = sent.saturating_sub(at);
-                self.append(Content::Own(bytes[at..end].into()), kind);
-                if gone > 0 {
-                    self.took(gone);
+                // What is gone need not be kept, and may be most of it.
+                let from = at.max(sent);
+                self.append(Content::Own(bytes[from..end].into()), kind);
+                if from > at {
+                    self.begin_first();
                 }
             }
             at = end;
@@ -217,7 +220,7 @@ impl Outbox {
 
     /// Drops the first message that fits, if nothing of it is gone.
     fn drop_first(&mut self, fits: impl Fn(u32) -> bool) -> bool {
-        let begun = usize::from(self.sent_bytes > 0);
+        let begun = usize::from(self.is_begun);
         let fits = |piece: &Piece| matches!(piece.kind, Kind::Message { topic } if topic != KEPT && fits(topic));
         let Some(at) = self.pieces.iter().skip(begun).position(fits) else { return false };
         if let Some(piece) = self.pieces.remove(begun + at) {
@@ -230,7 +233,7 @@ impl Outbox {
     /// Drops all messages of which nothing is gone; gives how many those were.
     pub(super) fn drop_waiting(&mut self) -> u32 {
         let dropped = self.waiting_messages as u32;
-        let begun = self.sent_bytes > 0;
+        let begun = self.is_begun;
         let mut first = true;
         self.pieces.retain(|piece| std::mem::take(&mut first) && begun || !piece.is_message());
         (self.waiting_bytes, self.waiting_messages) = (0, 0);
@@ -267,6 +270,17 @@ impl Outbox {
         std::array::from_fn(|_| IoSlice::new(&[]))
     }
 
+    /// The socket has begun with the first piece: a message that waits no more.
+    fn begin_first(&mut self) {
+        if std::mem::replace(&mut self.is_begun, true) {
+            return;
+        }
+        if let Some(piece) = self.pieces.front().filter(|piece| piece.is_message()) {
+            self.waiting_bytes -= piece.bytes().len();
+            self.waiting_messages -= 1;
+        }
+    }
+
     /// The socket took so many bytes of what comes next.
     pub(super) fn took(&mut self, mut bytes: usize) -> Taken {
         let mut taken = Taken::default();
@@ -276,18 +290,15 @@ impl Outbox {
             if bytes == 0 && left > 0 || matches!(piece.content, Content::File(_)) {
                 break;
             }
-            if piece.is_message() && self.sent_bytes == 0 {
-                self.waiting_bytes -= whole;
-                self.waiting_messages -= 1;
-            }
+            self.begin_first();
             if bytes < left {
                 self.sent_bytes += bytes;
                 break;
             }
             bytes -= left;
-            taken.messages += u32::from(piece.is_message());
-            self.sent_bytes = 0;
-            self.pieces.pop_front();
+            let piece = self.pieces.pop_front();
+            taken.messages += u32::from(piece.is_some_and(|piece| piece.is_message()));
+            (self.sent_bytes, self.is_begun) = (0, false);
         }
         taken
     }
