@@ -288,6 +288,6 @@ fn messages_that_inflate_are_answered_one_in_a_turn() {
         stats.stats_until("a message was taken", |stats| counter(stats, "messages_in") > 1);
     });
     let grown = peak.saturating_sub(before);
-    // The message, its answer, and what compressing that took.
-    assert!(grown <= 4 * MAX_MESSAGE_BYTES as u64, "{grown} bytes more");
+    // The message, its answer, what compressing that took, and what of it waits: the kernel takes an eighth.
+    assert!(grown <= 5 * MAX_MESSAGE_BYTES as u64, "{grown} bytes more");
 }

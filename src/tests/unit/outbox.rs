@@ -204,7 +204,6 @@ impl Pair {
         let sent = if all.is_empty() { 0 } else { sent.index(all.len()) };
         self.taken.extend(&all[..sent]);
         let delivered = self.twin.took(sent);
-        // What is gone of a piece before the outbox has it is not kept there.
         if let Some(first) = self.twin.items.first_mut() {
             self.twin.gone.extend(first.bytes.drain(..std::mem::take(&mut first.gone)));
         }

@@ -151,7 +151,12 @@ class Haproxy(Proxy):
     async def health(self):
         """What it found the server to be, when it has looked: status, kind of check, HTTP status."""
         while True:
-            reader, writer = await asyncio.open_unix_connection(self.folder / "stats")
+            try:
+                reader, writer = await asyncio.open_unix_connection(self.folder / "stats")
+            except FileNotFoundError:
+                # It gets its name when all else is up: the front may take connections already.
+                await asyncio.sleep(0.02)
+                continue
             writer.write(b"show stat\n")
             table = (await reader.read()).decode()
             writer.close()
