@@ -202,6 +202,9 @@ fn understand<D: Driver>(
                 driver.message(&mut link, kind, payload);
                 if let Some(message) = link.in_place.take() {
                     result = send_in_place(link.connection, input, message, tools.counters, tools.now.tick);
+                    if link.connection.outbox.is_some() {
+                        link.out.look_from_bytes = 0; // what follows waits behind it
+                    }
                 }
             }
             event => hand_on(&mut link, driver, event),

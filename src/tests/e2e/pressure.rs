@@ -128,6 +128,12 @@ fn small_messages_to_one_who_does_not_read_are_bounded() {
 }
 
 #[test]
+fn messages_that_share_a_turn_are_bounded() {
+    // Several lie whole in what is read at once, and each is sent from there.
+    assert_bounded(16 << 10);
+}
+
+#[test]
 fn large_messages_to_one_who_does_not_read_are_bounded() {
     assert_bounded(MIB);
 }
