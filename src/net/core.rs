@@ -25,6 +25,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+/// Messages and requests of one connection that are handed on in one turn, if nothing else is asked for.
+pub const TURN_EVENTS: u32 = 32;
+
+/// Connections that are accepted from one listener in one turn, if nothing else is asked for.
+pub const TURN_ACCEPTS: u32 = 64;
+
 /// What a reactor works by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -65,8 +71,8 @@ impl Settings {
             sources: Sources::new(u32::MAX),
             buffers: Buffers::new(u64::MAX),
             read_buffer_bytes: RING_BYTES,
-            max_events_per_turn: 32,
-            max_accepts_per_turn: 64,
+            max_events_per_turn: TURN_EVENTS as usize,
+            max_accepts_per_turn: TURN_ACCEPTS as usize,
             compression: Compression::default(),
             response_fields: String::new(),
             queue: QueueLimits::default(),
@@ -205,7 +211,8 @@ impl<S> Core<S> {
     /// Files a connection that was worked on outside its turn: one that ends, or whose request has its answer now.
     fn settle(&mut self, id: ConnectionId, waited: bool) {
         let Some(connection) = self.slots.get(id) else { return };
-        if waited && !connection.flags.has(Flags::WAITS) {
+        let answered = waited && !connection.flags.has(Flags::WAITS);
+        if answered {
             connection.stamp_tick = self.now.tick;
             if connection.session.state() == State::Closed {
                 connection.cause.get_or_insert(Cause::Answered);
@@ -213,7 +220,6 @@ impl<S> Core<S> {
                 connection.flags.set(Flags::BETWEEN);
             }
         }
-        let answered = waited && !connection.flags.has(Flags::WAITS);
         if connection.cause.is_some() && !connection.flags.has(Flags::DIRTY) {
             connection.flags.set(Flags::DIRTY);
             self.dirty.push(id);
@@ -232,11 +238,6 @@ impl<S> Core<S> {
     /// Has the reactor go on with its driver's turn at once, when others had theirs.
     pub fn stay_awake(&mut self) {
         self.is_busy = true;
-    }
-
-    /// What the reactor works by.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     /// Opens a connection to `target`, bound to `source` if there is one; the driver hears of it in `connected` or
@@ -332,10 +333,18 @@ impl<S> Core<S> {
     /// Resets every connection: the kernel keeps nothing of what it had yet to send.
     pub fn reset_all(&mut self, cause: Cause) {
         for index in 0..self.slots.end_index() {
-            let Some((id, connection)) = self.slots.at(index) else { continue };
-            let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
-            self.doom(id, cause);
+            if let Some((id, _)) = self.slots.at(index) {
+                self.reset(id, cause);
+            }
         }
+    }
+
+    /// Ends a connection with a reset (socket(7), SO_LINGER of no time), so that the kernel keeps nothing of it either.
+    pub(super) fn reset(&mut self, id: ConnectionId, cause: Cause) {
+        if let Some(connection) = self.slots.get(id) {
+            let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+        }
+        self.doom(id, cause);
     }
 
     /// Has the reactor wake up at `instant` at the latest, once.
@@ -432,10 +441,7 @@ impl<S> Core<S> {
         {
             excess = excess.saturating_sub(bytes);
             self.counters.shed.add(1);
-            if let Some(connection) = self.slots.get(id) {
-                let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
-            }
-            self.doom(id, Cause::Local(sys::errno::ENOBUFS));
+            self.reset(id, Cause::Local(sys::errno::ENOBUFS));
         }
         self.queueing.is_full = self.settings.buffers.is_full();
     }

@@ -11,7 +11,6 @@ use crate::proto::frame::Role;
 use crate::proto::session::State;
 use socket2::SockRef;
 use std::net::Shutdown;
-use std::time::Duration;
 
 /// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
 pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
@@ -90,8 +89,7 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
                 if !matches!(known, Cause::Deadline(_)) {
                     core.counters.ended_by_deadline.add(1); // for another cause, but not in time
                 }
-                let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
-                core.doom(id, known);
+                core.reset(id, known);
             }
         }
         Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.doom(id, cause),

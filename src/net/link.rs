@@ -256,6 +256,16 @@ impl<S> Link<'_, S> {
         self.connection.outbox.is_some()
     }
 
+    /// Sends the message that a call of the driver left where it lies in `input`, if it left one: it goes before what that
+    /// call sent behind it.
+    #[inline(always)]
+    pub(super) fn send_from(&mut self, input: &mut [u8]) -> io::Result<()> {
+        let Some(message) = self.in_place.take() else { return Ok(()) };
+        let sent = outgoing::send_in_place(self.connection, input, message, self.counters, self.queueing.tick);
+        self.look();
+        sent
+    }
+
     /// More has been gathered than may wait: it goes to the socket now, and what follows waits behind what that refuses.
     #[inline(never)]
     fn send_slowly(&mut self, kind: MessageKind, payload: &[u8], compress: bool) -> Sent {
@@ -401,13 +411,7 @@ impl<S> Link<'_, S> {
     /// file is open.
     pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64, lease: Arc<()>) {
         self.connection.flags.clear(Flags::WAITS);
-        // As for any answer in place of "100 Continue": behind it, nothing can be read.
-        let asked = Asked { closes: asked.closes || self.connection.session.request_bytes().is_some(), ..asked };
-        answer.encode_head(&mut self.out.bytes, asked, &self.out.standing, bytes);
-        self.out.seal_head();
-        if asked.closes {
-            self.connection.session.abandon();
-        }
+        self.connection.session.answer_head(answer, asked, bytes, self.out);
         if !asked.without_body {
             self.send_file(file, bytes, lease);
         }
@@ -421,7 +425,7 @@ impl<S> Link<'_, S> {
         let tick = self.queueing.tick;
         let outbox = self.connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
         outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
-        self.out.look_from_bytes = 0;
+        self.look();
         // Nothing else would begin to send it.
         self.connection.flags.set(Flags::FRESH);
     }

@@ -121,12 +121,6 @@ pub(super) struct Outbox {
     pub(super) moved_tick: u32,
 }
 
-/// What a socket that took some bytes has finished with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) messages: u32,
-}
-
 impl Outbox {
     pub(super) fn new(tick: u32) -> Self {
         Self { moved_tick: tick, ..Self::default() }
@@ -281,9 +275,9 @@ impl Outbox {
         }
     }
 
-    /// The socket took so many bytes of what comes next.
-    pub(super) fn took(&mut self, mut bytes: usize) -> Taken {
-        let mut taken = Taken::default();
+    /// The socket took so many bytes of what comes next; gives how many messages are now all gone.
+    pub(super) fn took(&mut self, mut bytes: usize) -> u32 {
+        let mut delivered = 0;
         while let Some(piece) = self.pieces.front() {
             let whole = piece.bytes().len();
             let left = whole - self.sent_bytes;
@@ -297,10 +291,10 @@ impl Outbox {
             }
             bytes -= left;
             let piece = self.pieces.pop_front();
-            taken.messages += u32::from(piece.is_some_and(|piece| piece.is_message()));
+            delivered += u32::from(piece.is_some_and(|piece| piece.is_message()));
             (self.sent_bytes, self.is_begun) = (0, false);
         }
-        taken
+        delivered
     }
 }
 

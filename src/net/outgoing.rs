@@ -41,6 +41,15 @@ impl Queueing {
     }
 }
 
+/// Sends what the socket takes: nothing, if it is full.
+#[inline(always)]
+fn send_some(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    match sys::send(socket, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        sent => sent,
+    }
+}
+
 /// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the outbox.
 #[inline(always)]
 pub(super) fn send_or_keep(
@@ -55,9 +64,8 @@ pub(super) fn send_or_keep(
         append(outbox, out, topic_of(agreed), counters);
         return Ok(());
     }
-    let sent = match sys::send(socket, &out.bytes) {
+    let sent = match send_some(socket, &out.bytes) {
         Ok(sent) => sent,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => {
             lose(out, counters);
             return Err(error);
@@ -127,9 +135,8 @@ pub(super) fn send_in_place<S>(
     input[start..message.payload.start].copy_from_slice(&header[..header_bytes]);
     let frame = &input[start..message.payload.end];
     counters.messages_out.add(1);
-    let sent = match sys::send(connection.socket.as_fd(), frame) {
+    let sent = match send_some(connection.socket.as_fd(), frame) {
         Ok(sent) => sent,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => {
             counters.messages_dropped.add(1);
             return Err(error);
@@ -203,25 +210,23 @@ pub(super) fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>
         return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
     };
     core.counters.messages_out.add(1);
-    match sys::send(connection.socket.as_fd(), frame) {
-        Ok(sent) if sent == frame.len() => {
+    match send_some(connection.socket.as_fd(), frame) {
+        Ok(sent) => {
             core.counters.bytes_out.add(sent as u64);
-            core.counters.messages_delivered.add(1);
-            Sent::Sent
+            if sent == frame.len() {
+                core.counters.messages_delivered.add(1);
+                return Sent::Sent;
+            }
+            let mut outbox = Box::new(Outbox::new(core.queueing.tick));
+            outbox.begin(content(message, frame), topic, sent);
+            connection.outbox = Some(outbox);
+            core.counters.messages_queued.add(1);
+            Sent::Queued
         }
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+        Err(error) => {
             core.counters.messages_dropped.add(1);
             core.doom(id, Cause::Io(sys::error_code(&error)));
             Sent::Dropped
-        }
-        partly => {
-            let mut outbox = Box::new(Outbox::new(core.queueing.tick));
-            let sent = partly.unwrap_or(0);
-            outbox.begin(content(message, frame), topic, sent);
-            connection.outbox = Some(outbox);
-            core.counters.bytes_out.add(sent as u64);
-            core.counters.messages_queued.add(1);
-            Sent::Queued
         }
     }
 }
@@ -304,7 +309,7 @@ fn took(outbox: &mut Outbox, sent: usize, counters: &Counters) {
         }
         return;
     }
-    let delivered = u64::from(outbox.took(sent).messages);
+    let delivered = u64::from(outbox.took(sent));
     counters.messages_delivered.add(delivered);
     counters.messages_queued.sub(delivered);
 }

@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::ending::finish;
 use super::link::{Cause, Driver, Link};
-use super::outgoing::{Queueing, flush, lose, send_in_place, send_or_keep};
+use super::outgoing::{Queueing, flush, lose, send_or_keep};
 use super::pool::Pool;
 use super::reactor::{Core, Now};
 use super::slots::{Connection, ConnectionId, Flags};
@@ -200,12 +200,7 @@ fn understand<D: Driver>(
                 tools.counters.messages_in.add(1);
                 events += payload.len() / EVENT_BYTES;
                 driver.message(&mut link, kind, payload);
-                if let Some(message) = link.in_place.take() {
-                    result = send_in_place(link.connection, input, message, tools.counters, tools.now.tick);
-                    if link.connection.outbox.is_some() {
-                        link.out.look_from_bytes = 0; // what follows waits behind it
-                    }
-                }
+                result = link.send_from(input);
             }
             event => hand_on(&mut link, driver, event),
         }

@@ -62,6 +62,11 @@ impl Answer<'_> {
     /// Appends the answer to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing) {
         self.encode_head(out, asked, standing, self.body.len() as u64);
+        self.encode_body(out, asked);
+    }
+
+    /// Appends the body, if the answer to that has one.
+    pub fn encode_body(&self, out: &mut Vec<u8>, asked: Asked) {
         if self.has_content() && !asked.without_body {
             out.extend_from_slice(self.body);
         }

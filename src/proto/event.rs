@@ -1,4 +1,4 @@
-//! What a session takes and gives beside bytes: its limits, its output, its events.
+//! What a session takes and gives beside bytes: its limits, its output, its events, and where it stands.
 
 use super::answer::Standing;
 use super::close::{CloseCode, Fault};
@@ -127,6 +127,25 @@ impl From<MessageKind> for Opcode {
             MessageKind::Binary => Self::Binary,
         }
     }
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Bytes without a protocol.
+    Raw,
+    /// A server between requests, or in the middle of a head.
+    Head,
+    /// A client that waits for the answer to its upgrade.
+    Handshake,
+    /// A client of plain HTTP.
+    Http,
+    /// WebSocket, open.
+    Open,
+    /// We sent Close, and wait for the peer's.
+    Closing,
+    /// Nothing is read any more, nothing sent.
+    Closed,
 }
 
 /// What [`super::session::Session::receive`] understood. What it borrows is valid until the next call.

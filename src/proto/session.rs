@@ -10,7 +10,7 @@
 //!   raw:     Raw                         bytes without a protocol
 //! ```
 
-pub use super::event::{Event, Limits, MessageKind, Output};
+pub use super::event::{Event, Limits, MessageKind, Output, State};
 
 use super::answer::{self, Answer, Asked};
 use super::body::Body;
@@ -23,25 +23,6 @@ use super::partial::{self, Inflation, Partial, Payload, Progress};
 use super::upgrade::{self, Acceptance, Opening};
 use super::utf8;
 use std::ops::Range;
-
-/// Where a session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Bytes without a protocol.
-    Raw,
-    /// A server between requests, or in the middle of a head.
-    Head,
-    /// A client that waits for the answer to its upgrade.
-    Handshake,
-    /// A client of plain HTTP.
-    Http,
-    /// WebSocket, open.
-    Open,
-    /// We sent Close, and wait for the peer's.
-    Closing,
-    /// Nothing is read any more, nothing sent.
-    Closed,
-}
 
 /// One connection's protocol: bytes in, events and bytes out. It knows no socket and no clock, and while it idles it
 /// owns nothing but these 16 bytes.
@@ -169,9 +150,16 @@ impl Session {
 
     /// Answers a request.
     pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked, out: &mut Output) {
+        self.answer_head(answer, asked, answer.body.len() as u64, out);
+        answer.encode_body(&mut out.bytes, asked);
+        out.seal_head();
+    }
+
+    /// Answers a request with a body of so many bytes, which the caller sends.
+    pub fn answer_head(&mut self, answer: &Answer<'_>, asked: Asked, body_bytes: u64, out: &mut Output) {
         // Whoever hears this in place of "100 Continue" may send the body or not: behind it, nothing can be read.
         let asked = Asked { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
-        answer.encode(&mut out.bytes, asked, &out.standing);
+        answer.encode_head(&mut out.bytes, asked, &out.standing, body_bytes);
         out.seal_head();
         if asked.closes {
             self.abandon();

@@ -189,8 +189,7 @@ impl App {
     }
 
     fn respond(&self, link: &mut Link<'_, Seat>, response: &Response, asked: Asked) {
-        let server = if self.common.shared.says_server { "Server: steadfast\r\n" } else { "" };
-        let more_fields = format!("{server}Cache-Control: no-store\r\n{}", response.fields);
+        let more_fields = fields(response, self.common.shared.says_server);
         let Response { status, ref content_type, ref body, .. } = *response;
         link.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
     }
@@ -341,9 +340,14 @@ fn send_file(link: &mut Link<'_, Seat>, found: Found, asked: Asked) {
     }
 }
 
-fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u8], says_server: bool) {
+/// The fields of an answer that a program gives.
+fn fields(response: &Response, says_server: bool) -> String {
     let server = if says_server { "Server: steadfast\r\n" } else { "" };
-    let more_fields = format!("{server}Cache-Control: no-store\r\n{}", waits.like.fields);
+    format!("{server}Cache-Control: no-store\r\n{}", response.fields)
+}
+
+fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u8], says_server: bool) {
+    let more_fields = fields(&waits.like, says_server);
     let answer =
         Answer { status, content_type: &waits.like.content_type, more_fields: &more_fields, body, close: false };
     core.with(waits.id, |link| {
@@ -430,7 +434,6 @@ impl Driver for App {
         if !self.common.waiting.is_empty() {
             self.common.waiting.remove(&index);
         }
-        self.common.topics.leave(index);
         self.closed(link, &Closed { code: CloseCode::ABNORMAL, reason: words(cause), was_clean: false });
         self.common.topics.leave(index);
     }

@@ -4,6 +4,7 @@ use super::Hook;
 use crate::net::link::QueueLimits;
 use crate::net::listener::{Endpoint, SocketBuffers};
 use crate::net::pool::RING_BYTES;
+use crate::net::reactor::{TURN_ACCEPTS, TURN_EVENTS};
 use crate::net::sweep::Deadlines;
 use crate::proto::answer::{field_line, is_token};
 use crate::proto::session::Limits;
@@ -87,9 +88,9 @@ settings! {
     /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
     read_buffer_bytes: usize = RING_BYTES,
     /// Messages and requests of one connection that are handed on in one turn of its reactor; then others have theirs.
-    max_events_per_turn: u32 = 32,
+    max_events_per_turn: u32 = TURN_EVENTS,
     /// Connections that are accepted from one listener in one turn.
-    max_accepts_per_turn: u32 = 64,
+    max_accepts_per_turn: u32 = TURN_ACCEPTS,
     /// Bytes that wait for all connections together, queued and received in part: at four fifths of it no more connections
     /// are accepted, at all of it nothing more is queued and the largest queues go first. `None` for a quarter of what this
     /// host, or its control group, has.

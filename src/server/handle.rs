@@ -44,17 +44,21 @@ impl Handle {
         }
     }
 
+    /// Tells all to go, and takes away the files of the sockets that nobody listens at any more.
+    fn leave(&self, mail: &Mail) {
+        self.all(mail);
+        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
     /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has.
     pub fn stop(&self) {
-        self.all(&Mail::Stop);
-        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.leave(&Mail::Stop);
     }
 
     /// The same without haste: the connections are closed one after the other over `drain_s`, so that they do not all come
     /// back at once, and those who do not close are not waited for beyond `drain_hard_s`.
     pub fn drain(&self) {
-        self.all(&Mail::Drain);
-        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.leave(&Mail::Drain);
     }
 
     /// Waits until all reactors have ended.
