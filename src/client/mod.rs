@@ -32,7 +32,7 @@ mod config;
 mod error;
 mod url;
 
-pub use config::Config;
+pub use config::{Config, request_lines};
 pub use error::{BadSetting, ConnectError, Ending, Refused};
 pub use url::{BadUrl, Url};
 

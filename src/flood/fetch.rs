@@ -21,7 +21,7 @@ pub(super) fn get(address: SocketAddr, host: &str, path: &str, timeout: Duration
     let began = Instant::now();
     let mut session = Session::http_client();
     let mut out = Output::new(RandomSource::new(sys::random));
-    session.request(host, path, &mut out);
+    session.request(host, path, "", &mut out);
     stream.write_all(&out.bytes)?;
     let (limits, mut message) = (Limits::default(), Vec::new());
     let (mut status, mut body) = (0, Vec::new());

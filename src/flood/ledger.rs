@@ -42,12 +42,20 @@ pub struct Counts {
     pub stages: [u64; 9],
     /// Connections that were opened, whatever became of them.
     pub opened: u64,
+    /// How often one was opened again that a storm had dropped.
+    pub reopened: u64,
     /// Connections whose messages were all answered rightly, whatever became of them.
     pub answered: u64,
     /// Connections that were alive at the end of the hold, whatever became of them.
     pub held: u64,
+    /// Connections that were lost while they were upgraded: the server may have opened them.
+    pub lost_upgrading: u64,
+    /// Messages that were sent, or requests.
+    pub sent: u64,
     /// Messages that were answered rightly.
     pub replies: u64,
+    /// Messages that came without being asked for.
+    pub received: u64,
 }
 
 impl Counts {
@@ -57,9 +65,13 @@ impl Counts {
             *sum += more;
         }
         self.opened += other.opened;
+        self.reopened += other.reopened;
         self.answered += other.answered;
         self.held += other.held;
+        self.lost_upgrading += other.lost_upgrading;
+        self.sent += other.sent;
         self.replies += other.replies;
+        self.received += other.received;
     }
 
     /// Connections in one stage.
@@ -85,16 +97,11 @@ impl Ledger {
     pub(super) fn shift(&mut self, from: Stage, to: Stage) {
         self.counts.stages[from as usize] -= 1;
         self.counts.stages[to as usize] += 1;
-        match to {
-            Stage::Open => self.counts.opened += 1,
-            Stage::Answered => self.counts.answered += 1,
-            Stage::Held => self.counts.held += 1,
-            _ => {}
-        }
     }
 
     pub(super) fn lose(&mut self, from: Stage, cause: Cause) {
         self.shift(from, Stage::Lost);
+        self.counts.lost_upgrading += u64::from(from == Stage::Upgrading);
         *self.lost_by_cause.entry(cause).or_default() += 1;
     }
 }
@@ -119,6 +126,8 @@ pub(super) const WRONG_REPLY: Cause = Cause::Driver(1);
 pub(super) const INTERRUPTED: Cause = Cause::Driver(2);
 /// The flood was interrupted before the connection's turn came.
 pub(super) const NOT_STARTED: Cause = Cause::Driver(3);
+/// A storm dropped it: no loss, since it comes back.
+pub(super) const DROPPED: Cause = Cause::Driver(4);
 
 /// Adds what one worker lost to the sums, by the names that a report has for causes.
 pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause, u64>) {

@@ -1,37 +1,73 @@
 //! What the coordinator and its workers say to each other.
 
+use super::latency::Latencies;
 use super::ledger::Ledger;
 use super::plan::Routes;
+use super::report::Schedule;
+use super::sizes::Sizes;
 use super::target::Target;
 use crate::proto::extension::Compression;
-use hdrhistogram::Histogram;
 use std::io;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
-/// Latencies are kept to three digits, from a microsecond to ten minutes; what is longer counts as ten minutes.
-pub(super) fn histogram() -> Histogram<u32> {
-    // The bounds are constants that the library accepts; were they not, no test would get past this line.
-    Histogram::new_with_bounds(1, 600_000_000, 3).expect("constant bounds")
-}
-
-/// What the flood does, one after the other. In each but the hold, a worker is done when its last connection is.
+/// What a worker does. In some of it a worker is done when its last connection is; the rest ends with [`Order::Rest`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Phase {
-    Connect,
-    Reply,
-    /// A trickle of so many messages a second.
-    Hold(f64),
+pub(super) enum Work {
+    /// Connects until so many of its own are begun, at so many a second.
+    Connect { until: u32, per_s: Option<f64> },
+    /// So many messages on each.
+    Reply { messages: u16 },
+    /// A trickle of so many messages a second; until it is told to rest.
+    Hold { per_s: f64 },
     /// One more message on every connection: is it still alive?
     Check,
-    Close,
+    /// Messages at a constant rate.
+    Rate(Pace),
+    /// Takes what comes; until it is told to rest, or each has had so many messages.
+    Receive { messages: Option<u32>, slow: Slow },
+    /// Drops this part of the connections, and opens them again.
+    Storm { share: f64 },
+    /// Closes all, at so many a second.
+    Close { per_s: Option<f64> },
+}
+
+impl Work {
+    /// Whether all workers do it at the same time. What loads the server is done by as many at a time as there are cores.
+    pub(super) fn is_together(&self) -> bool {
+        matches!(self, Self::Hold { .. } | Self::Rate(_) | Self::Receive { .. } | Self::Storm { .. })
+    }
+}
+
+/// When messages are due on each connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pace {
+    /// When the schedule begins, the same for all workers.
+    pub(super) start: Instant,
+    /// From one message of a connection to the next.
+    pub(super) interval_us: u64,
+    /// Up to when messages are due.
+    pub(super) for_us: u64,
+    /// Which part of the distance between two connections a worker is ahead of the others: they take turns.
+    pub(super) shift: f64,
+}
+
+/// Which part of the connections reads how slowly.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Slow {
+    pub(super) share: f64,
+    pub(super) bytes_per_s: u32,
 }
 
 /// From the coordinator to a worker.
 #[derive(Debug)]
 pub(super) enum Order {
-    Begin(Phase),
-    /// The hold is over; the next phase begins when others are done with it.
+    /// The number of the phase comes back when it is done.
+    Begin(usize, Work),
+    /// What lasts until it is told otherwise is over.
     Rest,
+    /// Tell what was measured so far.
+    Sample,
     /// Give up what is not open; the close comes next.
     Interrupt,
     Finish,
@@ -42,27 +78,26 @@ pub(super) enum Order {
 pub(super) enum Done {
     /// Its reactor failed, with what epoll_wait(2) said.
     Failed(io::Error),
-    Phase(Phase),
+    /// What was measured since the last time.
+    Samples(Box<Samples>),
+    /// The phase with this number is done; what was measured in it came before.
+    Phase(usize),
     All(Box<Results>),
+}
+
+/// What a worker has measured within a while.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    pub(super) latencies: Latencies,
+    pub(super) schedule: Schedule,
 }
 
 /// What a worker has to show in the end.
 #[derive(Debug)]
 pub(super) struct Results {
     pub(super) ledger: Ledger,
-    pub(super) connect: Histogram<u32>,
-    pub(super) reply: Histogram<u32>,
-    pub(super) hold: Histogram<u32>,
-    pub(super) alive: Histogram<u32>,
     /// Whether every page was compared by content; those that vary are not.
     pub(super) by_content: bool,
-}
-
-impl Results {
-    pub(super) fn new(ledger: Ledger) -> Self {
-        let [connect, reply, hold, alive] = [histogram(), histogram(), histogram(), histogram()];
-        Self { ledger, connect, reply, hold, alive, by_content: true }
-    }
 }
 
 /// What all workers share.
@@ -70,13 +105,15 @@ impl Results {
 pub(super) struct Orders {
     pub(super) routes: Routes,
     pub(super) targets: Vec<Target>,
-    pub(super) payload_bytes: usize,
+    pub(super) sizes: Sizes,
     pub(super) compression: Option<Compression>,
-    pub(super) messages: u16,
+    pub(super) subprotocols: Vec<String>,
+    /// Field lines for every request, each with its CRLF.
+    pub(super) fields: String,
     /// Connects, replies and closes of one worker at a time.
     pub(super) window: usize,
-    /// Connects a second of one worker.
-    pub(super) rate: Option<f64>,
+    /// The same where all workers work at the same time.
+    pub(super) shared_window: usize,
     pub(super) reply_timeout_s: u32,
     /// A page came from a server of ours: it can be asked for more.
     pub(super) is_ours: AtomicBool,

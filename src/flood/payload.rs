@@ -1,8 +1,11 @@
 //! What is sent, and so what has to come back: text that differs for each connection and each message.
 
-/// Makes and checks payloads of one length.
+use super::sizes::Sizes;
+
+/// Makes and checks payloads.
 #[derive(Debug)]
 pub(super) struct Payload {
+    sizes: Sizes,
     pattern: Vec<u8>,
     made: Vec<u8>,
 }
@@ -11,7 +14,7 @@ pub(super) struct Payload {
 const OFFSETS: usize = 256;
 
 impl Payload {
-    pub(super) fn new(payload_bytes: usize) -> Self {
+    pub(super) fn new(sizes: Sizes) -> Self {
         // Printable, so that a person who looks at the wire sees text, and servers of text take it.
         let mut state = 0x2545_F491_u32;
         let letter = |_| {
@@ -20,22 +23,24 @@ impl Payload {
             state ^= state << 5;
             b'a' + (state % 26) as u8
         };
-        Self { pattern: (0..payload_bytes + OFFSETS).map(letter).collect(), made: vec![0; payload_bytes] }
+        let max_bytes = sizes.max_bytes();
+        Self { sizes, pattern: (0..max_bytes + OFFSETS).map(letter).collect(), made: vec![0; max_bytes] }
     }
 
     /// The payload of message `sequence` of a connection.
     pub(super) fn make(&mut self, connection: u32, sequence: u16) -> &[u8] {
-        let payload_bytes = self.made.len();
+        let number = u64::from(connection) << 16 | u64::from(sequence);
+        let made = &mut self.made[..self.sizes.of(number)];
         let from = (connection as usize).wrapping_add(usize::from(sequence) * 7) % OFFSETS;
-        self.made.copy_from_slice(&self.pattern[from..from + payload_bytes]);
-        let mut rest = u64::from(connection) << 16 | u64::from(sequence);
+        made.copy_from_slice(&self.pattern[from..from + made.len()]);
         // Twelve hexadecimal digits name the message, where there is room for them.
-        if payload_bytes >= 12 {
-            for byte in self.made[..12].iter_mut().rev() {
+        if made.len() >= 12 {
+            let mut rest = number;
+            for byte in made[..12].iter_mut().rev() {
                 *byte = b"0123456789abcdef"[(rest & 15) as usize];
                 rest >>= 4;
             }
         }
-        &self.made
+        made
     }
 }

@@ -2,7 +2,7 @@
 //! fails for want of a port.
 
 use super::target::Target;
-use super::{Config, FloodError};
+use super::{Config, FloodError, Shard};
 use socket2::SockAddr;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -30,9 +30,10 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn plan(config: &Config) -> Result<Self, FloodError> {
         let ports = local_ports();
-        let connections = config.connections as usize;
         let destinations: Vec<(usize, SocketAddr, &str)> = destinations(&config.targets);
-        let sources = sources(config, &destinations, connections, ports);
+        let all = sources(config, &destinations, ports);
+        let sources = share_of(&all, config.shard)?;
+        let connections = config.own_connections().len();
         let capacity = |source: &Option<IpAddr>| {
             destinations.iter().filter(|(_, to, _)| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4())).count()
                 * ports
@@ -48,7 +49,7 @@ impl Routes {
             )));
         }
         let mut routes = Vec::new();
-        for source in &sources {
+        for source in sources {
             for &(target, destination, host) in &destinations {
                 if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
                     continue;
@@ -69,6 +70,21 @@ impl Routes {
     }
 }
 
+/// The part of a shard, so that two of them on one host do not take each other's ports.
+fn share_of(all: &[Option<IpAddr>], shard: Option<Shard>) -> Result<&[Option<IpAddr>], FloodError> {
+    // What the kernel chooses is each host's own.
+    let Some(shard) = shard.filter(|_| all != [None]) else { return Ok(all) };
+    let share = shard.share_of(all.len() as u64);
+    if share.is_empty() {
+        return Err(FloodError::new(format!(
+            "--shard {shard}: there are {} source addresses for {} shards; name at least one for each with --source",
+            all.len(),
+            shard.count
+        )));
+    }
+    Ok(&all[share.start as usize..share.end as usize])
+}
+
 fn destinations(targets: &[Target]) -> Vec<(usize, SocketAddr, &str)> {
     let mut all = Vec::new();
     for (index, target) in targets.iter().enumerate() {
@@ -78,12 +94,7 @@ fn destinations(targets: &[Target]) -> Vec<(usize, SocketAddr, &str)> {
     all
 }
 
-fn sources(
-    config: &Config,
-    destinations: &[(usize, SocketAddr, &str)],
-    connections: usize,
-    ports: usize,
-) -> Vec<Option<IpAddr>> {
+fn sources(config: &Config, destinations: &[(usize, SocketAddr, &str)], ports: usize) -> Vec<Option<IpAddr>> {
     if !config.sources.is_empty() {
         return config.sources.iter().copied().map(Some).collect();
     }
@@ -91,11 +102,12 @@ fn sources(
     if !destinations.iter().all(|(_, address, _)| loopback(address)) {
         return vec![None];
     }
-    // All of 127.0.0.0/8 is this host's: as many sources as keep each half empty.
+    // All of 127.0.0.0/8 is this host's: as many sources as keep each half empty, and as many for each shard.
     let each = ((ports as f64 * LOOPBACK_FILL) as usize).max(1) * destinations.len().max(1);
-    let wanted = connections.div_ceil(each).max(1) as u32;
+    let shards = config.shard.map_or(1, |shard| shard.count as usize);
+    let of_a_shard = (config.connections as usize).div_ceil(shards).div_ceil(each).max(1);
     let usable = (1..0x00ff_fffe_u32).filter(|host| !matches!(host & 0xff, 0 | 255));
-    usable.take(wanted as usize).map(|host| Some(IpAddr::V4(Ipv4Addr::from(0x7f00_0000 | host)))).collect()
+    usable.take(of_a_shard * shards).map(|host| Some(IpAddr::V4(Ipv4Addr::from(0x7f00_0000 | host)))).collect()
 }
 
 /// How many ports connect(2) may choose from, ip(7); the documented default where the kernel does not tell.

@@ -1,17 +1,26 @@
 //! What can be learned of the server: from its `/stats` if it is one of ours, from proc(5) if its process is named.
 
+use super::ledger::Counts;
 use super::orders::Orders;
-use super::report::SideMemory;
-use super::target::Scheme;
+use super::report::{Agreement, Reconciliation, SideMemory};
+use super::target::{Scheme, Target};
 use super::{Config, fetch};
 use crate::stats::{Cpu, Memory};
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// A server that is asked once is asked again in vain if it takes longer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often it is asked how much memory it has.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a server may take to notice the last of what has happened to its connections.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// The server, as the flood sees it.
 #[derive(Debug)]
@@ -19,33 +28,64 @@ pub(super) struct ServerView<'a> {
     config: &'a Config,
     memory_before: Memory,
     cpu_before: Option<Cpu>,
+    /// `/stats` before the first connection.
+    before: Option<Value>,
+    is_alone: bool,
     orders: Arc<Orders>,
     /// Whether it may be one of ours. A stranger that speaks WebSocket is asked for `/stats` once, and not again; one
     /// that serves pages, and counts them, only when its first page says whose it is.
     asked_in_vain: bool,
+    watcher: Option<Watcher>,
 }
 
 impl<'a> ServerView<'a> {
     pub(super) fn new(config: &'a Config, orders: Arc<Orders>) -> Self {
-        Self { config, memory_before: Memory::default(), cpu_before: None, orders, asked_in_vain: false }
+        Self {
+            config,
+            memory_before: Memory::default(),
+            cpu_before: None,
+            before: None,
+            is_alone: false,
+            orders,
+            asked_in_vain: false,
+            watcher: None,
+        }
     }
 
     /// Remembers how things stand before the first connection.
     pub(super) fn begin(&mut self) {
         self.memory_before = Memory::read(self.config.server_pid);
-        self.cpu_before = self.cpu();
-        self.asked_in_vain = self.is_websocket() && self.cpu_before.is_none();
+        self.before = self.is_websocket().then(|| self.stats()).flatten();
+        self.asked_in_vain = self.is_websocket() && self.before.is_none();
+        // Behind one address may be several, who take turns.
+        self.is_alone = self.before.is_some() && self.stats().as_ref().and_then(instance) == self.instance();
+        self.cpu_before = match self.config.server_pid {
+            Some(pid) => Cpu::read(pid),
+            None => self.before.as_ref().and_then(cpu_of),
+        };
+        if self.config.server_pid.is_none()
+            && self.before.is_some()
+            && let Some(target) = self.config.targets.first()
+        {
+            self.watcher = Some(Watcher::start(target.clone()));
+        }
     }
 
     /// CPU time of the server since [`ServerView::begin`].
     pub(super) fn cpu_since_begin(&self) -> Option<Cpu> {
-        Some(self.cpu()?.since(&self.cpu_before?))
+        let now = match self.config.server_pid {
+            Some(pid) => Cpu::read(pid),
+            None => cpu_of(&self.stats()?),
+        };
+        Some(now?.since(&self.cpu_before?))
     }
 
-    fn cpu(&self) -> Option<Cpu> {
-        match self.config.server_pid {
-            Some(pid) => Cpu::read(pid),
-            None => serde_json::from_value(self.stats()?.get("cpu")?.clone()).ok(),
+    /// Memory of the server, as of the last second.
+    pub(super) fn user_bytes(&self) -> Option<u64> {
+        match (self.config.server_pid, &self.watcher) {
+            (Some(pid), _) => Memory::read(Some(pid)).user_bytes,
+            (None, Some(watcher)) => watcher.user_bytes(),
+            (None, None) => None,
         }
     }
 
@@ -54,6 +94,7 @@ impl<'a> ServerView<'a> {
         if let Some(pid) = self.config.server_pid {
             let now = Memory::read(Some(pid));
             return SideMemory {
+                connections,
                 user_bytes_per_connection: now.user_bytes_per_connection(&self.memory_before, connections),
                 kernel_bytes_per_connection: now.kernel_bytes_per_socket(&self.memory_before),
             };
@@ -61,9 +102,34 @@ impl<'a> ServerView<'a> {
         let stats = self.stats();
         let figure = |name: &str| stats.as_ref()?.get("memory")?.get(name)?.as_f64();
         SideMemory {
+            connections,
             user_bytes_per_connection: figure("user_bytes_per_connection"),
             kernel_bytes_per_connection: figure("kernel_bytes_per_connection"),
         }
+    }
+
+    /// What the server says of the flood that is over, against what the flood saw: `None` where it cannot be known, since the
+    /// server is not one of ours, not one alone, or has other shards for guests.
+    pub(super) fn reconcile(&mut self, counts: &Counts) -> Option<Reconciliation> {
+        self.watcher = None;
+        let is_only_guest = self.config.shard.is_none() && self.config.targets.len() == 1;
+        let before = self.before.as_ref().filter(|_| self.is_alone && is_only_guest)?;
+        let asked = Instant::now();
+        loop {
+            let after = self.stats()?;
+            if instance(&after) != instance(before) {
+                return None; // behind one address are several, or it began anew
+            }
+            let reconciliation = compare(before, &after, counts);
+            if reconciliation.agrees || asked.elapsed() > SETTLE {
+                return Some(reconciliation);
+            }
+            thread::sleep(Duration::from_millis(20)); // the last of the closes are on their way
+        }
+    }
+
+    fn instance(&self) -> Option<&str> {
+        instance(self.before.as_ref()?)
     }
 
     fn is_websocket(&self) -> bool {
@@ -76,10 +142,89 @@ impl<'a> ServerView<'a> {
         if self.asked_in_vain || !(known || self.is_websocket()) {
             return None;
         }
-        let target = self.config.targets.first()?;
-        let (status, body) =
-            fetch::get(*target.addresses.first()?, target.hosts.first()?, "/stats", ASK_TIMEOUT).ok()?;
-        let stats: Value = serde_json::from_slice(&body).ok().filter(|_| status == 200)?;
-        (stats.get("server")? == "steadfast").then_some(stats)
+        stats_of(self.config.targets.first()?)
+    }
+}
+
+fn stats_of(target: &Target) -> Option<Value> {
+    let (status, body) = fetch::get(*target.addresses.first()?, target.hosts.first()?, "/stats", ASK_TIMEOUT).ok()?;
+    let stats: Value = serde_json::from_slice(&body).ok().filter(|_| status == 200)?;
+    (stats.get("server")? == "steadfast").then_some(stats)
+}
+
+fn cpu_of(stats: &Value) -> Option<Cpu> {
+    serde_json::from_value(stats.get("cpu")?.clone()).ok()
+}
+
+fn instance(stats: &Value) -> Option<&str> {
+    stats.get("instance")?.as_str()
+}
+
+/// Each figure that both sides have.
+fn compare(before: &Value, after: &Value, counts: &Counts) -> Reconciliation {
+    let grown = |name: &str| {
+        let count = |stats: &Value| stats["counters"][name].as_u64().unwrap_or(0);
+        count(after).saturating_sub(count(before))
+    };
+    // Beside its guests it has whoever asks for this; it asks anew each time, and is gone soon.
+    let left = |stats: &Value| stats["connections"]["now"].as_u64().unwrap_or(0);
+    let opened = counts.opened + counts.reopened;
+    let told = counts.replies + counts.received;
+    // What was lost or dropped may have been answered, and what nobody asks for may come until the end.
+    let is_exact = told == counts.replies && counts.sent == counts.replies && counts.lost_upgrading == 0;
+    let figures = [
+        ("connections upgraded", opened, Some(opened + counts.lost_upgrading), grown("upgraded")),
+        ("messages to the server", counts.replies, Some(counts.sent), grown("messages_in")),
+        ("messages from the server", told, is_exact.then_some(told), grown("messages_delivered")),
+        ("connections left", 0, Some(0), left(after).saturating_sub(left(before))),
+    ];
+    let figures: Vec<Agreement> = figures
+        .into_iter()
+        .map(|(what, at_least, at_most, server)| Agreement {
+            what: what.to_owned(),
+            at_least,
+            at_most,
+            server,
+            agrees: (at_least..=at_most.unwrap_or(u64::MAX)).contains(&server),
+        })
+        .collect();
+    Reconciliation { agrees: figures.iter().all(|figure| figure.agrees), figures }
+}
+
+/// Asks for `/stats` once a second, on a thread of its own: a server under load may take its time.
+#[derive(Debug)]
+struct Watcher {
+    user_bytes: Arc<AtomicU64>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    fn start(target: Target) -> Self {
+        let user_bytes = Arc::new(AtomicU64::new(0));
+        let (stop, stopped) = channel::<()>();
+        let told = Arc::clone(&user_bytes);
+        let body = move || {
+            while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let bytes = stats_of(&target).and_then(|stats| stats["memory"]["user_bytes"].as_u64());
+                told.store(bytes.unwrap_or(0), Ordering::Relaxed);
+            }
+        };
+        // Without it the report has no such figures; that is no reason not to begin.
+        let thread = thread::Builder::new().name("flood-watch".into()).stack_size(256 << 10).spawn(body).ok();
+        Self { user_bytes, stop: Some(stop), thread }
+    }
+
+    fn user_bytes(&self) -> Option<u64> {
+        Some(self.user_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }

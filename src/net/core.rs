@@ -340,7 +340,7 @@ impl<S> Core<S> {
     }
 
     /// Ends a connection with a reset (socket(7), SO_LINGER of no time), so that the kernel keeps nothing of it either.
-    pub(super) fn reset(&mut self, id: ConnectionId, cause: Cause) {
+    pub fn reset(&mut self, id: ConnectionId, cause: Cause) {
         if let Some(connection) = self.slots.get(id) {
             let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
         }
@@ -395,6 +395,17 @@ impl<S> Core<S> {
             (Some(tick), Some(wake)) => Some(tick.min(wake)),
             (tick, wake) => tick.or(wake),
         }
+    }
+
+    /// epoll_wait(2) counts milliseconds, and what is left of one is rounded up: too late for whoever asked to be woken at an
+    /// instant. So all but the last millisecond is waited for there, and the rest here; gives what is left.
+    pub(super) fn wait_exactly(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        let Some(left) = timeout.filter(|left| self.wake_at.is_some() && !left.is_zero()) else { return timeout };
+        if left >= Duration::from_millis(1) {
+            return Some(Duration::from_millis(left.as_millis() as u64));
+        }
+        sys::wait_readable(&self.poll, left);
+        Some(Duration::ZERO)
     }
 
     pub(super) fn read_clock(&mut self) {

@@ -452,9 +452,20 @@ impl<S> Link<'_, S> {
         u8::from_ne_bytes(self.out.random.take())
     }
 
-    /// Sends a GET; for a session of [`Session::http_client`].
-    pub fn request(&mut self, host: &str, path: &str) {
-        self.connection.session.request(host, path, self.out);
+    /// Sends a GET, with more field lines, each with its CRLF; for a session of [`Session::http_client`].
+    pub fn request(&mut self, host: &str, path: &str, fields: &str) {
+        self.connection.session.request(host, path, fields, self.out);
+    }
+
+    /// Reads nothing more until [`Link::resume`]: what the peer sends fills the kernel's buffers, and then it has to wait. No
+    /// deadline runs meanwhile, and that the peer has closed is not noticed.
+    pub fn pause(&mut self) {
+        self.connection.flags.set(Flags::WAITS);
+    }
+
+    /// Reads on; from outside the connection's turn.
+    pub fn resume(&mut self) {
+        self.connection.flags.clear(Flags::WAITS);
     }
 
     /// Ends the connection when what is queued has gone; for `cause`, unless one is known already.

@@ -72,6 +72,7 @@ impl<D: Driver> Reactor<D> {
         let mut events = Events::with_capacity(1024);
         loop {
             let timeout = self.core.timeout();
+            let timeout = self.core.wait_exactly(timeout);
             match self.core.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}

@@ -7,7 +7,7 @@ use slab::Slab;
 use std::os::fd::OwnedFd;
 
 /// Names one connection of one reactor: a later connection in the same slot has another generation, of 2^31.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     generation: u32,
     index: u32,

@@ -167,6 +167,18 @@ pub fn poll(descriptors: &[(BorrowedFd<'_>, bool)], timeout: Duration) -> io::Re
     }
 }
 
+/// Waits until `descriptor` can be read, for as long as `timeout` at most, to the nanosecond as far as the kernel's timers go;
+/// ppoll(2). A signal ends the wait, and so does an error: whoever reads then will hear of it.
+pub fn wait_readable(descriptor: &impl AsRawFd, timeout: Duration) {
+    let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let time = libc::timespec {
+        tv_sec: timeout.as_secs() as libc::time_t,
+        tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
+    };
+    // SAFETY: both pointers are to values that live through the call; a null pointer leaves the signal mask as it is.
+    unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, std::ptr::null()) };
+}
+
 /// A counter that wakes whoever waits for it; eventfd(2), non-blocking.
 ///
 /// # Errors
@@ -213,6 +225,13 @@ pub fn random(bytes: &mut [u8]) {
             Err(error) => panic!("getrandom: {error}"),
         }
     }
+}
+
+/// A random number; see [`random`].
+pub fn random_number() -> u64 {
+    let mut bytes = [0; 8];
+    random(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }
 
 /// The limits on the descriptors of one table, soft and hard; getrlimit(2), RLIMIT_NOFILE.

@@ -103,9 +103,9 @@ impl Answer<'_> {
 /// Tells a client that its body is awaited (RFC 9110 section 15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Appends a GET for `path` at `host`, on a connection that stays.
-pub fn encode_get(out: &mut Vec<u8>, host: &str, path: &str) {
-    for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n\r\n"] {
+/// Appends a GET for `path` at `host`, on a connection that stays, with more field lines, each with its CRLF.
+pub fn encode_get(out: &mut Vec<u8>, host: &str, path: &str, fields: &str) {
+    for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n", fields, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }

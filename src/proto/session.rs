@@ -180,9 +180,9 @@ impl Session {
         (self.compression, self.state) = (acceptance.compression, State::Open);
     }
 
-    /// Sends a GET for `path` at `host`.
-    pub fn request(&mut self, host: &str, path: &str, out: &mut Output) {
-        answer::encode_get(&mut out.bytes, host, path);
+    /// Sends a GET for `path` at `host`, with more field lines, each with its CRLF.
+    pub fn request(&mut self, host: &str, path: &str, fields: &str, out: &mut Output) {
+        answer::encode_get(&mut out.bytes, host, path, fields);
         out.seal_head();
     }
 

@@ -79,6 +79,7 @@ fn share(config: &Config, plan: Plan, routes: Routes, response_fields: &str) -> 
         drain: (Duration::from_secs(config.drain_s.into()), Duration::from_secs(config.drain_hard_s.into())),
         says_server: !response_fields.lines().any(is_server),
         started: Instant::now(),
+        instance: sys::random_number(),
         at_ready: OnceLock::new(),
     }
 }

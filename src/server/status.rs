@@ -26,6 +26,8 @@ pub(super) struct Shared {
     /// The owner's fields have no Server, which may stand in an answer once.
     pub(super) says_server: bool,
     pub(super) started: Instant,
+    /// Tells this server from another at the same address: random.
+    pub(super) instance: u64,
     /// Memory when the server was ready and had no connection.
     pub(super) at_ready: OnceLock<Memory>,
 }
@@ -59,6 +61,7 @@ pub(super) fn json(shared: &Shared) -> Vec<u8> {
     let document = json!({
         "server": "steadfast",
         "version": env!("CARGO_PKG_VERSION"),
+        "instance": format!("{:016x}", shared.instance),
         "protocol": shared.protocol.to_string(),
         "uptime_s": shared.started.elapsed().as_secs_f64(),
         "connections": { "now": now, "ever": total["opened"], "max": shared.plan.max_connections },

@@ -1,7 +1,7 @@
 //! The time, pushed at an interval.
 
 use crate::server::{Desk, Handler, Message, Peer, Request};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Who is pushed to, and who waits by long polling.
 pub(super) const TOPIC: &str = "push";
@@ -30,10 +30,13 @@ impl Ticker {
         self.interval - Duration::from_nanos(into as u64)
     }
 
-    /// A tick, the time and the interval, as JSON.
+    /// A tick, the time, the interval, and the time once more, in microseconds since 1970: whoever receives it can tell how
+    /// old it is. As JSON.
     pub fn text(self, tick: u64) -> String {
-        let time = httpdate::fmt_http_date(SystemTime::now());
-        format!(r#"{{"n":{tick},"time":"{time}","interval_ms":{}}}"#, self.interval.as_millis())
+        let now = SystemTime::now();
+        let (time, interval_ms) = (httpdate::fmt_http_date(now), self.interval.as_millis());
+        let at_us = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        format!(r#"{{"n":{tick},"time":"{time}","interval_ms":{interval_ms},"at_us":{at_us}}}"#)
     }
 }
 

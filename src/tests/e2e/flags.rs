@@ -55,7 +55,7 @@ fn flags_of_flood_out_of_range() {
         (&[url, "--connections", "0"], &["--connections", "'0'", "1..="]),
         (&[url, "--rate", "0"], &["--rate", "'0'"]),
         (&[url, "--in-flight", "0"], &["--in-flight", "'0'", "1..="]),
-        (&[url, "--payload", "0"], &["--payload", "'0'", "1..="]),
+        (&[url, "--payload", "0"], &["--payload", "0"]),
         (&[url, "--messages", "65536"], &["--messages", "'65536'"]),
         (&[url, "--hold", "soon"], &["--hold", "'soon'", "30"]),
         (&[url, "--hold", "NaN"], &["--hold", "NaN"]),

@@ -23,7 +23,7 @@ pub(crate) fn flood(arguments: &[&str]) -> (Ended, Value) {
 /// All of `planned` went the whole way.
 fn assert_whole(ended: &Ended, report: &Value, planned: u64) {
     let counts = json!({
-        "planned": planned, "opened": planned, "answered": planned, "held": planned, "closed": planned, "lost": 0,
+        "planned": planned, "opened": planned, "reopened": 0, "answered": planned, "held": planned, "closed": planned, "lost": 0,
     });
     assert_eq!(report["connections"], counts, "{ended:?}");
     assert_eq!(report["lost_by_cause"], json!({}), "{ended:?}");
@@ -46,7 +46,7 @@ fn assert_phase(phase: &Value, samples: u64) {
 
 /// The figures that the issue asks for are there; a figure that cannot be had is null.
 fn assert_figures(report: &Value, target: &str, planned: u64, messages: u64) {
-    assert_eq!((&report["schema"], &report["target"]), (&"steadfast.flood/1".into(), &target.into()));
+    assert_eq!((&report["schema"], &report["target"]), (&"steadfast.flood/2".into(), &target.into()));
     assert_phase(&report["connect"], planned);
     assert_phase(&report["reply"], planned * messages);
     for side in ["server", "client"] {

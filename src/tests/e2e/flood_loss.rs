@@ -228,7 +228,7 @@ fn an_interrupt_while_connecting_accounts_for_those_not_begun() {
     let file = scratch.file("report.json");
     let url = format!("ws://{}/echo", server.address());
     let mut flood = spawn(&file, &[&url, "--connections", "5000", "--rate", "10"]);
-    flood.error_line("connect");
+    flood.error_line("ramp");
     flood.signal("INT");
     let ended = flood.ended();
     let report = report_of(&file);
@@ -276,7 +276,7 @@ fn a_second_interrupt_means_now() {
     let mut flood = spawn(&scratch.file("x"), &[&url, "--connections", "5", "--hold", "3600"]);
     flood.error_line("hold");
     flood.signal("INT");
-    flood.error_line("close");
+    flood.error_line("drain");
     flood.signal("INT");
     let ended = flood.ended();
     assert_eq!(ended.code(), 130, "{ended:?}");

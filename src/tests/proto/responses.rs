@@ -16,7 +16,7 @@ fn answered(name: &str, input: &str, status: u16, body: &str) {
 #[test]
 fn a_request_is_written() {
     let mut out = output();
-    Session::http_client().request("h:8080", "/x?y", &mut out);
+    Session::http_client().request("h:8080", "/x?y", "", &mut out);
     assert_eq!(out.bytes, b"GET /x?y HTTP/1.1\r\nHost: h:8080\r\n\r\n");
 }
 

@@ -116,8 +116,8 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["flood/plan"], modules: &["flood"], crates: &["socket2"] },
     Room {
         names: &["flood"],
-        modules: &["flood", "net", "proto", "stats"],
-        crates: &["hdrhistogram", "serde", "serde_json"],
+        modules: &["client", "flood", "net", "proto", "stats"],
+        crates: &["base64", "hdrhistogram", "serde", "serde_json", "toml"],
     },
     Room { names: &["doctor"], modules: &["doctor", "net/sys", "net/fd_table"], crates: &[] },
     Room {
@@ -138,6 +138,6 @@ pub(super) const HOUSE: &[Room] = &[
             "proto/session",
             "proto/upgrade",
         ],
-        crates: &["clap", "httpdate", "indicatif", "serde_json", "signal_hook"],
+        crates: &["clap", "httpdate", "humantime", "indicatif", "serde_json", "signal_hook"],
     },
 ];

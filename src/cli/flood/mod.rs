@@ -1,24 +1,25 @@
 //! `steadfast flood`.
 
+mod display;
+
 use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, value_parser};
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use display::Display;
+use indicatif::HumanCount;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
-use steadfast::flood::ledger::{STAGES, Stage};
-use steadfast::flood::report::{Phase, Report};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use steadfast::flood::report::{Report, Timing};
+use steadfast::flood::scenario::{Phase, Scenario};
+use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
-use steadfast::flood::{self, Config, Progress};
-
-/// How often a plain line tells where the flood stands, where there is no terminal to draw a bar on.
-const LINE_EVERY: Duration = Duration::from_secs(2);
+use steadfast::flood::{self, Config, Shard};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -28,15 +29,22 @@ pub(super) struct Args {
     /// How many connections to open
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000_000))]
     connections: u32,
+    /// Phase of the scenario, such as 'ramp over_s=10' or 'rate per_s=1 for_s=60'; repeat for each, in order:
+    /// ramp, reply, hold, check, rate, receive, slow, storm, drain
+    #[arg(long, value_name = "PHASE", conflicts_with_all = ["rate", "messages", "hold", "trickle"])]
+    phase: Vec<Phase>,
+    /// File with the scenario, in TOML: a [[phase]] for each, with do = 'ramp', over_s = 10
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["phase", "rate", "messages", "hold", "trickle"])]
+    scenario: Option<PathBuf>,
     /// Connects a second [default: as fast as they are accepted]
     #[arg(long, value_name = "PER_SECOND", value_parser = value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// The most connects, replies and closes under way at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..=1_000_000))]
     in_flight: u32,
-    /// Length of a message
-    #[arg(long, value_name = "BYTES", default_value_t = 20, value_parser = value_parser!(u32).range(1..=1 << 30))]
-    payload: u32,
+    /// Length of the messages: 20, a range 20-2000, exp:MEAN, or lengths with weights 64:90,4096:10
+    #[arg(long, value_name = "BYTES", default_value = "20")]
+    payload: Sizes,
     /// Messages of each connection before the hold, one after the other
     #[arg(long, value_name = "K", default_value_t = 1)]
     messages: u16,
@@ -61,6 +69,24 @@ pub(super) struct Args {
     /// Write the report there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Subprotocol to offer, the best first; may be repeated
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+    /// Origin, as a page of the web would send it
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// Field for each request, as 'Name: value'; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    header: Vec<String>,
+    /// Which part of the flood this host makes, such as 1/4; --connections and rates are those of all
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// When to begin, so that all shards do together: seconds since 1970, or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = start_at)]
+    start_at: Option<SystemTime>,
+    /// The targets are mine, although they are neither loopback nor private addresses
+    #[arg(long)]
+    i_own_this_host: bool,
     #[command(flatten)]
     compression: CompressionArgs,
 }
@@ -82,6 +108,19 @@ fn per_second(text: &str) -> Result<f64, String> {
     }
 }
 
+fn start_at(text: &str) -> Result<SystemTime, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..1e11).contains(seconds));
+    let time = match seconds {
+        Some(seconds) => UNIX_EPOCH + Duration::from_secs_f64(seconds),
+        None => humantime::parse_rfc3339(text)
+            .map_err(|_| "right would be seconds since 1970, such as $(($(date +%s) + 10)), or 2026-01-31T12:00:00Z")?,
+    };
+    if time < SystemTime::now() {
+        return Err(format!("that was before now, which is {}", humantime::format_rfc3339_seconds(SystemTime::now())));
+    }
+    Ok(time)
+}
+
 fn source(text: &str) -> Result<Sources, String> {
     let right = || "right would be an address such as 10.0.0.1, or a range 10.0.0.1-10.0.0.9".to_owned();
     let Some((first, last)) = text.split_once('-') else {
@@ -96,6 +135,49 @@ fn source(text: &str) -> Result<Sources, String> {
     Ok(Sources(range.map(|address| IpAddr::V4(address.into())).collect()))
 }
 
+impl Args {
+    /// What the flags say, as a scenario: connect, ask, hold, ask again, close.
+    fn scenario(&self) -> Result<Scenario, String> {
+        if let Some(path) = &self.scenario {
+            let text = fs::read_to_string(path).map_err(|error| format!("--scenario {}: {error}", path.display()))?;
+            return text.parse().map_err(|error| format!("--scenario {}: {error}", path.display()));
+        }
+        if !self.phase.is_empty() {
+            return Ok(Scenario { phases: self.phase.clone() });
+        }
+        let per_s = self.rate.map(f64::from);
+        Ok(Scenario {
+            phases: vec![
+                Phase::Ramp { connections: None, per_s, over_s: None, steps: None },
+                Phase::Reply { messages: self.messages },
+                Phase::Hold { for_s: self.hold, trickle_per_s: self.trickle },
+                Phase::Check {},
+                Phase::Drain { over_s: None },
+            ],
+        })
+    }
+
+    fn into_config(self) -> Result<Config, String> {
+        Ok(Config {
+            scenario: self.scenario()?,
+            in_flight: self.in_flight,
+            payload: self.payload,
+            compression: self.compression.into_settings(),
+            subprotocols: self.subprotocol,
+            origin: self.origin,
+            fields: self.header,
+            sources: self.source.into_iter().flat_map(|sources| sources.0).collect(),
+            connect_timeout_s: self.connect_timeout_s,
+            reply_timeout_s: self.reply_timeout_s,
+            server_pid: self.server_pid,
+            shard: self.shard,
+            start_at: self.start_at,
+            owns_targets: self.i_own_this_host,
+            ..Config::new(self.targets, self.connections)
+        })
+    }
+}
+
 pub(super) fn run(args: Args) -> ExitCode {
     if let [first, rest @ ..] = &args.targets[..]
         && let Some(other) = rest.iter().find(|target| target.scheme != first.scheme)
@@ -105,7 +187,8 @@ pub(super) fn run(args: Args) -> ExitCode {
         ));
     }
     // Found out before the flood, not after it.
-    if let Some(path) = &args.json
+    let json = args.json.clone();
+    if let Some(path) = &json
         && let Err(error) = fs::write(path, "")
     {
         return super::refuse(&format!("--json {}: {error}; name a file that can be written", path.display()));
@@ -119,20 +202,9 @@ pub(super) fn run(args: Args) -> ExitCode {
             return super::refuse(&format!("cannot handle signals: {error}"));
         }
     }
-    let config = Config {
-        targets: args.targets,
-        connections: args.connections,
-        rate: args.rate,
-        in_flight: args.in_flight,
-        payload_bytes: args.payload as usize,
-        compression: args.compression.into_settings(),
-        messages: args.messages,
-        hold_s: args.hold,
-        trickle_per_s: args.trickle,
-        sources: args.source.into_iter().flat_map(|sources| sources.0).collect(),
-        connect_timeout_s: args.connect_timeout_s,
-        reply_timeout_s: args.reply_timeout_s,
-        server_pid: args.server_pid,
+    let config = match args.into_config() {
+        Ok(config) => config,
+        Err(error) => return super::refuse(&error),
     };
     let mut display = Display::new(&config);
     let report = match flood::run(&config, &interrupted, &mut |progress| display.show(progress)) {
@@ -140,7 +212,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Err(error) => return super::refuse(&error),
     };
     display.clear();
-    if let Some(path) = &args.json {
+    if let Some(path) = &json {
         let written = serde_json::to_string_pretty(&report)
             .map_err(std::io::Error::other)
             .and_then(|text| fs::write(path, text + "\n"));
@@ -152,80 +224,6 @@ pub(super) fn run(args: Args) -> ExitCode {
     // The report is written; a terminal that has gone does not change how the flood went.
     let _ = std::io::stdout().write_all(table(&report).as_bytes());
     if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// A bar on a terminal, a line every other second elsewhere; both on stderr.
-struct Display {
-    bar: Option<ProgressBar>,
-    planned: u64,
-    hold_s: f64,
-    last_line: Option<Instant>,
-    phase: &'static str,
-}
-
-impl Display {
-    fn new(config: &Config) -> Self {
-        let planned = u64::from(config.connections);
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(planned);
-            // The template is a constant, and known to be right.
-            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, planned, hold_s: config.hold_s, last_line: None, phase: "" }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let new_phase = self.phase != progress.phase;
-        self.phase = progress.phase;
-        let counts = &progress.counts;
-        let (done, what) = match progress.phase {
-            "connect" => (counts.opened, "opened"),
-            "reply" => (counts.answered, "answered"),
-            "check" => (counts.held, "alive"),
-            "close" => (counts.in_stage(Stage::Closed), "closed"),
-            _ => (progress.elapsed.as_secs_f64() as u64, "seconds held"),
-        };
-        let elapsed_s = progress.elapsed.as_secs_f64();
-        let rate = if elapsed_s > 0.0 { (done as f64 / elapsed_s) as u64 } else { 0 };
-        let open = self.planned
-            - counts.in_stage(Stage::Planned)
-            - counts.in_stage(Stage::Closed)
-            - counts.in_stage(Stage::Lost);
-        let lost = counts.in_stage(Stage::Lost);
-        let held = format!("{} held, {} lost", HumanCount(open), HumanCount(lost));
-        if let Some(bar) = &self.bar {
-            let (length, of) = match progress.phase {
-                "hold" => (self.hold_s.ceil() as u64, format!("{done} of {} s", self.hold_s)),
-                _ => (self.planned, format!("{} {what}, {}/s", HumanCount(done), HumanCount(rate))),
-            };
-            bar.update(|state| {
-                state.set_len(length);
-                state.set_pos(done);
-            });
-            bar.set_message(format!("{}: {of}; {held}", progress.phase));
-            return;
-        }
-        if !new_phase && self.last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
-            return;
-        }
-        self.last_line = Some(Instant::now());
-        let stages: Vec<String> = STAGES
-            .iter()
-            .zip(counts.stages)
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        super::tell(&format!("{} {elapsed_s:.1} s: {done} {what}; {}", progress.phase, stages.join(", ")));
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 fn table(report: &Report) -> String {
@@ -280,7 +278,7 @@ fn table(report: &Report) -> String {
     text
 }
 
-fn latency_line(name: &str, phase: &Phase) -> String {
+fn latency_line(name: &str, timing: &Timing) -> String {
     let cell = |value: Option<u64>| match value {
         None => "-".to_owned(),
         Some(us) if us < 10_000 => format!("{us} us"),
@@ -289,12 +287,12 @@ fn latency_line(name: &str, phase: &Phase) -> String {
     };
     format!(
         "{name:<12} {:>7.1} {:>11} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
-        phase.seconds,
-        HumanCount(phase.per_second as u64).to_string(),
-        cell(phase.p50_us),
-        cell(phase.p90_us),
-        cell(phase.p99_us),
-        cell(phase.p99_9_us),
-        cell(phase.max_us),
+        timing.seconds,
+        HumanCount(timing.per_second as u64).to_string(),
+        cell(timing.latency.quantile_us(0.5)),
+        cell(timing.latency.quantile_us(0.9)),
+        cell(timing.latency.quantile_us(0.99)),
+        cell(timing.latency.quantile_us(0.999)),
+        cell(timing.latency.max_us()),
     )
 }

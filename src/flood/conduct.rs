@@ -1,0 +1,413 @@
+//! The coordinator: it has the workers do one phase after the other, and writes down what comes of it.
+
+use super::crew::{Crew, share};
+use super::latency::{Latencies, MEASURES, Measure};
+use super::ledger::{Counts, add_causes};
+use super::orders::{Done, Order, Pace, Results, Samples, Slow, Work};
+use super::progress::{LOOK_EVERY, Progress, Timeline};
+use super::report::{Connections, PhaseReport, Report, SCHEMA, Schedule, SideMemory, Sides, States, Timing};
+use super::scenario::{Phase, Scenario};
+use super::server::ServerView;
+use super::{Config, FloodError};
+use crate::net::sys;
+use crate::stats::{Cpu, Memory};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// By so much a schedule begins later than it is told, so that all workers know it when it does.
+const SCHEDULE_AFTER: Duration = Duration::from_millis(50);
+
+/// The coordinator.
+pub(super) struct Flood<'a> {
+    config: &'a Config,
+    scenario: Scenario,
+    names: Vec<String>,
+    crew: Crew,
+    view: ServerView<'a>,
+    interrupted: &'a AtomicBool,
+    observe: &'a mut dyn FnMut(&Progress),
+    began: Instant,
+    started_at: SystemTime,
+    timeline: Timeline,
+    phases: Vec<PhaseReport>,
+    /// The phase that runs: where it stands in the scenario, since when, and what was measured in it.
+    at: usize,
+    phase_began: Instant,
+    samples: Samples,
+    /// Counts the orders that workers answer.
+    serial: usize,
+    /// How many of all shards' connections have been asked for.
+    ramped: u32,
+    memory_before: Memory,
+    cpu_before: Cpu,
+    memory: Option<Sides<SideMemory>>,
+    cpu: Option<Sides<Option<Cpu>>>,
+}
+
+impl<'a> Flood<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        scenario: Scenario,
+        crew: Crew,
+        view: ServerView<'a>,
+        interrupted: &'a AtomicBool,
+        observe: &'a mut dyn FnMut(&Progress),
+    ) -> Self {
+        let began = Instant::now();
+        Self {
+            config,
+            names: scenario.names(),
+            scenario,
+            crew,
+            view,
+            interrupted,
+            observe,
+            began,
+            started_at: SystemTime::now(),
+            timeline: Timeline::new(began),
+            phases: Vec::new(),
+            at: 0,
+            phase_began: began,
+            samples: Samples::default(),
+            serial: 0,
+            ramped: 0,
+            memory_before: Memory::default(),
+            cpu_before: Cpu::default(),
+            memory: None,
+            cpu: None,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Report, FloodError> {
+        self.memory_before = Memory::read(None);
+        self.view.begin();
+        self.cpu_before = own_cpu();
+        let phases = self.scenario.phases.clone();
+        for (at, phase) in phases.iter().enumerate() {
+            let is_drain = matches!(phase, Phase::Drain { .. });
+            if self.is_interrupted() && !is_drain {
+                continue;
+            }
+            self.at = at;
+            self.phase_began = Instant::now();
+            self.take_stock(phase);
+            if is_drain && self.is_interrupted() {
+                self.crew.order_all(|| Order::Interrupt);
+            }
+            self.conduct(phase)?;
+            self.end_phase();
+        }
+        let results = self.finish()?;
+        Ok(self.report(&results))
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// What this shard does of what all do together.
+    fn own_part(&self) -> f64 {
+        self.config.own_connections().len() as f64 / f64::from(self.config.connections)
+    }
+
+    fn conduct(&mut self, phase: &Phase) -> Result<(), FloodError> {
+        match *phase {
+            Phase::Ramp { connections, per_s, over_s, steps } => {
+                let more = connections.unwrap_or(self.config.connections - self.ramped);
+                self.ramp(more, per_s, over_s, steps)
+            }
+            Phase::Reply { messages } => self.work(&|_| Work::Reply { messages }, None),
+            Phase::Check {} => self.work(&|_| Work::Check, None),
+            Phase::Storm { share } => self.work(&|_| Work::Storm { share }, None),
+            Phase::Rate { for_s, per_s, total_per_s } => self.rate(for_s, per_s, total_per_s),
+            Phase::Hold { for_s, trickle_per_s } => {
+                let per_s = trickle_per_s * self.own_part() / self.crew.len() as f64;
+                self.work(&|_| Work::Hold { per_s }, Some(for_s))
+            }
+            Phase::Receive { for_s, messages } => {
+                self.work(&|_| Work::Receive { messages, slow: Slow::default() }, Some(for_s))
+            }
+            Phase::Slow { for_s, share, bytes_per_s } => {
+                let slow = Slow { share, bytes_per_s };
+                self.work(&|_| Work::Receive { messages: None, slow }, Some(for_s))
+            }
+            Phase::Drain { over_s } => {
+                let open = States::from(self.crew.counts().stages).held_open() as f64;
+                let per_s = over_s.filter(|over_s| *over_s > 0.0).map(|over_s| open / over_s);
+                let per_s = per_s.filter(|per_s| *per_s > 0.0).map(|per_s| per_s / self.crew.active as f64);
+                self.work(&|_| Work::Close { per_s }, None)
+            }
+        }
+    }
+
+    fn ramp(
+        &mut self,
+        more: u32,
+        per_s: Option<f64>,
+        over_s: Option<f64>,
+        steps: Option<u32>,
+    ) -> Result<(), FloodError> {
+        let before = self.ramped;
+        let rate = match (per_s, over_s, steps) {
+            (None, Some(over_s), None) if over_s > 0.0 => Some(f64::from(more) / over_s),
+            _ => per_s,
+        };
+        let rate = rate.map(|rate| rate * self.own_part() / self.crew.active as f64);
+        let steps = steps.unwrap_or(1);
+        for step in 1..=steps {
+            self.ramped = before + (u64::from(more) * u64::from(step) / u64::from(steps)) as u32;
+            let (own, workers) = (self.config.own_connections().len() as u32, self.crew.len());
+            let until = u64::from(own) * u64::from(self.ramped) / u64::from(self.config.connections);
+            let connect = move |worker: usize| {
+                let of_worker = share(own, worker + 1, workers) - share(own, worker, workers);
+                let until = (u64::from(of_worker) * until).div_ceil(u64::from(own)) as u32;
+                Work::Connect { until, per_s: rate }
+            };
+            self.work(&connect, None)?;
+            if step < steps && !self.is_interrupted() {
+                let next_s = over_s.unwrap_or(0.0) * f64::from(step) / f64::from(steps);
+                let left_s = next_s - self.phase_began.elapsed().as_secs_f64();
+                self.work(&|_| Work::Hold { per_s: 0.0 }, Some(left_s.max(0.0)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rate(&mut self, for_s: f64, per_s: Option<f64>, total_per_s: Option<f64>) -> Result<(), FloodError> {
+        let open = States::from(self.crew.counts().stages).held_open() as f64;
+        let total = total_per_s.map_or(0.0, |total| total * self.own_part());
+        let per_s = per_s.unwrap_or(total / open.max(1.0));
+        let (workers, start) = (self.crew.len(), Instant::now() + SCHEDULE_AFTER);
+        let pace = move |worker: usize| {
+            Work::Rate(Pace {
+                start,
+                interval_us: ((1e6 / per_s).round() as u64).max(1),
+                for_us: (for_s * 1e6) as u64,
+                shift: worker as f64 / workers as f64,
+            })
+        };
+        self.work(&pace, None)
+    }
+
+    /// Has every worker do something: all at once, or as many at a time as there are cores. What does not end by itself is
+    /// told to when `for_s` has passed.
+    fn work(&mut self, work: &dyn Fn(usize) -> Work, for_s: Option<f64>) -> Result<(), FloodError> {
+        self.serial += 1;
+        let (serial, began) = (self.serial, Instant::now());
+        let mut waiting: VecDeque<usize> = (0..self.crew.len()).collect();
+        let mut left = waiting.len();
+        let at_once = if work(0).is_together() { left } else { self.crew.active };
+        for worker in waiting.drain(..at_once) {
+            self.crew.order(worker, Order::Begin(serial, work(worker)));
+        }
+        let is_close = matches!(work(0), Work::Close { .. });
+        let mut rest_at = for_s.map(|for_s| began + Duration::from_secs_f64(for_s));
+        let mut next_look = began;
+        while left > 0 {
+            let wake = rest_at.map_or(next_look, |rest_at| rest_at.min(next_look));
+            match self.crew.done.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Ok(Done::Phase(done)) if done == serial => {
+                    left -= 1;
+                    if let Some(worker) = waiting.pop_front() {
+                        self.crew.order(worker, Order::Begin(serial, work(worker)));
+                    }
+                }
+                Ok(Done::Samples(samples)) => self.add(&samples),
+                Ok(Done::Failed(error)) => return Err(failed(&error)),
+                // From a phase that was interrupted.
+                Ok(Done::Phase(_) | Done::All(_)) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if rest_at.is_some_and(|rest_at| rest_at <= Instant::now()) {
+                        rest_at = None;
+                        self.crew.order_all(|| Order::Rest);
+                    }
+                    if next_look <= Instant::now() {
+                        next_look += LOOK_EVERY;
+                        self.look();
+                    }
+                    if self.is_interrupted() && !is_close {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.look();
+        Ok(())
+    }
+
+    fn add(&mut self, samples: &Samples) {
+        self.timeline.add(&samples.latencies);
+        self.samples.latencies.add(&samples.latencies);
+        self.samples.schedule.add(&samples.schedule);
+    }
+
+    fn look(&mut self) {
+        let counts = self.crew.counts();
+        let phase = &self.scenario.phases[self.at];
+        (self.observe)(&Progress {
+            phase: &self.names[self.at],
+            kind: phase.kind(),
+            length_s: phase.length_s(),
+            elapsed: self.phase_began.elapsed(),
+            counts,
+        });
+        self.timeline.end_row();
+        if self.timeline.is_due() {
+            self.timeline.begin_row(&self.names[self.at], &counts, self.view.user_bytes());
+            self.crew.order_all(|| Order::Sample);
+        }
+    }
+
+    fn end_phase(&mut self) {
+        let Samples { latencies, schedule } = std::mem::take(&mut self.samples);
+        self.phases.push(PhaseReport {
+            name: self.names[self.at].clone(),
+            kind: self.scenario.phases[self.at].kind().to_owned(),
+            began_s: (self.phase_began - self.began).as_secs_f64(),
+            seconds: self.phase_began.elapsed().as_secs_f64(),
+            latencies,
+            schedule,
+            states: States::from(self.crew.counts().stages),
+        });
+    }
+
+    /// Reads processor time before the first phase that is no work, and memory before the first that ends the hold.
+    fn take_stock(&mut self, next: &Phase) {
+        let is_rest =
+            !matches!(next, Phase::Ramp { .. } | Phase::Reply { .. } | Phase::Rate { .. } | Phase::Storm { .. });
+        if is_rest && self.cpu.is_none() {
+            let client = Some(own_cpu().since(&self.cpu_before));
+            self.cpu = Some(Sides { server: self.view.cpu_since_begin(), client });
+        }
+        if matches!(next, Phase::Check {} | Phase::Drain { .. }) && self.memory.is_none() {
+            let open = States::from(self.crew.counts().stages).held_open();
+            let now = Memory::read(None);
+            let client = SideMemory {
+                connections: open,
+                user_bytes_per_connection: now.user_bytes_per_connection(&self.memory_before, open),
+                kernel_bytes_per_connection: now.kernel_bytes_per_socket(&self.memory_before),
+            };
+            self.memory = Some(Sides { server: self.view.memory(open), client });
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<Results>, FloodError> {
+        self.crew.order_all(|| Order::Finish);
+        let mut results = Vec::new();
+        while results.len() < self.crew.len() {
+            match self.crew.done.recv() {
+                Ok(Done::All(one)) => results.push(*one),
+                Ok(Done::Samples(samples)) => self.add(&samples),
+                Ok(Done::Failed(error)) => return Err(failed(&error)),
+                Ok(Done::Phase(_)) => {}
+                Err(_) => break,
+            }
+        }
+        self.crew.join();
+        Ok(results)
+    }
+
+    fn report(mut self, results: &[Results]) -> Report {
+        let mut counts = Counts::default();
+        let mut lost_by_cause = BTreeMap::new();
+        for one in results {
+            counts.add(&one.ledger.counts);
+            add_causes(&mut lost_by_cause, &one.ledger.lost_by_cause);
+        }
+        // What came after the last phase had ended belongs to it.
+        if let Some(last) = self.phases.last_mut() {
+            last.latencies.add(&self.samples.latencies);
+        }
+        self.timeline.end_row();
+        self.timeline.begin_row(&self.names[self.at], &counts, self.view.user_bytes());
+        self.timeline.end_row();
+        let planned = self.config.own_connections().len() as u64;
+        let connections = Connections::of(planned, &counts);
+        let reconciliation = self.view.reconcile(&counts);
+        let agrees = reconciliation.as_ref().is_none_or(|both| both.agrees);
+        let urls: Vec<String> = self.config.targets.iter().map(ToString::to_string).collect();
+        let mut timings = timings(&self.phases);
+        let mut timing = |measure: Measure| timings.remove(&measure).unwrap_or_default();
+        let mut schedule = Schedule::default();
+        self.phases.iter().for_each(|phase| schedule.add(&phase.schedule));
+        Report {
+            schema: SCHEMA.to_owned(),
+            program: concat!("steadfast ", env!("CARGO_PKG_VERSION")).to_owned(),
+            target: urls.join(" "),
+            shards: self.config.shard.iter().map(ToString::to_string).collect(),
+            started_at_s: self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            seconds: self.began.elapsed().as_secs_f64(),
+            connections,
+            states: States::from(counts.stages),
+            lost_by_cause,
+            connect: timing(Measure::Connect),
+            reconnect: timing(Measure::Reconnect),
+            reply: timing(Measure::Reply),
+            hold: timing(Measure::Hold),
+            alive: timing(Measure::Alive),
+            response: timing(Measure::Response),
+            service: timing(Measure::Service),
+            lag: timing(Measure::Lag),
+            age: timing(Measure::Age),
+            schedule,
+            close_seconds: seconds_of(&self.phases, &["drain"]),
+            sent: counts.sent,
+            replies: counts.replies,
+            received: counts.received,
+            reply_check: if results.iter().all(|one| one.by_content) { "content" } else { "status" }.to_owned(),
+            memory: self.memory.unwrap_or_default(),
+            cpu: self.cpu.unwrap_or_default(),
+            workers: results.len(),
+            ok: self.is_whole(&connections) && agrees,
+            phases: self.phases,
+            timeline: self.timeline.rows,
+            reconciliation,
+            assertions: Vec::new(),
+        }
+    }
+
+    /// Whether every connection came all the way that the scenario has.
+    fn is_whole(&self, connections: &Connections) -> bool {
+        let Connections { planned, opened, reopened: _, answered, held, closed, lost } = *connections;
+        [opened, closed] == [planned; 2]
+            && lost == 0
+            && (answered == planned || !self.scenario.has("reply"))
+            && (held == planned || !self.scenario.has("check"))
+    }
+}
+
+/// Over all phases, by what was measured.
+fn timings(phases: &[PhaseReport]) -> BTreeMap<Measure, Timing> {
+    let mut sum = Latencies::default();
+    phases.iter().for_each(|phase| sum.add(&phase.latencies));
+    let kinds = |measure: Measure| match measure {
+        Measure::Connect => &["ramp"][..],
+        Measure::Reconnect => &["storm"],
+        Measure::Reply => &["reply"],
+        Measure::Hold => &["hold"],
+        Measure::Alive => &["check"],
+        Measure::Response | Measure::Service | Measure::Lag => &["rate"],
+        Measure::Age => &["receive", "slow"],
+    };
+    MEASURES
+        .into_iter()
+        .map(|measure| (measure, Timing::of(sum.of(measure), seconds_of(phases, kinds(measure)))))
+        .collect()
+}
+
+fn seconds_of(phases: &[PhaseReport], kinds: &[&str]) -> f64 {
+    let of_kind = phases.iter().filter(|phase| kinds.contains(&phase.kind.as_str()));
+    of_kind.fold(0.0, |sum, phase| sum + phase.seconds) // a sum of nothing would be -0
+}
+
+fn failed(error: &std::io::Error) -> FloodError {
+    FloodError::new(format!("a worker's reactor failed: {error}"))
+}
+
+fn own_cpu() -> Cpu {
+    let (user, system) = sys::cpu_time();
+    Cpu { user_s: user.as_secs_f64(), system_s: system.as_secs_f64() }
+}

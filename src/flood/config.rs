@@ -1,0 +1,195 @@
+//! What a flood is asked to do.
+
+use super::FloodError;
+use super::scenario::{Phase, Scenario};
+use super::sizes::Sizes;
+use super::target::Target;
+use crate::proto::extension::Compression;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+/// What a flood is asked to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to aim at; connections are dealt out evenly.
+    pub targets: Vec<Target>,
+    /// How many connections to open; all shards together.
+    pub connections: u32,
+    /// What to do with them.
+    pub scenario: Scenario,
+    /// The most connects, replies and closes under way at a time.
+    pub in_flight: u32,
+    /// Length of the messages.
+    pub payload: Sizes,
+    /// permessage-deflate, offered to a WebSocket server that may decline it; `None` does not offer it.
+    pub compression: Option<Compression>,
+    /// Subprotocols to offer, the best first.
+    pub subprotocols: Vec<String>,
+    /// The field Origin, as a page of the web would send it.
+    pub origin: Option<String>,
+    /// More fields for each request, each as `Name: value`.
+    pub fields: Vec<String>,
+    /// Addresses to connect from; empty for as many of 127.0.0.0/8 as it takes, or what the kernel chooses.
+    pub sources: Vec<IpAddr>,
+    /// Time to connect and be upgraded.
+    pub connect_timeout_s: u32,
+    /// Time to answer a message.
+    pub reply_timeout_s: u32,
+    /// Process on this host whose memory and CPU time are the server's; else `/stats` is asked.
+    pub server_pid: Option<u32>,
+    /// Which part of the flood this one is.
+    pub shard: Option<Shard>,
+    /// When to begin, so that all shards do so together.
+    pub start_at: Option<SystemTime>,
+    /// Whoever runs this answers for the targets, also where they are neither on this host nor in a private network.
+    pub owns_targets: bool,
+}
+
+impl Config {
+    /// A flood of `connections` at `targets`, with the defaults of the command line: each is opened, asked once and closed.
+    pub fn new(targets: Vec<Target>, connections: u32) -> Self {
+        let ramp = Phase::Ramp { connections: None, per_s: None, over_s: None, steps: None };
+        Self {
+            targets,
+            connections,
+            scenario: Scenario { phases: vec![ramp, Phase::Reply { messages: 1 }] },
+            in_flight: 256,
+            payload: Sizes::Fixed(20),
+            compression: None,
+            subprotocols: Vec::new(),
+            origin: None,
+            fields: Vec::new(),
+            sources: Vec::new(),
+            connect_timeout_s: 30,
+            reply_timeout_s: 30,
+            server_pid: None,
+            shard: None,
+            start_at: None,
+            owns_targets: false,
+        }
+    }
+
+    /// The numbers of this shard's connections.
+    pub(super) fn own_connections(&self) -> Range<u32> {
+        let all = u64::from(self.connections);
+        let share = self.shard.map_or(0..all, |shard| shard.share_of(all));
+        share.start as u32..share.end as u32
+    }
+
+    /// Load is aimed at what its owner has: a host on the Internet is somebody else's until it is said not to be.
+    pub(super) fn check_manners(&self) -> Result<(), FloodError> {
+        let addresses = self.targets.iter().flat_map(|target| target.addresses.iter().map(move |to| (target, to)));
+        for (target, address) in addresses {
+            if !self.owns_targets && !is_own(address.ip()) {
+                return Err(FloodError::new(format!(
+                    "{target}: {} is neither a loopback nor a private address; if the host is yours, or its owner wants \
+                     this, say so with --i-own-this-host",
+                    address.ip()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Loopback, link-local and private addresses: RFC 1122, 3927, 1918; RFC 4291, 4193.
+fn is_own(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        // 0.0.0.0 is this host, to whoever connects to it.
+        IpAddr::V4(address) => {
+            address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified()
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unique_local()
+                || address.is_unicast_link_local()
+                || address.is_unspecified()
+        }
+    }
+}
+
+/// One of several parts of a flood, from 1 to `count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which one.
+    pub index: u32,
+    /// Of how many.
+    pub count: u32,
+}
+
+impl Shard {
+    /// Its part of `all` things; the parts of all shards are all of them, and no two have one in common.
+    pub(super) fn share_of(self, all: u64) -> Range<u64> {
+        let until = |index: u32| all * u64::from(index) / u64::from(self.count);
+        until(self.index - 1)..until(self.index)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    /// `INDEX/COUNT`
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (index, count) = text.split_once('/')?;
+            let (index, count) = (index.parse().ok()?, count.parse().ok()?);
+            (index >= 1 && index <= count && count <= 100_000).then_some(Self { index, count })
+        };
+        parse().ok_or("right would be one such as 1/4: the first of four")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_all_of_it_and_no_two_have_one_in_common() {
+        for (all, count) in [(0, 1), (1, 3), (10, 3), (1_000_000, 7), (u64::from(u32::MAX), 100_000)] {
+            let shares: Vec<_> = (1..=count).map(|index| Shard { index, count }.share_of(all)).collect();
+            assert_eq!(
+                (shares.first().map(|first| first.start), shares.last().map(|last| last.end)),
+                (Some(0), Some(all))
+            );
+            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
+        }
+    }
+
+    #[test]
+    fn whose_an_address_is() {
+        for own in [
+            "127.9.9.9",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.0.1",
+            "169.254.1.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "0.0.0.0",
+        ] {
+            assert!(is_own(own.parse().expect("an address")), "{own}");
+        }
+        assert!(is_own("::ffff:10.0.0.1".parse().expect("an address")));
+        for other in ["8.8.8.8", "172.32.0.1", "100.64.0.1", "192.0.2.1", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(!is_own(other.parse().expect("an address")), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_shard() {
+        assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
+        for text in ["", "1", "0/3", "4/3", "1/0", "-1/2", "1/2/3", "a/b", "1/1000000"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The workers of a flood, as their coordinator holds them: a thread with a reactor for each.
+
+use super::driver::Worker;
+use super::ledger::{Board, Counts};
+use super::orders::{Done, Order, Orders};
+use super::{Config, FloodError};
+use crate::net::counters::Counters;
+use crate::net::fd_table::{self, Impossible, Plan, Wanted};
+use crate::net::mailbox::Mailbox;
+use crate::net::reactor::{Quota, Reactor, Settings};
+use crate::net::sweep::Deadlines;
+use crate::net::sys;
+use crate::proto::session::Limits;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+/// How many threads hold `connections`, with a descriptor table for each where one is too small.
+pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
+    let table =
+        fd_table::raise_limit().map_err(|error| FloodError::new(format!("cannot raise RLIMIT_NOFILE: {error}")))?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let wanted =
+        Wanted { max_connections: Some(connections), reactors: None, cores, table, listeners: 0, hashed: false };
+    Plan::new(wanted).map_err(|impossible| {
+        let needed = match impossible {
+            Impossible::TableTooSmall { needed } | Impossible::TooFewReactors { needed } => needed,
+        };
+        FloodError::new(format!(
+            "RLIMIT_NOFILE is {table}, which leaves no room for connections; raise it to {needed} or more (ulimit -n)"
+        ))
+    })
+}
+
+/// The workers.
+pub(super) struct Crew {
+    mailboxes: Vec<Mailbox<Order>>,
+    boards: Vec<Arc<Board>>,
+    threads: Vec<JoinHandle<()>>,
+    pub(super) done: Receiver<Done>,
+    /// How many work at a time, in phases that load the server: as many as there are cores. The tables of the others
+    /// wait full or empty, and do not take the cache from those that work.
+    pub(super) active: usize,
+}
+
+impl Crew {
+    pub(super) fn start(config: &Config, plan: Plan, orders: &Arc<Orders>, active: usize) -> Result<Self, FloodError> {
+        let (done_sender, done) = channel();
+        let (news, heard) = channel();
+        let mut crew = Self { mailboxes: Vec::new(), boards: Vec::new(), threads: Vec::new(), done, active };
+        let own = config.own_connections();
+        let deadlines = Deadlines {
+            connect_s: config.connect_timeout_s,
+            // The flood asks its own questions, and is no judge of a server that is silent when not asked.
+            ping_s: u32::MAX,
+            idle_s: u32::MAX,
+            ..Deadlines::default()
+        };
+        let limits = Limits {
+            max_message_bytes: (config.payload.max_bytes() as u64).max(1 << 20),
+            max_control_frames_per_s: u16::MAX,
+            ..Limits::default()
+        };
+        for _ in 0..plan.reactors {
+            let mailbox = Mailbox::new();
+            crew.mailboxes
+                .push(mailbox.map_err(|error| FloodError::new(format!("cannot make a wake-up: eventfd: {error}")))?);
+        }
+        for worker in 0..plan.reactors {
+            let board = Arc::new(Board::default());
+            let until = |worker: usize| own.start + share(own.len() as u32, worker, plan.reactors);
+            let planned = until(worker)..until(worker + 1);
+            let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), done_sender.clone(), planned);
+            let settings = Settings {
+                limits,
+                deadlines,
+                compression: config.compression.unwrap_or_default(),
+                ..Settings::new(plan.per_reactor, Quota::new(plan.max_connections))
+            };
+            crew.boards.push(board);
+            let mailbox = crew.mailboxes[worker].clone();
+            let start = Start { driver, settings, mailbox, own_table: plan.own_tables };
+            crew.threads.push(start.spawn(worker, news.clone(), done_sender.clone())?);
+        }
+        drop(news);
+        for _ in 0..plan.reactors {
+            let begun = heard.recv().map_err(|_| FloodError::new("a worker ended before it began"))?;
+            begun.map_err(FloodError::new)?;
+        }
+        Ok(crew)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// The ledgers of all of them, added up.
+    pub(super) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for board in &self.boards {
+            sum.add(&board.read());
+        }
+        sum
+    }
+
+    pub(super) fn order(&self, worker: usize, order: Order) {
+        // A worker that cannot be woken has ended, which its silence shows.
+        let _ = self.mailboxes[worker].send(order);
+    }
+
+    pub(super) fn order_all(&self, order: impl Fn() -> Order) {
+        for worker in 0..self.len() {
+            self.order(worker, order());
+        }
+    }
+
+    pub(super) fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How many of `all` the first `worker` of so many workers have together.
+pub(super) fn share(all: u32, worker: usize, workers: usize) -> u32 {
+    (u64::from(all) * worker as u64 / workers as u64) as u32
+}
+
+/// What a worker's thread is started with.
+struct Start {
+    driver: Worker,
+    settings: Settings,
+    mailbox: Mailbox<Order>,
+    own_table: bool,
+}
+
+impl Start {
+    fn spawn(
+        self,
+        worker: usize,
+        news: Sender<Result<(), String>>,
+        done: Sender<Done>,
+    ) -> Result<JoinHandle<()>, FloodError> {
+        let body = move || {
+            let reactor = self.reactor();
+            // A coordinator that has gone wants no news.
+            let _ = news.send(reactor.as_ref().map(drop).map_err(String::clone));
+            drop(news);
+            if let Err(error) = reactor.map_or(Ok(()), Reactor::run) {
+                let _ = done.send(Done::Failed(error));
+            }
+        };
+        let builder = thread::Builder::new().name(format!("flood-{worker}")).stack_size(256 << 10);
+        builder
+            .spawn(body)
+            .map_err(|error| FloodError::new(format!("cannot start worker {worker}: {error}; raise RLIMIT_NPROC")))
+    }
+
+    /// On the worker's own thread, with a table of its own first.
+    fn reactor(self) -> Result<Reactor<Worker>, String> {
+        if self.own_table {
+            sys::unshare_files()
+                .map_err(|error| format!("cannot give a worker a descriptor table of its own: {error}"))?;
+        }
+        Reactor::new(self.driver, self.settings, Arc::new(Counters::default()), self.mailbox)
+            .map_err(|error| format!("cannot make a worker's reactor: epoll: {error}"))
+    }
+}

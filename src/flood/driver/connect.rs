@@ -1,0 +1,90 @@
+//! Connections are opened; and dropped by a storm, and opened again.
+
+use super::{Marks, Peer, Worker, belongs};
+use crate::flood::latency::Measure;
+use crate::flood::ledger::{DROPPED, Stage};
+use crate::flood::target::Scheme;
+use crate::net::link::{Cause, Link};
+use crate::net::reactor::Core;
+use crate::net::sys::error_code;
+use crate::proto::session::Session;
+use std::io;
+
+impl Worker {
+    pub(super) fn connect_more(&mut self, core: &mut Core<Peer>, until: u32, per_s: Option<f64>) -> bool {
+        let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
+        // What fails at once takes no place, and nothing would bring the worker back for the rest.
+        while due > 0 && self.in_window < self.orders.window && self.begun < until {
+            let Some(number) = self.planned.next() else { break };
+            due -= 1;
+            self.paced += 1;
+            self.begun += 1;
+            self.connect(core, number, Marks::default());
+        }
+        let is_begun = self.begun >= until || self.planned.is_empty();
+        if let Some(rate) = per_s
+            && !is_begun
+        {
+            self.wake_for_next(core, rate);
+        }
+        is_begun && self.in_window == 0
+    }
+
+    fn connect(&mut self, core: &mut Core<Peer>, number: u32, marks: Marks) {
+        let session = match self.scheme(number) {
+            Scheme::Http => Session::http_client(),
+            Scheme::Ws | Scheme::Tcp => Session::raw(),
+        };
+        let route = self.orders.routes.of(number);
+        let marks = Marks(marks.0 | Marks::COUNTED.0);
+        let peer = Peer { since_us: self.now_us(), number, marks, stage: Stage::Connecting, ..Peer::default() };
+        self.shown = false;
+        match core.connect(&route.destination, route.source.as_ref(), session, peer) {
+            Ok(_) => {
+                self.in_window += 1;
+                self.ledger.shift(Stage::Planned, Stage::Connecting);
+            }
+            Err(error) => {
+                let code = error_code(&error);
+                // Unix sockets and some addresses refuse at once; all else is a limit of this side.
+                let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                let cause = if refused { Cause::Connect(code) } else { Cause::Local(code) };
+                self.ledger.lose(Stage::Planned, cause);
+            }
+        }
+    }
+
+    pub(super) fn opened(&mut self, link: &mut Link<'_, Peer>) {
+        let took_us = u64::from(self.now_us().wrapping_sub(link.state().since_us));
+        if link.state().has(Marks::AGAIN) {
+            self.measure(Measure::Reconnect, took_us);
+            self.ledger.counts.reopened += 1;
+        } else {
+            self.measure(Measure::Connect, took_us);
+            self.ledger.counts.opened += 1;
+        }
+        self.shift(link.state(), Stage::Open);
+        self.leave_window(link.state());
+    }
+
+    /// Resets a part of the connections that are open, all at once.
+    pub(super) fn drop_some(&mut self, core: &mut Core<Peer>, share: f64) {
+        for index in 0..core.end_index() {
+            let Some((id, peer)) = core.at(index) else { continue };
+            if peer.is_open() && belongs(peer.number, share) {
+                self.dropping += 1;
+                core.reset(id, DROPPED);
+            }
+        }
+    }
+
+    /// Opens those that were dropped; whether all are open or lost.
+    pub(super) fn reconnect(&mut self, core: &mut Core<Peer>) -> bool {
+        while self.in_window < self.orders.shared_window
+            && let Some((number, marks)) = self.dropped.pop()
+        {
+            self.connect(core, number, Marks(marks.0 | Marks::AGAIN.0));
+        }
+        self.dropping == 0 && self.dropped.is_empty() && self.in_window == 0
+    }
+}

@@ -1,0 +1,367 @@
+//! One worker of the flood: the driver of one reactor, with its share of the connections.
+
+mod connect;
+mod rate;
+mod receive;
+mod talk;
+mod walk;
+
+use super::latency::Measure;
+use super::ledger::{Board, DROPPED, INTERRUPTED, Ledger, NOT_STARTED, Stage, WRONG_REPLY};
+use super::orders::{Done, Order, Orders, Results, Samples, Work};
+use super::page::Page;
+use super::payload::Payload;
+use super::target::Scheme;
+use crate::net::link::{Cause, Deadline, Driver, Link};
+use crate::net::reactor::Core;
+use crate::proto::session::{Event, MessageKind};
+use crate::proto::upgrade::{Opening, Rejected};
+use rate::Timetable;
+use receive::Receivers;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// What the flood keeps for a connection: 20 bytes.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// When what it waits for began, in microseconds that wrap after 71 minutes.
+    since_us: u32,
+    /// What the phase keeps: messages that are left to it, or that it has received, or when the last one was due.
+    of_phase: u32,
+    number: u32,
+    /// Bytes of a reply that have come.
+    received: u32,
+    sequence: u16,
+    stage: Stage,
+    marks: Marks,
+}
+
+/// A set of yes-or-no facts about a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks(u8);
+
+impl Marks {
+    /// A message is unanswered.
+    const AWAITS: Self = Self(1);
+    /// It takes a place in the window.
+    const COUNTED: Self = Self(1 << 1);
+    /// A storm has dropped it before.
+    const AGAIN: Self = Self(1 << 2);
+    /// It was answered in full before.
+    const ANSWERED: Self = Self(1 << 3);
+    /// It was alive at the end of a hold before.
+    const HELD: Self = Self(1 << 4);
+    /// It reads slowly.
+    const SLOW: Self = Self(1 << 5);
+    /// It did, and reads again: a ping of ours is behind what it left unread.
+    const CATCHES_UP: Self = Self(1 << 6);
+    /// It has begun with what the phase is about, or it is done with it.
+    const STARTED: Self = Self(1 << 7);
+    /// What outlives a storm.
+    const LASTING: Self = Self(Self::ANSWERED.0 | Self::HELD.0);
+}
+
+impl Peer {
+    fn has(&self, marks: Marks) -> bool {
+        self.marks.0 & marks.0 != 0
+    }
+
+    fn set(&mut self, marks: Marks) {
+        self.marks.0 |= marks.0;
+    }
+
+    /// Takes marks away; whether one of them was there.
+    fn take(&mut self, marks: Marks) -> bool {
+        let had = self.has(marks);
+        self.marks.0 &= !marks.0;
+        had
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Answered | Stage::Held)
+    }
+}
+
+/// Whether the connection with this number belongs to a part of them: of all numbers up to any, exactly that part does.
+fn belongs(number: u32, share: f64) -> bool {
+    let up_to = |number: f64| (number * share).floor();
+    up_to(f64::from(number) + 1.0) > up_to(f64::from(number))
+}
+
+/// The driver of one worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    orders: Arc<Orders>,
+    board: Arc<Board>,
+    done: Sender<Done>,
+    /// Numbers of connections that are not begun.
+    planned: std::ops::Range<u32>,
+    /// How many are begun.
+    begun: u32,
+    /// Those that a storm has dropped, and what outlives it.
+    dropped: Vec<(u32, Marks)>,
+    /// Those that it is about to.
+    dropping: usize,
+    work: Option<(usize, Work)>,
+    work_began: Instant,
+    /// Connects begun, messages trickled or closes asked for, in this phase.
+    paced: u64,
+    in_window: usize,
+    cursor: usize,
+    timetable: Timetable,
+    receivers: Receivers,
+    shown: bool,
+    epoch: Instant,
+    payload: Payload,
+    /// What the pages of the targets look like.
+    pages: Vec<Page>,
+    samples: Box<Samples>,
+    ledger: Ledger,
+}
+
+impl Worker {
+    pub(super) fn new(
+        orders: Arc<Orders>,
+        board: Arc<Board>,
+        done: Sender<Done>,
+        planned: std::ops::Range<u32>,
+    ) -> Self {
+        let ledger = Ledger::new(planned.len() as u64);
+        board.show(ledger.counts);
+        let payload = Payload::new(orders.sizes.clone());
+        let pages = orders.targets.iter().map(|_| Page::default()).collect();
+        let epoch = Instant::now();
+        Self {
+            orders,
+            board,
+            done,
+            planned,
+            begun: 0,
+            dropped: Vec::new(),
+            dropping: 0,
+            work: None,
+            work_began: epoch,
+            paced: 0,
+            in_window: 0,
+            cursor: 0,
+            timetable: Timetable::default(),
+            receivers: Receivers::default(),
+            shown: true,
+            epoch,
+            payload,
+            pages,
+            samples: Box::default(),
+            ledger,
+        }
+    }
+
+    fn work(&self) -> Option<Work> {
+        self.work.map(|(_, work)| work)
+    }
+
+    fn now_us(&self) -> u32 {
+        self.epoch.elapsed().as_micros() as u32
+    }
+
+    fn measure(&mut self, measure: Measure, us: u64) {
+        self.samples.latencies.record(measure, us);
+    }
+
+    fn shift(&mut self, peer: &mut Peer, to: Stage) {
+        self.ledger.shift(peer.stage, to);
+        peer.stage = to;
+        self.shown = false;
+    }
+
+    fn leave_window(&mut self, peer: &mut Peer) {
+        if peer.take(Marks::COUNTED) {
+            self.in_window -= 1;
+        }
+    }
+
+    fn scheme(&self, number: u32) -> Scheme {
+        self.orders.targets[self.orders.routes.of(number).target].scheme
+    }
+
+    /// How many more paced actions are due by now, at `per_second`.
+    fn due(&self, core: &Core<Peer>, per_second: f64) -> u64 {
+        let elapsed = core.now().instant.saturating_duration_since(self.work_began).as_secs_f64();
+        ((elapsed * per_second) as u64 + 1).saturating_sub(self.paced)
+    }
+
+    /// Sleeps no longer than until the next paced action is due.
+    fn wake_for_next(&self, core: &mut Core<Peer>, per_second: f64) {
+        core.wake_at(self.work_began + Duration::from_secs_f64(self.paced as f64 / per_second));
+    }
+
+    fn begin(&mut self, core: &mut Core<Peer>, serial: usize, work: Work) {
+        self.work = Some((serial, work));
+        self.work_began = Instant::now();
+        self.paced = 0;
+        self.cursor = 0;
+        match work {
+            Work::Rate(pace) => self.make_timetable(core, pace),
+            Work::Receive { slow, .. } => self.begin_to_receive(core, slow),
+            Work::Storm { share } => self.drop_some(core, share),
+            _ => {}
+        }
+    }
+
+    /// Does what there is to do; whether the phase is over.
+    fn go_on(&mut self, core: &mut Core<Peer>, work: Work) -> bool {
+        match work {
+            Work::Connect { until, per_s } => self.connect_more(core, until, per_s),
+            Work::Storm { .. } => self.reconnect(core),
+            Work::Rate(pace) => self.keep_pace(core, pace),
+            Work::Receive { messages, .. } => self.receive(core, messages),
+            Work::Hold { per_s } => {
+                if per_s > 0.0 {
+                    self.trickle(core, per_s);
+                }
+                false
+            }
+            // A connection in its close still takes its place; the slab is empty when the last has ended.
+            Work::Close { per_s } => self.walk(core, work, per_s) && core.connections() == 0,
+            Work::Reply { .. } | Work::Check => self.walk(core, work, None),
+        }
+    }
+
+    /// What lasts until it is told otherwise is over, but for those who have yet to catch up.
+    fn rest(&mut self, core: &mut Core<Peer>) {
+        match self.work() {
+            Some(Work::Receive { .. }) => self.stop_receiving(core),
+            Some(Work::Hold { .. }) => self.report(),
+            _ => {}
+        }
+    }
+
+    /// The phase is over.
+    fn report(&mut self) {
+        if let Some((serial, _)) = self.work.take() {
+            self.show_samples();
+            self.show();
+            let _ = self.done.send(Done::Phase(serial));
+        }
+    }
+
+    fn show_samples(&mut self) {
+        // A coordinator that has gone wants no results.
+        let _ = self.done.send(Done::Samples(std::mem::take(&mut self.samples)));
+    }
+
+    fn show(&mut self) {
+        if !std::mem::replace(&mut self.shown, true) {
+            self.board.show(self.ledger.counts);
+        }
+    }
+
+    fn interrupt(&mut self, core: &mut Core<Peer>) {
+        for _ in std::mem::take(&mut self.planned) {
+            self.ledger.lose(Stage::Planned, NOT_STARTED);
+        }
+        for _ in std::mem::take(&mut self.dropped) {
+            self.ledger.lose(Stage::Planned, INTERRUPTED);
+        }
+        self.shown = false;
+        self.stop_receiving(core);
+        core.doom_all(INTERRUPTED, |peer| matches!(peer.stage, Stage::Connecting | Stage::Upgrading));
+    }
+}
+
+impl Driver for Worker {
+    type State = Peer;
+    type Mail = Order;
+
+    fn connected(&mut self, link: &mut Link<'_, Peer>) {
+        if self.scheme(link.state().number) != Scheme::Ws {
+            return self.opened(link);
+        }
+        self.shift(link.state(), Stage::Upgrading);
+        let Orders { routes, targets, compression, subprotocols, fields, .. } = &*self.orders;
+        let route = routes.of(link.state().number);
+        let path = &targets[route.target].path;
+        let compression = compression.as_ref();
+        link.upgrade(&Opening { host: &route.host, path, subprotocols, compression, fields });
+    }
+
+    fn message(&mut self, link: &mut Link<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
+        // A server may say more than it was asked.
+        if !link.state().has(Marks::AWAITS) {
+            self.unasked(link, payload);
+        } else if payload == self.payload.make(link.state().number, link.state().sequence) {
+            self.replied(link);
+        } else {
+            link.end(WRONG_REPLY);
+        }
+    }
+
+    fn event(&mut self, link: &mut Link<'_, Peer>, event: Event<'_>) {
+        match event {
+            Event::Opened(_) => self.opened(link),
+            Event::Data(bytes) => self.piece(link, bytes),
+            Event::Response(head) if head.status != 200 => link.end(Cause::Rejected(Rejected::Status(head.status))),
+            Event::Response(head) if head.fields.server == Some(b"steadfast") => {
+                self.orders.is_ours.store(true, Ordering::Relaxed);
+            }
+            Event::Body(bytes) => self.body(link, bytes),
+            Event::ResponseEnd => self.body_end(link),
+            Event::Pong(_) => self.caught_up(link.state()),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, link: &mut Link<'_, Peer>, cause: Cause) {
+        let peer = link.state();
+        self.leave_window(peer);
+        self.shown = false;
+        self.pages[self.orders.routes.of(peer.number).target].forget(peer.number);
+        self.left_receivers(peer);
+        if cause == DROPPED {
+            self.dropping -= 1;
+            self.shift(peer, Stage::Planned);
+            self.dropped.push((peer.number, Marks(peer.marks.0 & Marks::LASTING.0)));
+            return;
+        }
+        let as_asked = matches!(cause, Cause::Closed(_) | Cause::EndOfStream);
+        if peer.stage == Stage::Closing && as_asked {
+            self.shift(peer, Stage::Closed);
+        } else {
+            self.ledger.lose(peer.stage, cause);
+        }
+    }
+
+    fn swept(&mut self, link: &mut Link<'_, Peer>) {
+        if link.state().has(Marks(Marks::AWAITS.0 | Marks::CATCHES_UP.0)) {
+            let waited_us = self.now_us().wrapping_sub(link.state().since_us);
+            if u64::from(waited_us) > u64::from(self.orders.reply_timeout_s) * 1_000_000 {
+                link.end(Cause::Deadline(Deadline::Reply));
+            }
+        }
+    }
+
+    fn mail(&mut self, core: &mut Core<Peer>, order: Order) {
+        match order {
+            Order::Begin(serial, work) => self.begin(core, serial, work),
+            Order::Rest => self.rest(core),
+            Order::Sample => self.show_samples(),
+            Order::Interrupt => self.interrupt(core),
+            Order::Finish => {
+                let by_content = self.pages.iter().all(Page::is_compared);
+                let results = Results { ledger: std::mem::take(&mut self.ledger), by_content };
+                self.show_samples();
+                let _ = self.done.send(Done::All(Box::new(results)));
+                core.stop();
+            }
+        }
+    }
+
+    fn turn(&mut self, core: &mut Core<Peer>) {
+        let over = self.work().is_some_and(|work| self.go_on(core, work));
+        if over {
+            self.report();
+        }
+        self.show();
+    }
+}

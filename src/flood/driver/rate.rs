@@ -1,0 +1,125 @@
+//! Messages at a constant rate: each has a time at which it is due, and its response time counts from then, whether or not
+//! the server lets it be sent. Whoever waits for an answer before he looks at the clock again measures a server that
+//! stalls as one that had little to do.
+
+use super::{Marks, Peer, Worker};
+use crate::flood::latency::Measure;
+use crate::flood::orders::Pace;
+use crate::net::link::Link;
+use crate::net::reactor::Core;
+use crate::net::slots::ConnectionId;
+use std::time::{Duration, Instant};
+
+/// Half of what a due time may be away from now, so that 32 bits of it say which one is meant.
+const HALF_US: u32 = 1 << 31;
+
+/// Who sends in which order; they take turns.
+#[derive(Debug, Default)]
+pub(super) struct Timetable {
+    senders: Vec<ConnectionId>,
+    /// The number of the message that is due next, of all.
+    next: u64,
+}
+
+impl Pace {
+    /// When message number `message` of `senders` who take turns is due.
+    fn due_us(&self, message: u64, senders: u64) -> u64 {
+        ((message as f64 + self.shift) * self.interval_us as f64 / senders as f64) as u64
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        Instant::now().saturating_duration_since(self.start).as_micros() as u64
+    }
+}
+
+/// The due time of which `low` are the lower 32 bits, and which is less than half an hour from `now_us`.
+fn due_of(low: u32, now_us: u64) -> u64 {
+    let ago_us = (now_us as u32).wrapping_sub(low);
+    if ago_us < HALF_US { now_us.saturating_sub(u64::from(ago_us)) } else { now_us + u64::from(ago_us.wrapping_neg()) }
+}
+
+impl Worker {
+    pub(super) fn make_timetable(&mut self, core: &mut Core<Peer>, _pace: Pace) {
+        self.timetable = Timetable::default();
+        for index in 0..core.end_index() {
+            if let Some((id, peer)) = core.at(index)
+                && peer.is_open()
+            {
+                peer.take(Marks::STARTED);
+                self.timetable.senders.push(id);
+            }
+        }
+    }
+
+    /// Sends what is due; whether all that was to be sent is answered.
+    pub(super) fn keep_pace(&mut self, core: &mut Core<Peer>, pace: Pace) -> bool {
+        let senders = self.timetable.senders.len() as u64;
+        if senders == 0 {
+            return true;
+        }
+        let now_us = pace.elapsed_us();
+        let is_begun = Instant::now() >= pace.start;
+        loop {
+            let message = self.timetable.next;
+            let due_us = pace.due_us(message, senders);
+            if due_us >= pace.for_us {
+                return self.in_window == 0;
+            }
+            if !is_begun || due_us > now_us {
+                core.wake_at(pace.start + Duration::from_micros(due_us));
+                return false;
+            }
+            self.timetable.next += 1;
+            self.samples.schedule.due += 1;
+            let id = self.timetable.senders[(message % senders) as usize];
+            core.with(id, |link| self.send_due(link, due_us, pace));
+        }
+    }
+
+    /// Sends a message that is due now, unless its sender is behind: then it is sent behind the answer it waits for.
+    fn send_due(&mut self, link: &mut Link<'_, Peer>, due_us: u64, pace: Pace) {
+        let peer = link.state();
+        if peer.has(Marks::AWAITS) || !peer.is_open() {
+            return;
+        }
+        // Behind an answer it may have been sent before the timetable came to it.
+        let ahead_us = peer.of_phase.wrapping_sub(due_us as u32);
+        let is_sent = ahead_us == 0 || (ahead_us < HALF_US && pace.interval_us < u64::from(HALF_US));
+        if peer.has(Marks::STARTED) && is_sent {
+            return;
+        }
+        self.measure(Measure::Lag, pace.elapsed_us().saturating_sub(due_us));
+        self.send_at_pace(link, due_us);
+    }
+
+    fn send_at_pace(&mut self, link: &mut Link<'_, Peer>, due_us: u64) {
+        let peer = link.state();
+        peer.of_phase = due_us as u32;
+        peer.set(Marks::STARTED);
+        if !peer.has(Marks::COUNTED) {
+            peer.set(Marks::COUNTED);
+            self.in_window += 1;
+        }
+        self.samples.schedule.sent += 1;
+        self.send(link);
+    }
+
+    /// An answer came: it is measured, and what became due meanwhile is sent.
+    pub(super) fn replied_at_pace(&mut self, link: &mut Link<'_, Peer>, pace: Pace, took_us: u64) {
+        let now_us = pace.elapsed_us();
+        let peer = link.state();
+        if !peer.has(Marks::COUNTED) {
+            return self.measure(Measure::Hold, took_us); // asked before the schedule began
+        }
+        let due_us = due_of(peer.of_phase, now_us);
+        self.measure(Measure::Response, now_us.saturating_sub(due_us).max(took_us));
+        self.measure(Measure::Service, took_us);
+        self.samples.schedule.answered += 1;
+        let next_us = due_us + pace.interval_us;
+        if next_us <= now_us && next_us < pace.for_us {
+            self.send_at_pace(link, next_us);
+        } else {
+            self.leave_window(link.state());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a server pushes: its age by the stamp in it, and those who take it slowly or not at all.
+
+use super::{Marks, Peer, Worker, belongs};
+use crate::flood::latency::Measure;
+use crate::flood::orders::{Slow, Work};
+use crate::flood::stamp;
+use crate::net::link::Link;
+use crate::net::reactor::Core;
+use crate::net::slots::ConnectionId;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Who receives, and who reads slowly.
+#[derive(Debug, Default)]
+pub(super) struct Receivers {
+    /// How many have not had all that they wait for.
+    waiting: usize,
+    /// Those who have stopped reading, and until when.
+    paused: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
+    /// How many have yet to take what they left unread.
+    behind: usize,
+    /// The phase is over when nobody is behind.
+    is_ending: bool,
+}
+
+impl Worker {
+    pub(super) fn begin_to_receive(&mut self, core: &mut Core<Peer>, slow: Slow) {
+        self.receivers = Receivers::default();
+        for index in 0..core.end_index() {
+            let Some((id, peer)) = core.at(index) else { continue };
+            if !peer.is_open() {
+                continue;
+            }
+            peer.of_phase = 0;
+            peer.set(Marks::STARTED);
+            self.receivers.waiting += 1;
+            if belongs(peer.number, slow.share) {
+                peer.set(Marks::SLOW);
+                if slow.bytes_per_s == 0 {
+                    core.with(id, |link| link.pause());
+                }
+            }
+        }
+    }
+
+    /// A message that nobody asked for.
+    pub(super) fn unasked(&mut self, link: &mut Link<'_, Peer>, payload: &[u8]) {
+        self.ledger.counts.received += 1;
+        self.shown = false;
+        let Some(Work::Receive { messages, slow }) = self.work() else { return };
+        if let Some(age_us) = stamp::age_us(payload, SystemTime::now()) {
+            self.measure(Measure::Age, age_us);
+        }
+        let id = link.id();
+        let peer = link.state();
+        peer.of_phase = peer.of_phase.saturating_add(1);
+        if messages.is_some_and(|wanted| peer.of_phase >= wanted) && peer.take(Marks::STARTED) {
+            self.receivers.waiting -= 1;
+        }
+        if peer.has(Marks::SLOW) && slow.bytes_per_s > 0 && !self.receivers.is_ending {
+            let takes = Duration::from_secs_f64(payload.len() as f64 / f64::from(slow.bytes_per_s));
+            self.receivers.paused.push(Reverse((Instant::now() + takes, id)));
+            link.pause();
+        }
+    }
+
+    /// Lets those read on whose time has come; whether the phase is over.
+    pub(super) fn receive(&mut self, core: &mut Core<Peer>, messages: Option<u32>) -> bool {
+        if self.receivers.is_ending {
+            return self.receivers.behind == 0;
+        }
+        while let Some(&Reverse((until, id))) = self.receivers.paused.peek() {
+            if until > core.now().instant {
+                core.wake_at(until);
+                break;
+            }
+            self.receivers.paused.pop();
+            core.with(id, |link| link.resume());
+        }
+        messages.is_some() && self.receivers.waiting == 0
+    }
+
+    /// Nobody is slow any more. A ping goes behind what was left unread: with its pong it is known whether the server still
+    /// holds the connection.
+    pub(super) fn stop_receiving(&mut self, core: &mut Core<Peer>) {
+        self.receivers.is_ending = true;
+        self.receivers.paused.clear();
+        let now_us = self.now_us();
+        for index in 0..core.end_index() {
+            let Some((id, peer)) = core.at(index) else { continue };
+            if !peer.take(Marks::SLOW) {
+                continue;
+            }
+            peer.set(Marks::CATCHES_UP);
+            peer.since_us = now_us;
+            self.receivers.behind += 1;
+            core.with(id, |link| {
+                link.resume();
+                link.ping(b"");
+            });
+        }
+    }
+
+    /// Its pong came.
+    pub(super) fn caught_up(&mut self, peer: &mut Peer) {
+        if peer.take(Marks::CATCHES_UP) {
+            self.receivers.behind -= 1;
+        }
+    }
+
+    /// A connection has ended, and nobody waits for it.
+    pub(super) fn left_receivers(&mut self, peer: &mut Peer) {
+        self.caught_up(peer);
+        if matches!(self.work(), Some(Work::Receive { .. })) && peer.take(Marks::STARTED) {
+            self.receivers.waiting -= 1;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Phases that go once through all connections, and the trickle that goes round and round.
+
+use super::{Marks, Peer, Worker};
+use crate::flood::ledger::Stage;
+use crate::flood::orders::Work;
+use crate::flood::target::Scheme;
+use crate::net::link::{Cause, Link};
+use crate::net::reactor::Core;
+use crate::proto::close::CloseCode;
+use crate::proto::session::State;
+
+impl Worker {
+    /// Goes on through the slab, as far as the window and the pace allow; whether the phase is over.
+    pub(super) fn walk(&mut self, core: &mut Core<Peer>, work: Work, per_s: Option<f64>) -> bool {
+        let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
+        while due > 0 && self.in_window < self.orders.window && self.cursor < core.end_index() {
+            let index = self.cursor;
+            self.cursor += 1;
+            let Some((id, peer)) = core.at(index) else { continue };
+            let is_wanted = match work {
+                Work::Close { .. } => peer.stage != Stage::Closing,
+                _ => peer.is_open(),
+            };
+            if !is_wanted {
+                continue;
+            }
+            if let Work::Reply { messages } = work {
+                if messages == 0 {
+                    self.answered(peer);
+                    continue;
+                }
+                peer.of_phase = u32::from(messages);
+            }
+            if !matches!(work, Work::Close { .. }) && self.in_window > 0 && self.is_learning(peer.number) {
+                self.cursor = index; // the first pages come one at a time, to see whether they are all alike
+                break;
+            }
+            // One that waits for a reply when the flood is interrupted has its place already.
+            if !peer.has(Marks::COUNTED) {
+                peer.set(Marks::COUNTED);
+                self.in_window += 1;
+            }
+            due -= 1;
+            self.paced += 1;
+            let waits = peer.has(Marks::AWAITS);
+            core.with(id, |link| match work {
+                Work::Close { .. } => self.close(link),
+                // A message of the trickle that is under way is as good a question.
+                _ if waits => {}
+                _ => self.send(link),
+            });
+        }
+        let is_through = self.cursor >= core.end_index();
+        if let Some(rate) = per_s
+            && !is_through
+        {
+            self.wake_for_next(core, rate);
+        }
+        is_through && self.in_window == 0
+    }
+
+    fn is_learning(&self, number: u32) -> bool {
+        let target = self.orders.routes.of(number).target;
+        self.orders.targets[target].scheme == Scheme::Http && self.pages[target].is_learning()
+    }
+
+    fn close(&mut self, link: &mut Link<'_, Peer>) {
+        if link.session_state() == State::Closed {
+            return; // it has ended already, and keeps its cause
+        }
+        let was_open = link.session_state() == State::Open;
+        self.shift(link.state(), Stage::Closing);
+        if was_open {
+            link.close(CloseCode::NORMAL, "");
+        } else {
+            link.end(Cause::EndOfStream);
+        }
+    }
+
+    pub(super) fn trickle(&mut self, core: &mut Core<Peer>, per_second: f64) {
+        let due = self.due(core, per_second);
+        let places = core.end_index();
+        self.paced += due;
+        // Once around at most: when all wait for a reply, what is due is not sent.
+        let (mut left, mut looked) = (due, 0);
+        while left > 0 && looked < places {
+            let index = self.cursor;
+            self.cursor = (index + 1) % places;
+            looked += 1;
+            let Some((id, peer)) = core.at(index) else { continue };
+            if peer.is_open() && !peer.has(Marks::AWAITS) {
+                core.with(id, |link| self.send(link));
+                left -= 1;
+                looked = 0;
+            }
+        }
+        self.wake_for_next(core, per_second);
+    }
+}

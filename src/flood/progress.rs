@@ -1,0 +1,77 @@
+//! Where a flood stands: for whoever looks on, and second by second for its report.
+
+use super::latency::Latencies;
+use super::ledger::Counts;
+use super::report::{Second, States};
+use crate::stats::Memory;
+use std::time::{Duration, Instant};
+
+/// How often the observer is shown where the flood stands.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Where a flood stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The name of the phase.
+    pub phase: &'a str,
+    /// What it does: `ramp`, `reply`, `hold`, …
+    pub kind: &'static str,
+    /// How long it will take, if that is known.
+    pub length_s: Option<f64>,
+    /// For how long it has done that.
+    pub elapsed: Duration,
+    /// The ledger, all workers together; its stages sum to what was planned.
+    pub counts: Counts,
+}
+
+/// Takes down how things stand, once a second.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    began: Instant,
+    /// What was measured and is in no row yet.
+    latencies: Latencies,
+    /// The row of the second that has just ended; what the workers measured in it is on its way.
+    ending: Option<Second>,
+    pub(super) rows: Vec<Second>,
+}
+
+impl Timeline {
+    pub(super) fn new(began: Instant) -> Self {
+        Self { began, latencies: Latencies::default(), ending: None, rows: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, latencies: &Latencies) {
+        self.latencies.add(latencies);
+    }
+
+    /// Whether another second is over, whose row is to be begun with [`Timeline::begin_row`].
+    pub(super) fn is_due(&self) -> bool {
+        let begun = self.rows.len() + usize::from(self.ending.is_some());
+        self.began.elapsed() >= Duration::from_secs(begun as u64 + 1)
+    }
+
+    /// Ends the row before, with what has been measured until now.
+    pub(super) fn end_row(&mut self) {
+        if let Some(mut row) = self.ending.take() {
+            row.latencies = std::mem::take(&mut self.latencies);
+            self.rows.push(row);
+        }
+    }
+
+    pub(super) fn begin_row(&mut self, phase: &str, counts: &Counts, server_user_bytes: Option<u64>) {
+        let memory = Memory::read(None);
+        self.ending = Some(Second {
+            at_s: self.began.elapsed().as_secs_f64(),
+            phase: phase.to_owned(),
+            states: States::from(counts.stages),
+            opened: counts.opened + counts.reopened,
+            replies: counts.replies,
+            received: counts.received,
+            latencies: Latencies::default(),
+            client_user_bytes: memory.user_bytes,
+            server_user_bytes,
+            slab_bytes: memory.slab_bytes,
+            sockets: memory.sockets,
+        });
+    }
+}

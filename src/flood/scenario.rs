@@ -1,0 +1,293 @@
+//! What a flood does: phases, one after the other.
+//!
+//! A phase is written as a table of TOML, or in one line with the name of what it does in front:
+//!
+//! ```
+//! use steadfast::flood::scenario::{Phase, Scenario};
+//!
+//! let scenario: Scenario = "
+//!     [[phase]]
+//!     do = 'ramp'
+//!     over_s = 10
+//!
+//!     [[phase]]
+//!     do = 'rate'
+//!     per_s = 1
+//!     for_s = 60
+//! ".parse().unwrap();
+//! assert_eq!(scenario.phases, ["ramp over_s=10".parse::<Phase>().unwrap(), "rate per_s=1 for_s=60".parse().unwrap()]);
+//! ```
+
+use serde::Deserialize;
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest that a phase may take, a month.
+const MAX_S: f64 = 2_678_400.0;
+/// The most messages a second on one connection.
+const MAX_PER_S: f64 = 100_000.0;
+
+/// One thing that a flood does. Each ends by itself.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Phase {
+    /// Opens connections: as fast as they are accepted, unless `per_s`, `over_s` or `steps` says otherwise.
+    Ramp {
+        /// How many; all that are left if nothing is said.
+        connections: Option<u32>,
+        /// Connects a second.
+        per_s: Option<f64>,
+        /// All of them over so long, evenly.
+        over_s: Option<f64>,
+        /// In so many steps over `over_s`, each as fast as it is accepted.
+        steps: Option<u32>,
+    },
+    /// Sends messages on each connection, one after the other, as fast as they are answered; ends with the last answer.
+    Reply {
+        /// How many on each.
+        #[serde(default = "one")]
+        messages: u16,
+    },
+    /// Holds all connections, with a trickle of messages over all of them.
+    Hold {
+        /// How long.
+        for_s: f64,
+        /// Messages a second, over all connections.
+        #[serde(default)]
+        trickle_per_s: f64,
+    },
+    /// Sends one message on each connection: is it still alive?
+    Check {},
+    /// Sends messages at a constant rate, each at the time when it is due. One that cannot be sent then, since the one before
+    /// it is unanswered, is sent behind that answer, and its response time counts from when it was due.
+    Rate {
+        /// How long.
+        for_s: f64,
+        /// Messages a second on each connection.
+        per_s: Option<f64>,
+        /// Messages a second over all connections that are open when the phase begins.
+        total_per_s: Option<f64>,
+    },
+    /// Receives what the server pushes, and measures its age where it has a stamp.
+    Receive {
+        /// How long at the most.
+        for_s: f64,
+        /// Ends when each connection has received so many messages.
+        messages: Option<u32>,
+    },
+    /// The same, with some connections that read slowly or not at all.
+    Slow {
+        /// How long.
+        for_s: f64,
+        /// The part of the connections that is slow, from 0 to 1.
+        share: f64,
+        /// What each of those reads in a second; 0 for nothing.
+        #[serde(default)]
+        bytes_per_s: u32,
+    },
+    /// Drops a part of the connections at once, with a reset, and opens them again; ends when the last is open or lost.
+    Storm {
+        /// The part, from 0 to 1.
+        share: f64,
+    },
+    /// Closes all connections; the last phase, and there without being named.
+    Drain {
+        /// Over so long, evenly; as fast as they close if nothing is said.
+        over_s: Option<f64>,
+    },
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// Why a text is no phase or no scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadScenario(String);
+
+impl BadScenario {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for BadScenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadScenario {}
+
+impl Phase {
+    /// Its name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ramp { .. } => "ramp",
+            Self::Reply { .. } => "reply",
+            Self::Hold { .. } => "hold",
+            Self::Check {} => "check",
+            Self::Rate { .. } => "rate",
+            Self::Receive { .. } => "receive",
+            Self::Slow { .. } => "slow",
+            Self::Storm { .. } => "storm",
+            Self::Drain { .. } => "drain",
+        }
+    }
+
+    /// How long it takes, if that is said.
+    pub(super) fn length_s(&self) -> Option<f64> {
+        match self {
+            Self::Hold { for_s, .. }
+            | Self::Rate { for_s, .. }
+            | Self::Receive { for_s, .. }
+            | Self::Slow { for_s, .. } => Some(*for_s),
+            _ => None,
+        }
+    }
+
+    /// Whether its figures make sense.
+    fn check(&self) -> Result<(), BadScenario> {
+        let seconds = |name: &str, value: f64| within(self.kind(), name, value, 0.0, MAX_S);
+        let rate = |name: &str, value: f64| within(self.kind(), name, value, 0.001, 1e9);
+        let share = |value: f64| within(self.kind(), "share", value, 0.0, 1.0);
+        let each = |value: &Option<f64>, check: &dyn Fn(f64) -> Result<(), BadScenario>| value.map_or(Ok(()), check);
+        match self {
+            Self::Ramp { connections, per_s, over_s, steps } => {
+                if *connections == Some(0) || *steps == Some(0) {
+                    return Err(BadScenario::new("ramp: connections and steps have to be at least 1"));
+                }
+                if per_s.is_some() && (over_s.is_some() || steps.is_some()) {
+                    return Err(BadScenario::new("ramp: per_s says how fast already; leave over_s and steps out"));
+                }
+                if steps.is_some() && over_s.is_none() {
+                    return Err(BadScenario::new("ramp: steps need over_s, such as steps=10 over_s=60"));
+                }
+                each(per_s, &|value| rate("per_s", value))?;
+                each(over_s, &|value| seconds("over_s", value))
+            }
+            Self::Reply { .. } | Self::Check {} => Ok(()),
+            Self::Hold { for_s, trickle_per_s } => {
+                seconds("for_s", *for_s)?;
+                if *trickle_per_s == 0.0 { Ok(()) } else { rate("trickle_per_s", *trickle_per_s) }
+            }
+            Self::Rate { for_s, per_s, total_per_s } => {
+                within("rate", "for_s", *for_s, 0.001, MAX_S)?;
+                each(per_s, &|value| within("rate", "per_s", value, 0.000_1, MAX_PER_S))?;
+                each(total_per_s, &|value| within("rate", "total_per_s", value, 0.001, 1e9))?;
+                match (per_s, total_per_s) {
+                    (Some(_), None) | (None, Some(_)) => Ok(()),
+                    _ => {
+                        Err(BadScenario::new("rate: right would be one of per_s (for each connection) or total_per_s"))
+                    }
+                }
+            }
+            Self::Receive { for_s, .. } => seconds("for_s", *for_s),
+            Self::Slow { for_s, share: part, .. } => {
+                seconds("for_s", *for_s)?;
+                share(*part)
+            }
+            Self::Storm { share: part } => share(*part),
+            Self::Drain { over_s } => each(over_s, &|value| seconds("over_s", value)),
+        }
+    }
+}
+
+fn within(phase: &str, name: &str, value: f64, least: f64, most: f64) -> Result<(), BadScenario> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(BadScenario::new(format!("{phase}: {name} is {value}; right would be {least} to {most}")))
+}
+
+impl FromStr for Phase {
+    type Err = BadScenario;
+
+    /// `NAME KEY=VALUE KEY=VALUE …`
+    fn from_str(text: &str) -> Result<Self, BadScenario> {
+        let mut words = text.split_ascii_whitespace();
+        let name = words.next().unwrap_or_default();
+        let table: Vec<&str> = words.collect();
+        let toml = format!("do = {name:?}\n{}", table.join("\n"));
+        let phase: Self = toml::from_str(&toml).map_err(|error| {
+            BadScenario::new(format!("{}; right would be such as 'hold for_s=30'", error.message()))
+        })?;
+        phase.check().map(|()| phase)
+    }
+}
+
+/// The phases of a flood.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// One after the other.
+    #[serde(rename = "phase")]
+    pub phases: Vec<Phase>,
+}
+
+impl FromStr for Scenario {
+    type Err = BadScenario;
+
+    /// A TOML document with a `[[phase]]` for each.
+    fn from_str(text: &str) -> Result<Self, BadScenario> {
+        let scenario: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            BadScenario::new(format!("line {line}: {}", error.message().replace('\n', " ")))
+        })?;
+        scenario.phases.iter().try_for_each(Phase::check)?;
+        Ok(scenario)
+    }
+}
+
+impl Scenario {
+    /// As it is done with so many connections: each ramp knows how many it opens, and the drain stands at the end.
+    ///
+    /// # Errors
+    /// When it does not begin with a ramp, opens more connections or fewer, or goes on behind the drain.
+    pub fn planned(&self, connections: u32) -> Result<Self, BadScenario> {
+        let mut phases = self.phases.clone();
+        let Some(Phase::Ramp { .. }) = phases.first() else {
+            return Err(BadScenario::new("the first phase has to be a ramp, which opens connections"));
+        };
+        if !matches!(phases.last(), Some(Phase::Drain { .. })) {
+            phases.push(Phase::Drain { over_s: None });
+        }
+        let behind = phases.iter().position(|phase| matches!(phase, Phase::Drain { .. })).unwrap_or_default();
+        if behind + 1 < phases.len() {
+            return Err(BadScenario::new("the drain closes all connections, and nothing can follow it"));
+        }
+        let mut left = connections;
+        for phase in &mut phases {
+            let Phase::Ramp { connections: wanted, .. } = phase else { continue };
+            let more = wanted.unwrap_or(left);
+            if more > left || more == 0 {
+                return Err(BadScenario::new(format!(
+                    "the ramps open more than the {connections} connections that were asked for"
+                )));
+            }
+            *wanted = Some(more);
+            left -= more;
+        }
+        if left > 0 {
+            return Err(BadScenario::new(format!(
+                "the ramps leave {left} of {connections} connections unopened; leave out connections= in the last one"
+            )));
+        }
+        Ok(Self { phases })
+    }
+
+    /// The name of each phase: what it does, with a number from the second of its kind on.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (at, phase) in self.phases.iter().enumerate() {
+            let before = self.phases[..at].iter().filter(|other| other.kind() == phase.kind()).count();
+            let number = if before > 0 { (before + 1).to_string() } else { String::new() };
+            names.push(phase.kind().to_owned() + &number);
+        }
+        names
+    }
+
+    pub(super) fn has(&self, kind: &str) -> bool {
+        self.phases.iter().any(|phase| phase.kind() == kind)
+    }
+}
