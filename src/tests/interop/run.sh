@@ -14,6 +14,10 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../../.." && pwd)
 target=$root/target/interop
+peers_dir=$here
+peers_target=$target
+# shellcheck source=peers.sh
+. "$here/peers.sh"
 STEADFAST=$(realpath -m -- "${STEADFAST:-$root/target/release/steadfast}")
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 # Sources stay as they are: no bytecode beside them.
@@ -54,23 +58,6 @@ install_proxies() {
     mkdir -p "$target/proxies"
     (cd "$target/proxies" && apt-get -qq download nginx haproxy) >&2
     for package in "$target"/proxies/*.deb; do dpkg -x "$package" "$target/proxies"; done
-}
-
-# The copies come last: where one is missing or old, the step before it has not been done.
-install_python() {
-    cmp -s "$here/requirements.txt" "$target/venv/requirements.txt" && return
-    python3 -m venv --clear "$target/venv"
-    "$target/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-    cp "$here/requirements.txt" "$target/venv/requirements.txt"
-}
-
-install_node() {
-    cmp -s "$here/package.json" "$target/node/installed.json" && return
-    rm -rf "$target/node"
-    mkdir -p "$target/node"
-    cp "$here/package.json" "$target/node/package.json"
-    (cd "$target/node" && npm install --loglevel=error --no-audit --no-fund --no-package-lock --ignore-scripts >&2)
-    cp "$here/package.json" "$target/node/installed.json"
 }
 
 if [ ! -x "$STEADFAST" ]; then

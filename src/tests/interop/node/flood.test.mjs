@@ -28,6 +28,16 @@ function assertLost({ code, connections, causes, output }, planned, lost) {
   assert.equal(code, 1, output);
 }
 
+// What a connection that the server cut is lost for: whether its end or a reset comes first is the kernel's to say.
+const CUT = ["closed by peer", "reset"];
+
+function assertCauses({ causes, output }, known, lost) {
+  const sum = known.reduce((sum, cause) => sum + (causes[cause] ?? 0), 0);
+  assert.equal(sum, lost, `${JSON.stringify(causes)}\n${output}`);
+}
+
+const count = (codes, wanted) => codes.filter((code) => code === wanted).length;
+
 // An echo server; `reply` decides what connection `number` gets. What was seen comes back when all have left.
 async function websocketPeer(reply, use) {
   const peer = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: true });
@@ -61,8 +71,10 @@ test("all are answered", DEADLINE, async () => {
   const { result, seen } = await websocketPeer(echo, (target) => flood(target, options));
   assertAll(result, 300);
   assert.equal(seen.opened, 300);
-  assert.ok(seen.messages >= 900);
-  assert.ok(seen.bytes >= 900 * 200);
+  // Three and one more on each, and what was said while they were held.
+  assert.ok(seen.messages >= 4 * 300);
+  assert.equal(result.replies, seen.messages);
+  assert.equal(seen.bytes, seen.messages * 200);
   assert.deepEqual(seen.codes, Array(300).fill(1000));
 });
 
@@ -78,13 +90,39 @@ test("large messages, and pings among them", DEADLINE, async () => {
 });
 
 test("every tenth is ended by the server", DEADLINE, async () => {
-  for (const end of [(socket) => socket.terminate(), (socket) => socket.close(1011, "no more")]) {
+  const ends = [
+    { end: (socket) => socket.terminate(), code: 1006, causes: CUT },
+    { end: (socket) => socket.close(1011, "no more"), code: 1011, causes: ["close code 1011"] },
+  ];
+  for (const { end, code, causes } of ends) {
     const reply = (socket, data, binary, number) => (tenth(number) ? end(socket) : echo(socket, data, binary));
     const { result, seen } = await websocketPeer(reply, (target) => flood(target, { connections: CONNECTIONS }));
     assertLost(result, CONNECTIONS, LOST);
+    assertCauses(result, causes, LOST);
     assert.equal(result.connections.opened, seen.opened);
-    assert.equal(seen.codes.filter((code) => code === 1000).length, CONNECTIONS - LOST);
+    assert.equal(result.connections.answered, CONNECTIONS - LOST);
+    // One message of each that was ended has no answer.
+    assert.equal(result.replies, seen.messages - LOST);
+    assert.deepEqual([count(seen.codes, 1000), count(seen.codes, code)], [CONNECTIONS - LOST, LOST]);
   }
+});
+
+test("every tenth is cut when all were answered", DEADLINE, async () => {
+  const sockets = [];
+  let answered = 0;
+  function reply(socket, data, binary, number) {
+    sockets[number] = socket;
+    echo(socket, data, binary);
+    if (++answered === CONNECTIONS) sockets.filter((_, number) => tenth(number)).forEach((one) => one.terminate());
+  }
+  const { result, seen } = await websocketPeer(reply, (target) => flood(target, { connections: CONNECTIONS }));
+  assertLost(result, CONNECTIONS, LOST);
+  assertCauses(result, CUT, LOST);
+  const { opened, held, closed } = result.connections;
+  assert.deepEqual([opened, result.connections.answered], [CONNECTIONS, CONNECTIONS], result.output);
+  assert.deepEqual([held, closed], [CONNECTIONS - LOST, CONNECTIONS - LOST], result.output);
+  assert.equal(result.replies, seen.messages);
+  assert.deepEqual([count(seen.codes, 1000), count(seen.codes, 1006)], [CONNECTIONS - LOST, LOST]);
 });
 
 test("a wrong echo is named", DEADLINE, async () => {
@@ -116,7 +154,8 @@ test("HTTP, with bodies of a stated length and in chunks", DEADLINE, async () =>
       const result = await flood(target, { connections: CONNECTIONS, messages: 3 });
       assertAll(result, CONNECTIONS);
       assert.equal(seen.opened, CONNECTIONS);
-      assert.ok(seen.requests >= 3 * CONNECTIONS);
+      assert.ok(seen.requests >= 4 * CONNECTIONS);
+      assert.equal(result.replies, seen.requests);
     } finally {
       peer.closeAllConnections();
       peer.close();

@@ -65,7 +65,7 @@ export class Server {
   }
 }
 
-// Runs `steadfast flood` to its end; the connections, the causes and the exit code are what tests look at.
+// Runs `steadfast flood` to its end; what it counted and the exit code are what tests look at.
 export async function flood(target, options) {
   const folder = await mkdtemp(join(tmpdir(), "steadfast-flood-"));
   try {
@@ -81,8 +81,8 @@ export async function flood(target, options) {
     const report = await readFile(file, "utf8").catch(() => {
       throw new Error(`exit code ${code} without a report:\n${output}`);
     });
-    const { connections, lost_by_cause } = JSON.parse(report);
-    return { code, connections, causes: lost_by_cause, output };
+    const { connections, replies, lost_by_cause } = JSON.parse(report);
+    return { code, connections, replies, causes: lost_by_cause, output };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

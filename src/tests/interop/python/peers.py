@@ -43,6 +43,15 @@ class Ledger:
     def opened(self):
         return len(self.lengths)
 
+    @property
+    def messages(self):
+        return sum(map(len, self.lengths))
+
+    def assert_agrees(self, flood, unanswered=0):
+        """What the flood says of its connections and replies is what was counted here; so many messages got no reply."""
+        assert self.opened == flood.connections["opened"], flood.output
+        assert self.messages - unanswered == flood.report["replies"], flood.output
+
     def assert_asked(self, connections, messages, payload):
         """Everyone sent all its messages; the trickle of the hold may come on top."""
         assert self.opened == connections
@@ -86,6 +95,8 @@ async def hang_up(connection, code=None, last=None):
         await connection.send(last)
     if code is None:
         connection.transport.abort()
+        # Until then it has no code to be written down.
+        await connection.wait_closed()
     else:
         await connection.close(code)
 

@@ -115,6 +115,10 @@ class Flood:
     def causes(self):
         return {cause: count for cause, count in self.report["lost_by_cause"].items() if count}
 
+    def assert_causes(self, known, lost):
+        """Those that were lost are so for one of the `known` causes."""
+        assert sum(self.causes.get(cause, 0) for cause in known) == lost, self.causes
+
     def assert_all(self, planned):
         """Every connection went the whole way."""
         whole = dict.fromkeys(("planned", "opened", "answered", "held", "closed"), planned)

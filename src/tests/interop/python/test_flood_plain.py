@@ -19,6 +19,7 @@ async def test_http_all_are_answered(tmp_path):
         result = await flood(target, tmp_path, connections=CONNECTIONS, messages=3)
     result.assert_all(CONNECTIONS)
     assert len(peer.requests) == CONNECTIONS
+    assert sum(map(len, peer.requests)) == result.report["replies"]
     assert all(len(paths) >= 3 for paths in peer.requests)
     assert {path for paths in peer.requests for path in paths} == {"/some/path?a=b"}
 
