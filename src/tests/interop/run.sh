@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lets our server and our flood talk with the programs that others use: Python `websockets`, Node `ws`, Chromium, curl,
-# and from behind nginx and haproxy.
+# nginx, and from behind nginx and haproxy.
 #
 #   STEADFAST=target/release/steadfast src/tests/interop/run.sh
 #
