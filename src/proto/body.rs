@@ -142,9 +142,11 @@ impl Body {
 
 /// The value of a Content-Length: `None` if it is no number, `Some(None)` if it is one beyond all limits.
 fn digits(length: &[u8]) -> Option<Option<u64>> {
-    let all_digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(length).ok().filter(|_| all_digits)?;
-    Some(text.parse().ok())
+    let add = |value: Option<u64>, &byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        Some(value.and_then(|value| value.checked_mul(10)?.checked_add(digit)))
+    };
+    if length.is_empty() { None } else { length.iter().try_fold(Some(0), add) }
 }
 
 /// RFC 9110 section 5.5.

@@ -143,6 +143,8 @@ fn a_length_that_is_not_one_number_gets_400() {
     {
         malformed(&format!("Content-Length: {length}"), "hello");
     }
+    // Beyond every number there is, and then none after all.
+    malformed("Content-Length: 18446744073709551616x", "hello");
     for (first, second) in [("5", "5"), ("5", "6"), ("0", "0"), ("5", "")] {
         malformed(&format!("Content-Length: {first}\r\ncontent-length: {second}"), "hello");
         malformed(&format!("Content-Length: {first}\r\nX: y\r\nCONTENT-LENGTH: {second}"), "hello");
