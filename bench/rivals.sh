@@ -99,7 +99,7 @@ run_rival() {
     load_pid=
     if ((status != 0)); then
         cat "$out_dir/rival.out" "$out_dir/rival.err" >&2
-        fail "a run of $name went wrong: status $status"
+        fail "a run of ${name/pages/flood} went wrong: status $status"
     fi
     load_line=$(<"$out_dir/cost.json")
     said=$(<"$out_dir/rival.out")
