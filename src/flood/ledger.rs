@@ -140,8 +140,8 @@ fn name(cause: Cause) -> String {
     match cause {
         Cause::Closed(code) => format!("close code {}", code.0),
         Cause::EndOfStream | Cause::Abrupt | Cause::Answered => "closed by peer".into(),
-        Cause::Io(code) | Cause::Connect(code) => error_name(i32::from(code)),
-        Cause::Local(code) => format!("local limit: {}", error_name(i32::from(code))),
+        Cause::Io(code) | Cause::Connect(code) => error_name(code),
+        Cause::Local(code) => format!("local limit: {}", error_name(code)),
         Cause::Deadline(deadline) => match deadline {
             Deadline::Connect | Deadline::Head => "timeout: connect".into(),
             Deadline::Reply => "timeout: reply".into(),
@@ -162,12 +162,14 @@ fn name(cause: Cause) -> String {
     }
 }
 
-fn error_name(code: i32) -> String {
-    match code {
+fn error_name(code: u16) -> String {
+    if code == errno::EADDRNOTAVAIL {
+        return "no free port or address".into();
+    }
+    match i32::from(code) {
         errno::ECONNREFUSED => "refused".into(),
         errno::ECONNRESET | errno::EPIPE => "reset".into(),
         errno::ETIMEDOUT => "timeout: TCP".into(),
-        errno::EADDRNOTAVAIL => "no free port or address".into(),
         code => std::io::Error::from_raw_os_error(code).to_string(),
     }
 }

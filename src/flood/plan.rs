@@ -3,18 +3,20 @@
 
 use super::target::Target;
 use super::{Config, FloodError, Shard};
+use crate::net::sys;
 use socket2::SockAddr;
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The part of a loopback source's ports that is used: the kernel finds a free port quickly only while many are.
+/// The part of a loopback source's ports that is used: whatever else runs on this host needs some of them too.
 const LOOPBACK_FILL: f64 = 0.5;
 
 /// One pair of addresses that connections are opened between.
 #[derive(Debug)]
 pub(super) struct Route {
     /// The address to bind to; `None` leaves it to the kernel.
-    pub(super) source: Option<SockAddr>,
+    source: Option<IpAddr>,
     pub(super) destination: SockAddr,
     /// The field Host.
     pub(super) host: String,
@@ -22,14 +24,23 @@ pub(super) struct Route {
 }
 
 /// The routes of a flood; connection number `i` takes route `i` modulo their number.
+///
+/// The port is chosen here too. connect(2) looks for one among those of one parity first, one after the other: when half of
+/// them are taken, it looks at all of those for each connection, and takes milliseconds.
 #[derive(Debug)]
 pub(super) struct Routes {
     pub(super) routes: Vec<Route>,
+    ports: Vec<u16>,
+    /// Where in `ports` this flood begins: not where the one before did, whose connections may still be in TIME_WAIT.
+    offset: usize,
+    /// The number of the first connection.
+    first: u32,
 }
 
 impl Routes {
     pub(super) fn plan(config: &Config) -> Result<Self, FloodError> {
-        let ports = local_ports();
+        let usable_ports = local_ports();
+        let ports = usable_ports.len();
         let destinations: Vec<(usize, SocketAddr, &str)> = destinations(&config.targets);
         let all = sources(config, &destinations, ports);
         let sources = share_of(&all, config.shard)?;
@@ -54,19 +65,35 @@ impl Routes {
                 if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
                     continue;
                 }
+                // Where the kernel chooses the address it chooses the port, and finds one quickly while many are free.
+                let is_tight = connections > ports * destinations.len() / 4;
                 routes.push(Route {
-                    source: source.map(|source| SocketAddr::new(source, 0).into()),
+                    source: source.or_else(|| is_tight.then(|| own_address(destination)).flatten()),
                     destination: destination.into(),
                     host: host.to_owned(),
                     target,
                 });
             }
         }
-        Ok(Self { routes })
+        let (offset, first) = (sys::random_number() as usize % ports, config.own_connections().start);
+        Ok(Self { routes, ports: usable_ports, offset, first })
+    }
+
+    /// The address and the port to connect from; `None` leaves both to the kernel. No two connections between the same
+    /// addresses have the same.
+    pub(super) fn source(&self, connection: u32) -> Option<SockAddr> {
+        let address = self.of(connection).source?;
+        let place = (connection - self.first) as usize / self.routes.len() + self.offset;
+        Some(SocketAddr::new(address, self.ports[place % self.ports.len()]).into())
+    }
+
+    /// The same, with a port that the kernel chooses.
+    pub(super) fn source_address(&self, connection: u32) -> Option<SockAddr> {
+        self.of(connection).source.map(|address| SocketAddr::new(address, 0).into())
     }
 
     pub(super) fn of(&self, connection: u32) -> &Route {
-        &self.routes[connection as usize % self.routes.len()]
+        &self.routes[(connection - self.first) as usize % self.routes.len()]
     }
 }
 
@@ -110,12 +137,31 @@ fn sources(config: &Config, destinations: &[(usize, SocketAddr, &str)], ports: u
     usable.take(of_a_shard * shards).map(|host| Some(IpAddr::V4(Ipv4Addr::from(0x7f00_0000 | host)))).collect()
 }
 
-/// How many ports connect(2) may choose from, ip(7); the documented default where the kernel does not tell.
-fn local_ports() -> usize {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut numbers = text.split_ascii_whitespace().filter_map(|number| number.parse::<usize>().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(first), Some(last)) if last >= first => last - first + 1,
-        _ => 28_232,
+/// The address that connections to `destination` come from, as the routing tables have it; `None` if there is no way there.
+fn own_address(destination: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if destination.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Connecting a socket of UDP sends nothing.
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(destination).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The ports that connect(2) may choose from, ip(7): ip_local_port_range without ip_local_reserved_ports; the documented
+/// default where the kernel does not tell.
+fn local_ports() -> Vec<u16> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+    let range = read("ip_local_port_range");
+    let mut numbers = range.split_ascii_whitespace().filter_map(|number| number.parse::<u16>().ok());
+    let (first, last) = match (numbers.next(), numbers.next()) {
+        (Some(first), Some(last)) if last >= first => (first, last),
+        _ => (32_768, 60_999),
+    };
+    let mut reserved = BTreeSet::new();
+    for part in read("ip_local_reserved_ports").trim().split(',').filter(|part| !part.is_empty()) {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(from), Ok(to)) = (from.parse::<u16>(), to.parse::<u16>()) {
+            reserved.extend(from..=to);
+        }
     }
+    (first..=last).filter(|port| !reserved.contains(port)).collect()
 }

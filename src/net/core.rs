@@ -254,7 +254,12 @@ impl<S> Core<S> {
     ) -> io::Result<ConnectionId> {
         let socket = Socket::new(target.domain(), socket2::Type::STREAM.nonblocking().cloexec(), None)?;
         if let Some(source) = source {
-            sys::set_bind_address_no_port(socket.as_fd())?;
+            if source.as_socket().is_some_and(|source| source.port() > 0) {
+                // Others may have the same port, to other destinations; and one of before may be in TIME_WAIT.
+                socket.set_reuse_address(true)?;
+            } else {
+                sys::set_bind_address_no_port(socket.as_fd())?;
+            }
             socket.bind(source)?;
         }
         if let Err(error) = socket.connect(target)

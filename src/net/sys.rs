@@ -280,8 +280,12 @@ pub fn cpu_time() -> (Duration, Duration) {
 
 /// Error numbers that others than the reactor tell apart, errno(3).
 pub mod errno {
-    pub use libc::{EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, EPIPE, ETIMEDOUT};
+    pub use libc::{EAGAIN, ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, EPIPE, ETIMEDOUT};
 
-    /// ENOBUFS, as a cause has it.
+    /// As a cause has them.
+    pub const EADDRINUSE: u16 = libc::EADDRINUSE as u16;
+    /// The same.
+    pub const EADDRNOTAVAIL: u16 = libc::EADDRNOTAVAIL as u16;
+    /// The same.
     pub const ENOBUFS: u16 = libc::ENOBUFS as u16;
 }

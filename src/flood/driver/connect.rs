@@ -7,6 +7,7 @@ use crate::flood::target::Scheme;
 use crate::net::link::{Cause, Link};
 use crate::net::reactor::Core;
 use crate::net::sys::error_code;
+use crate::net::sys::errno::{EADDRINUSE, EADDRNOTAVAIL};
 use crate::proto::session::Session;
 use std::io;
 
@@ -31,15 +32,26 @@ impl Worker {
     }
 
     fn connect(&mut self, core: &mut Core<Peer>, number: u32, marks: Marks) {
+        self.connect_from(core, number, marks, true);
+    }
+
+    /// Connects, from the port that is the connection's own, or from any that is free.
+    fn connect_from(&mut self, core: &mut Core<Peer>, number: u32, marks: Marks, is_own_port: bool) {
         let session = match self.scheme(number) {
             Scheme::Http => Session::http_client(),
             Scheme::Ws | Scheme::Tcp => Session::raw(),
         };
-        let route = self.orders.routes.of(number);
+        let routes = &self.orders.routes;
+        let route = routes.of(number);
+        let source = if is_own_port { routes.source(number) } else { routes.source_address(number) };
         let marks = Marks(marks.0 | Marks::COUNTED.0);
         let peer = Peer { since_us: self.now_us(), number, marks, stage: Stage::Connecting, ..Peer::default() };
         self.shown = false;
-        match core.connect(&route.destination, route.source.as_ref(), session, peer) {
+        match core.connect(&route.destination, source.as_ref(), session, peer) {
+            // Somebody else has that port, or a connection of before is in TIME_WAIT there: the kernel may choose.
+            Err(error) if is_own_port && matches!(error_code(&error), EADDRINUSE | EADDRNOTAVAIL) => {
+                self.connect_from(core, number, marks, false);
+            }
             Ok(_) => {
                 self.in_window += 1;
                 self.ledger.shift(Stage::Planned, Stage::Connecting);
