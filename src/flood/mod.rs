@@ -8,6 +8,7 @@ mod driver;
 mod fetch;
 pub mod latency;
 pub mod ledger;
+pub mod merge;
 mod orders;
 mod page;
 mod payload;
@@ -19,6 +20,7 @@ mod server;
 pub mod sizes;
 mod stamp;
 pub mod target;
+pub mod verdict;
 
 pub use config::{Config, Shard};
 pub use progress::Progress;

@@ -2,8 +2,11 @@
 
 mod endpoints;
 mod memory;
+mod merges;
 mod plans;
 mod records;
+mod reports;
 mod tables;
 mod targets;
 mod urls;
+mod verdicts;
