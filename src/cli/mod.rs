@@ -3,6 +3,7 @@
 mod compression;
 mod connect;
 mod flood;
+mod report;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Command {
     Serve(serve::Args),
     /// Open connections to any server, check every reply, hold, close, and account for each
     Flood(flood::Args),
+    /// Show, judge and merge the reports of floods
+    Report(report::Args),
     /// Talk to a WebSocket server: lines are sent as messages, and what comes is shown
     Connect(connect::Args),
 }
@@ -45,6 +48,7 @@ pub(crate) fn run() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Flood(args) => flood::run(args),
+        Command::Report(args) => report::run(args),
         Command::Connect(args) => connect::run(args),
     }
 }

@@ -18,6 +18,8 @@ use steadfast::client::{BadSetting, Client, Config, ConnectError, Url};
 use steadfast::proto::session::{Limits, MessageKind};
 use talk::{Plan, Talk};
 
+pub(super) use words::escaped;
+
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// ws://HOST:PORT/PATH

@@ -12,7 +12,7 @@ const SHOWN_BYTES: usize = 64;
 
 /// Text without its control characters, and without those that reorder what is read: an escape stands in their place.
 /// A backslash is left alone, so that JSON stays JSON.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         // Unicode, Bidi_Control; and its separators of lines, since a message is one line.

@@ -3,19 +3,17 @@
 mod display;
 
 use super::compression::CompressionArgs;
+use super::report::OutputArgs;
 use clap::{Args as ClapArgs, value_parser};
 use display::Display;
-use indicatif::HumanCount;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use steadfast::flood::report::{Report, Timing};
 use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
@@ -66,9 +64,6 @@ pub(super) struct Args {
     /// Process on this host whose memory and CPU time are the server's [default: /stats is asked, if it is ours]
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// Write the report there, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Subprotocol to offer, the best first; may be repeated
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<String>,
@@ -87,6 +82,8 @@ pub(super) struct Args {
     /// The targets are mine, although they are neither loopback nor private addresses
     #[arg(long)]
     i_own_this_host: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     compression: CompressionArgs,
 }
@@ -186,12 +183,19 @@ pub(super) fn run(args: Args) -> ExitCode {
             "{first} and {other} differ in their scheme; right would be one scheme for all"
         ));
     }
-    // Found out before the flood, not after it.
-    let json = args.json.clone();
-    if let Some(path) = &json
-        && let Err(error) = fs::write(path, "")
+    let output = args.output.clone();
+    let config = match args.into_config() {
+        Ok(config) => config,
+        Err(error) => return super::refuse(&error),
+    };
+    // Found out before the flood, not after it. A scenario that cannot be planned is refused by the flood itself.
+    if let Ok(scenario) = config.scenario.planned(config.connections)
+        && let Err(error) = output.check(scenario.names().iter().map(String::as_str))
     {
-        return super::refuse(&format!("--json {}: {error}; name a file that can be written", path.display()));
+        return super::refuse(&error);
+    }
+    if let Err(error) = output.try_files() {
+        return super::refuse(&error);
     }
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -202,97 +206,11 @@ pub(super) fn run(args: Args) -> ExitCode {
             return super::refuse(&format!("cannot handle signals: {error}"));
         }
     }
-    let config = match args.into_config() {
-        Ok(config) => config,
-        Err(error) => return super::refuse(&error),
-    };
     let mut display = Display::new(&config);
     let report = match flood::run(&config, &interrupted, &mut |progress| display.show(progress)) {
         Ok(report) => report,
         Err(error) => return super::refuse(&error),
     };
     display.clear();
-    if let Some(path) = &json {
-        let written = serde_json::to_string_pretty(&report)
-            .map_err(std::io::Error::other)
-            .and_then(|text| fs::write(path, text + "\n"));
-        if let Err(error) = written {
-            super::complain(&format!("--json {}: {error}", path.display()));
-            return ExitCode::FAILURE;
-        }
-    }
-    // The report is written; a terminal that has gone does not change how the flood went.
-    let _ = std::io::stdout().write_all(table(&report).as_bytes());
-    if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn table(report: &Report) -> String {
-    let connections = &report.connections;
-    let mut text = format!("target       {}\n", report.target);
-    let counts = [
-        ("planned", connections.planned),
-        ("opened", connections.opened),
-        ("answered", connections.answered),
-        ("held", connections.held),
-        ("closed", connections.closed),
-        ("lost", connections.lost),
-    ];
-    for (name, count) in counts {
-        text += &format!("{name:<12} {:>12}\n", HumanCount(count).to_string());
-    }
-    for (cause, count) in &report.lost_by_cause {
-        text += &format!("  {:>10} {cause}\n", HumanCount(*count).to_string());
-    }
-    text += "\n             seconds  per second        p50        p90        p99      p99.9        max\n";
-    let phases =
-        [("connect", &report.connect), ("reply", &report.reply), ("hold", &report.hold), ("alive", &report.alive)];
-    for (name, phase) in phases {
-        text += &latency_line(name, phase);
-    }
-    text += &format!("close        {:>7.1}\n", report.close_seconds);
-    let figure =
-        |value: Option<f64>, unit: &str| value.map_or_else(|| "-".into(), |value| format!("{value:.0} {unit}"));
-    text += "\neach connection         user space       kernel   CPU to the last reply\n";
-    let opened = connections.opened.max(1) as f64;
-    for (name, memory, cpu) in
-        [("server", &report.memory.server, &report.cpu.server), ("client", &report.memory.client, &report.cpu.client)]
-    {
-        text += &format!(
-            "  {name:<20} {:>12} {:>12}   {:>21}\n",
-            figure(memory.user_bytes_per_connection, "B"),
-            figure(memory.kernel_bytes_per_connection, "B"),
-            figure(cpu.map(|cpu| cpu.total_s() * 1e6 / opened), "us"),
-        );
-    }
-    text += &format!(
-        "\n{} replies, each checked by {}; {} workers\n",
-        HumanCount(report.replies),
-        report.reply_check,
-        report.workers
-    );
-    text += if report.ok {
-        "all opened, answered, held and closed\n"
-    } else {
-        "NOT all opened, answered, held and closed\n"
-    };
-    text
-}
-
-fn latency_line(name: &str, timing: &Timing) -> String {
-    let cell = |value: Option<u64>| match value {
-        None => "-".to_owned(),
-        Some(us) if us < 10_000 => format!("{us} us"),
-        Some(us) if us < 10_000_000 => format!("{} ms", us / 1000),
-        Some(us) => format!("{} s", us / 1_000_000),
-    };
-    format!(
-        "{name:<12} {:>7.1} {:>11} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
-        timing.seconds,
-        HumanCount(timing.per_second as u64).to_string(),
-        cell(timing.latency.quantile_us(0.5)),
-        cell(timing.latency.quantile_us(0.9)),
-        cell(timing.latency.quantile_us(0.99)),
-        cell(timing.latency.quantile_us(0.999)),
-        cell(timing.latency.max_us()),
-    )
+    output.conclude(report)
 }

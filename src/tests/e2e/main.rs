@@ -24,6 +24,8 @@ mod policy;
 mod pressure;
 mod quota;
 mod regressions;
+mod reports;
+mod schema;
 mod stop;
 mod tokens;
 mod unix;

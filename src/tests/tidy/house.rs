@@ -138,6 +138,6 @@ pub(super) const HOUSE: &[Room] = &[
             "proto/session",
             "proto/upgrade",
         ],
-        crates: &["clap", "httpdate", "humantime", "indicatif", "serde_json", "signal_hook"],
+        crates: &["clap", "httpdate", "humantime", "indicatif", "plotters", "serde_json", "signal_hook"],
     },
 ];

@@ -1,0 +1,151 @@
+//! The report as one page that needs no network and runs no script.
+
+use super::charts::{self, Chart};
+use super::plot::{Failed, Size};
+use super::{colours, tables, words};
+use steadfast::flood::latency::Measure;
+use steadfast::flood::report::Report;
+
+/// Sizes in which a chart is drawn: over the page, over half of it, and in a narrow window.
+const WIDE: Size = Size { width: 960, height: 300 };
+const HALF: Size = Size { width: 472, height: 260 };
+const NARROW: Size = Size { width: 336, height: 250 };
+
+/// Nothing may be loaded and nothing run, whatever a target or a cause is called.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+pub(super) fn html(report: &Report) -> Result<String, Failed> {
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Flood of {target}: {well}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <style>\n{colours}{style}</style>\n<main>\n<h1>A flood of {planned} connections</h1>\n\
+         <p class=\"target\">{target}</p>\n",
+        target = escape(&report.target),
+        well = if is_well(report) { "well" } else { "NOT well" },
+        colours = colours::style_sheet(),
+        style = include_str!("page.css"),
+        planned = words::count(report.connections.planned),
+    );
+    page += &lead(report);
+    page += &cards(report);
+    page += "<h2>Charts</h2>\n";
+    if report.timeline.is_empty() {
+        page += "<p>The flood was over before a second was, so that there is nothing to show over time.</p>\n";
+    }
+    page += "<div class=\"charts\">\n";
+    for (at, chart) in charts::charts(report).iter().enumerate() {
+        page += &figure(at, chart)?;
+    }
+    page += "</div>\n<h2>Figures</h2>\n";
+    page += &tables::tables(report);
+    page += &format!("</main>\n<footer>{}, schema {}</footer>\n", escape(&report.program), escape(&report.schema));
+    Ok(page)
+}
+
+/// What comes from outside, so that it is text and nothing else.
+pub(super) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe += "&amp;",
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '"' => safe += "&quot;",
+            '\'' => safe += "&#39;",
+            // Characters that a document may not have, or that turn what follows around.
+            control if control.is_control() || matches!(control, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                safe += "\u{fffd}";
+            }
+            letter => safe.push(letter),
+        }
+    }
+    safe
+}
+
+fn is_well(report: &Report) -> bool {
+    report.ok && report.assertions.iter().all(|verdict| verdict.holds)
+}
+
+/// The answer to what is asked first.
+fn lead(report: &Report) -> String {
+    let connections = &report.connections;
+    let lost = match connections.lost {
+        0 => "none was lost".to_owned(),
+        lost => format!("{} lost: {}", words::count(lost), escape(&words::causes(report))),
+    };
+    let sentence =
+        format!("{} of {} connections opened", words::count(connections.opened), words::count(connections.planned));
+    let outcome = words::outcome(report);
+    let mut text = format!(
+        "<div class=\"lead {}\" id=\"outcome\"><p><strong>{sentence}, {lost}.</strong></p><p{}>{}.</p>",
+        if is_well(report) { "well" } else { "bad" },
+        if report.ok { "" } else { " class=\"broken\"" },
+        outcome[..1].to_uppercase() + &outcome[1..],
+    );
+    for verdict in &report.assertions {
+        let (class, word) = if verdict.holds { ("", "holds") } else { (" class=\"broken\"", "is broken") };
+        let (assertion, figure) = (escape(&verdict.assertion), escape(&words::figure(verdict)));
+        text += &format!("<p{class}><code>{assertion}</code> {word}: {figure}.</p>");
+    }
+    text + "</div>\n"
+}
+
+/// The figures that are asked for most. What the flood did not do has no card.
+fn cards(report: &Report) -> String {
+    let connections = &report.connections;
+    let mut cards = vec![
+        ("Opened", words::count(connections.opened)),
+        ("Lost", words::count(connections.lost)),
+        ("It took", words::seconds(report.seconds)),
+    ];
+    let timed = [
+        (Measure::Connect, "Connects each second", "Connect, p99"),
+        (Measure::Reply, "Replies each second", "Reply, p99"),
+        (Measure::Response, "Responses each second", "Response, p99"),
+    ];
+    for (measure, rate, p99) in timed {
+        let timing = report.timing(measure);
+        if timing.latency.samples() > 0 {
+            cards.push((rate, words::per_second(timing.per_second)));
+            cards.push((p99, words::latency(timing.latency.quantile_us(0.99))));
+        }
+    }
+    let memory = &report.memory;
+    for (name, bytes) in [
+        ("Server, user space", memory.server.user_bytes_per_connection),
+        ("Server, kernel", memory.server.kernel_bytes_per_connection),
+        ("Client, user space", memory.client.user_bytes_per_connection),
+        ("Client, kernel", memory.client.kernel_bytes_per_connection),
+    ] {
+        if bytes.is_some() {
+            cards.push((name, words::bytes_each(bytes)));
+        }
+    }
+    let card = |(name, figure): &(&str, String)| format!("<div><dt>{name}</dt><dd>{figure}</dd></div>\n");
+    format!("<dl>\n{}</dl>\n", cards.iter().map(card).collect::<String>())
+}
+
+fn figure(at: usize, chart: &Chart) -> Result<String, Failed> {
+    let (class, broad) = if chart.is_wide { (" class=\"wide\"", WIDE) } else { ("", HALF) };
+    let entry = |(colour, name): &(colours::Colour, String)| {
+        format!("<li><i class=\"{}\"></i>{}</li>", colour.name, escape(name))
+    };
+    let legend: String = chart.legend.iter().map(entry).collect();
+    let mut text = format!(
+        "<figure{class}>\n<figcaption><h3 id=\"chart-{at}\">{}</h3><p>{}</p>",
+        escape(&chart.title),
+        escape(&chart.says)
+    );
+    if !legend.is_empty() {
+        text += &format!("<ul class=\"legend\">{legend}</ul>");
+    }
+    text += "</figcaption>\n";
+    for (class, size) in [("broad", broad), ("narrow", NARROW)] {
+        let svg = chart.plot.svg(size)?;
+        text += &format!("<div class=\"{class}\" role=\"img\" aria-labelledby=\"chart-{at}\">\n{svg}</div>\n");
+    }
+    Ok(text + "</figure>\n")
+}

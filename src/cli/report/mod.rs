@@ -1,0 +1,178 @@
+//! `steadfast report`, and what `steadfast flood` does with its own: reports are written, shown, judged and merged.
+
+mod axis;
+mod charts;
+mod colours;
+mod csv;
+mod html;
+mod plot;
+mod table;
+mod tables;
+mod words;
+
+use super::connect::escaped;
+use clap::{Args as ClapArgs, Subcommand};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use steadfast::flood::merge::merge;
+use steadfast::flood::report::{Report, SCHEMA};
+use steadfast::flood::verdict::Assertion;
+
+/// An assertion is broken.
+const EXIT_BROKEN: u8 = 3;
+
+/// What becomes of a report.
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct OutputArgs {
+    /// Write the report there, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write there how things stood second by second, as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write the report there as a page with charts: one file, which needs no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// What has to hold, such as 'lost == 0' or 'connect.p99 < 50ms'; may be repeated; exit code 3 if it does not
+    #[arg(long = "assert", value_name = "ASSERTION")]
+    assertions: Vec<Assertion>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make one report of several: of the shards of a flood, or of floods that were alike
+    Merge {
+        /// Reports, as --json wrote them
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show a report again, judge it, or write it in another form
+    Show {
+        /// A report, as --json wrote it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let (report, output) = match args.command {
+        Command::Merge { files, output } => (merged(&files), output),
+        Command::Show { file, output } => (read(&file), output),
+    };
+    // Read first: a report may be written over.
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return super::refuse(&error),
+    };
+    let phases = report.phases.iter().map(|phase| phase.name.as_str());
+    if let Err(error) = output.check(phases).and_then(|()| output.try_files()) {
+        return super::refuse(&error);
+    }
+    output.conclude(report)
+}
+
+fn merged(files: &[PathBuf]) -> Result<Report, String> {
+    let reports = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
+    merge(reports).map_err(|error| {
+        let file = error.report().and_then(|at| files.get(at));
+        file.map_or_else(|| error.to_string(), |file| format!("{}: {error}", file.display()))
+    })
+}
+
+fn read(file: &Path) -> Result<Report, String> {
+    let name = file.display();
+    let text = fs::read(file).map_err(|error| format!("{name}: {error}; name a report that --json wrote"))?;
+    let document: Value =
+        serde_json::from_slice(&text).map_err(|error| format!("{name}: it is no report: it is not JSON: {error}"))?;
+    match document.get("schema") {
+        Some(Value::String(schema)) if schema == SCHEMA => {}
+        Some(schema) => return Err(format!("{name}: its schema is {schema}; right would be {SCHEMA:?}")),
+        None => return Err(format!("{name}: it is no report: it has no \"schema\"; right would be {SCHEMA:?}")),
+    }
+    serde_json::from_value(document).map_err(|error| format!("{name}: it is no whole report: {error}"))
+}
+
+impl OutputArgs {
+    /// Whether all that is asserted is about phases that there are.
+    pub(super) fn check<'a>(&self, phases: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let phases: Vec<&str> = phases.collect();
+        for assertion in &self.assertions {
+            let checked = assertion.check(phases.iter().copied());
+            checked.map_err(|error| format!("--assert {:?}: {error}", assertion.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Finds out whether the files can be written: before the flood, not after it.
+    pub(super) fn try_files(&self) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for (flag, path) in self.files() {
+            if !seen.insert(path) {
+                return Err(format!("{flag} {}: the same file is named twice; name one for each", path.display()));
+            }
+            fs::write(path, "")
+                .map_err(|error| format!("{flag} {}: {error}; name a file that can be written", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let all = [("--json", &self.json), ("--csv", &self.csv), ("--html", &self.html)];
+        all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+    }
+
+    /// Judges a report, writes it to the files, prints the table; and how it went, as an exit code: 3 if an assertion
+    /// is broken, else 1 if the flood did not go well.
+    pub(super) fn conclude(&self, mut report: Report) -> ExitCode {
+        // Those that came with a report stay, with what was found when it was made; those that are given again do not
+        // stand twice.
+        for assertion in &self.assertions {
+            let verdict = assertion.judge(&report);
+            report.assertions.retain(|known| known.assertion != verdict.assertion);
+            report.assertions.push(verdict);
+        }
+        if let Err(error) = self.write(&report) {
+            super::complain(&error);
+            return ExitCode::FAILURE;
+        }
+        // The report is written; a terminal that has gone does not change how the flood went.
+        let _ = io::stdout().write_all(table::table(&report).as_bytes());
+        let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {
+            super::complain(&format!("broken: {}: {}", escaped(&verdict.assertion), words::figure(verdict)));
+        });
+        match (broken.count(), report.ok) {
+            (1.., _) => ExitCode::from(EXIT_BROKEN),
+            (_, true) => ExitCode::SUCCESS,
+            (_, false) => ExitCode::FAILURE,
+        }
+    }
+
+    fn write(&self, report: &Report) -> Result<(), String> {
+        for (flag, path) in self.files() {
+            let text = match flag {
+                "--json" => {
+                    serde_json::to_string_pretty(report).map(|text| text + "\n").map_err(|error| error.to_string())
+                }
+                "--csv" => Ok(csv::csv(report)),
+                _ => html::html(report).map_err(|error| error.to_string()),
+            };
+            text.and_then(|text| fs::write(path, text).map_err(|error| error.to_string()))
+                .map_err(|error| format!("{flag} {}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Figures as people read them, in the table and on the page alike.
+
+use indicatif::HumanCount;
+use steadfast::flood::report::{Agreement, Connections, Report, Verdict};
+use steadfast::flood::verdict::Assertion;
+
+/// Where a figure would stand that nobody could measure.
+pub(super) const NONE: &str = "-";
+
+pub(super) fn count(count: u64) -> String {
+    HumanCount(count).to_string()
+}
+
+pub(super) fn per_second(rate: f64) -> String {
+    // Less than one a second is told, and not rounded to nothing.
+    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { count(rate as u64) }
+}
+
+/// A latency, in the unit that gives it up to four digits.
+pub(super) fn latency(us: Option<u64>) -> String {
+    match us {
+        None => NONE.to_owned(),
+        Some(us) if us < 10_000 => format!("{us} us"),
+        Some(us) if us < 10_000_000 => format!("{} ms", us / 1000),
+        Some(us) => format!("{} s", us / 1_000_000),
+    }
+}
+
+pub(super) fn seconds(seconds: f64) -> String {
+    format!("{seconds:.1} s")
+}
+
+/// What one connection costs, in bytes.
+pub(super) fn bytes_each(bytes: Option<f64>) -> String {
+    bytes.map_or_else(|| NONE.into(), |bytes| format!("{bytes:.0} B"))
+}
+
+/// Memory of a process or a host.
+pub(super) fn bytes(bytes: Option<u64>) -> String {
+    match bytes {
+        None => NONE.to_owned(),
+        Some(bytes) if bytes < 10 << 20 => format!("{} KiB", count(bytes >> 10)),
+        Some(bytes) => format!("{} MiB", count(bytes >> 20)),
+    }
+}
+
+/// What an assertion found: `61 ms`, `3`, or that it could not be measured.
+pub(super) fn figure(verdict: &Verdict) -> String {
+    let unit = verdict.assertion.parse::<Assertion>().map_or("", |assertion| assertion.unit());
+    match (verdict.figure, unit) {
+        (None, _) => "not measured".to_owned(),
+        (Some(us), "us") if us.fract() == 0.0 => format!("{us} us"),
+        (Some(figure), unit) => {
+            let number = if figure.fract() == 0.0 { format!("{figure}") } else { format!("{figure:.3}") };
+            if unit.is_empty() || unit == "/s" { number + unit } else { format!("{number} {unit}") }
+        }
+    }
+}
+
+/// How it went, in one line.
+pub(super) fn outcome(report: &Report) -> String {
+    let Connections { planned, opened, answered, held, closed, lost, .. } = report.connections;
+    // A scenario may ask nothing, and hold nothing.
+    let steps = [("opened", true), ("answered", answered == planned), ("held", held == planned), ("closed", true)];
+    let done: Vec<&str> = steps.into_iter().filter(|(_, is_done)| *is_done).map(|(step, _)| step).collect();
+    let is_whole = [opened, closed, lost] == [planned, planned, 0];
+    let agrees = report.reconciliation.as_ref().is_none_or(|both| both.agrees);
+    match (report.ok, agrees || !is_whole) {
+        (true, _) => {
+            let (last, first) = done.split_last().map_or(("", &[][..]), |(last, first)| (*last, first));
+            format!("all {} and {last}", first.join(", "))
+        }
+        (false, true) => "NOT all opened, answered, held and closed".to_owned(),
+        (false, false) => "NOT well: what both sides counted does not agree".to_owned(),
+    }
+}
+
+/// What was lost, by cause: `3 refused, 2 timeout: connect`.
+pub(super) fn causes(report: &Report) -> String {
+    let each = report.lost_by_cause.iter().map(|(cause, lost)| format!("{} {cause}", count(*lost)));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// How much CPU time each opened connection took, in microseconds.
+pub(super) fn cpu_each(report: &Report, server: bool) -> String {
+    let cpu = if server { report.cpu.server } else { report.cpu.client };
+    let opened = report.connections.opened.max(1) as f64;
+    cpu.map_or_else(|| NONE.into(), |cpu| format!("{:.0} us", cpu.total_s() * 1e6 / opened))
+}
+
+/// What either side says of the same thing.
+pub(super) fn both_sides(figure: &Agreement) -> String {
+    let (least, most) = figure.flood;
+    let saw = match most {
+        u64::MAX => format!("{} or more", count(least)),
+        most if most == least => count(least),
+        most => format!("{} to {}", count(least), count(most)),
+    };
+    format!("the server says {}, the flood saw {saw}", count(figure.server))
+}
