@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { assertNoMistakes, Browser, DEADLINE, logged, say, status } from "./browser.mjs";
+import { assertNoMistakes, Browser, contrasts, DEADLINE, logged, say, status } from "./browser.mjs";
 import { load, Server } from "./steadfast.mjs";
 
 const { WebSocket } = load("ws");
@@ -48,51 +48,6 @@ const SCENES = {
   "/compare": (page) =>
     page.waitForFunction(() => [...document.querySelectorAll(".updates")].every((item) => item.textContent > 0)),
 };
-
-// Runs within the page: each piece of text that is seen, with how much it stands out from what is behind it, by the
-// definition of WCAG 2.2; and the colour of the page itself.
-function contrasts() {
-  const colour = (text) => {
-    const [r, g, b, a = 1] = text.match(/^rgba?\((.*)\)$/)[1].split(/[ ,/]+/).map(Number);
-    return { rgb: [r, g, b], a };
-  };
-  const over = ({ rgb, a }, below) => rgb.map((value, at) => value * a + below[at] * (1 - a));
-  const luminance = (rgb) => {
-    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-    const [r, g, b] = rgb.map((value) => linear(value / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ratio = (one, other) => {
-    const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
-    return (light + 0.05) / (dark + 0.05);
-  };
-  // The canvas is what shows where nothing has a background.
-  const probe = Object.assign(document.createElement("i"), { style: "background: Canvas" });
-  document.body.append(probe);
-  const canvas = colour(getComputedStyle(probe).backgroundColor).rgb;
-  probe.remove();
-
-  const behind = (element) => {
-    if (!element) return canvas;
-    return over(colour(getComputedStyle(element).backgroundColor), behind(element.parentElement));
-  };
-  const opacity = (element) => (element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1);
-  const found = [];
-  const see = (element, text, style, more = 1) => {
-    const below = behind(element);
-    const { rgb, a } = colour(style.color);
-    const above = over({ rgb, a: a * opacity(element) * more }, below);
-    found.push({ text: text.trim().slice(0, 40), ratio: ratio(above, below) });
-  };
-  for (const element of document.body.querySelectorAll("*")) {
-    if (!element.checkVisibility() || element.tagName === "SCRIPT") continue;
-    const own = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE && node.data.trim() !== "");
-    if (own.length > 0) see(element, own[0].data, getComputedStyle(element));
-    const hint = getComputedStyle(element, "::placeholder");
-    if (element.placeholder) see(element, element.placeholder, hint, hint.opacity);
-  }
-  return { found, light: luminance(canvas) };
-}
 
 for (const [path, scene] of Object.entries(SCENES)) {
   test(`${path.slice(0, 12)} on a narrow screen, by day and by night`, DEADLINE, async () => {

@@ -81,9 +81,21 @@ export async function flood(target, options) {
     const report = await readFile(file, "utf8").catch(() => {
       throw new Error(`exit code ${code} without a report:\n${output}`);
     });
-    const { connections, replies, lost_by_cause } = JSON.parse(report);
-    return { code, connections, replies, causes: lost_by_cause, output };
+    const parsed = JSON.parse(report);
+    const { connections, replies, lost_by_cause } = parsed;
+    return { code, connections, replies, causes: lost_by_cause, output, report: parsed };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+// Runs `steadfast` to its end.
+export async function run(...args) {
+  const child = start(args, ["ignore", "pipe", "pipe"]);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => (output += text));
+  }
+  const [code] = await once(child, "close");
+  return { code, output };
 }
