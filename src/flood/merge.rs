@@ -441,9 +441,8 @@ fn reconciliation(parts: &[Report]) -> Option<Reconciliation> {
         match figures.iter_mut().find(|sum| sum.what == figure.what) {
             None => figures.push(figure.clone()),
             Some(sum) => {
-                // The most may be without a limit.
-                let (least, most) = figure.flood;
-                sum.flood = (sum.flood.0 + least, sum.flood.1.saturating_add(most));
+                sum.at_least += figure.at_least;
+                sum.at_most = sum.at_most.zip(figure.at_most).map(|(one, other)| one + other);
                 sum.server += figure.server;
                 sum.agrees &= figure.agrees;
             }

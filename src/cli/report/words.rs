@@ -90,11 +90,11 @@ pub(super) fn cpu_each(report: &Report, server: bool) -> String {
 
 /// What either side says of the same thing.
 pub(super) fn both_sides(figure: &Agreement) -> String {
-    let (least, most) = figure.flood;
-    let saw = match most {
-        u64::MAX => format!("{} or more", count(least)),
-        most if most == least => count(least),
-        most => format!("{} to {}", count(least), count(most)),
+    let least = figure.at_least;
+    let saw = match figure.at_most {
+        None => format!("{} or more", count(least)),
+        Some(most) if most == least => count(least),
+        Some(most) => format!("{} to {}", count(least), count(most)),
     };
     format!("the server says {}, the flood saw {saw}", count(figure.server))
 }

@@ -6,8 +6,8 @@ use crate::flood::ledger::{DROPPED, Stage};
 use crate::flood::target::Scheme;
 use crate::net::link::{Cause, Link};
 use crate::net::reactor::Core;
-use crate::net::sys::error_code;
 use crate::net::sys::errno::{EADDRINUSE, EADDRNOTAVAIL};
+use crate::net::sys::error_code;
 use crate::proto::session::Session;
 use std::io;
 

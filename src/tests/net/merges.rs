@@ -133,12 +133,13 @@ fn what_is_of_a_client_is_summed_and_what_is_of_the_server_is_not() {
 fn both_sides_agree_if_they_do_in_each_part() {
     let mut parts = [small(3, "1/2"), small(4, "2/2")];
     for (part, server) in parts.iter_mut().zip([3, 5]) {
-        let flood = (part.connections.opened, part.connections.opened);
-        let figure = Agreement { what: "upgraded".into(), flood, server, agrees: flood.0 == server };
+        let at_least = part.connections.opened;
+        let (what, at_most) = ("upgraded".into(), Some(at_least));
+        let figure = Agreement { what, at_least, at_most, server, agrees: at_least == server };
         part.reconciliation = Some(Reconciliation { agrees: figure.agrees, figures: vec![figure] });
     }
     let merged = merge(parts.to_vec()).expect("two shards").reconciliation.expect("both have one");
-    let figure = Agreement { what: "upgraded".into(), flood: (7, 7), server: 8, agrees: false };
+    let figure = Agreement { what: "upgraded".into(), at_least: 7, at_most: Some(7), server: 8, agrees: false };
     assert_eq!(merged, Reconciliation { figures: vec![figure], agrees: false });
     parts[0].reconciliation = None;
     assert_eq!(merge(parts.to_vec()).expect("two shards").reconciliation, None);
