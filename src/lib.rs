@@ -13,6 +13,7 @@
 //!   flood    plan, workers, ledger, report             } neither knows the other
 //!   client   one connection, without a reactor
 //!   stats    what proc(5) tells of memory and time
+//!   doctor   how many connections this host holds, what stops it there, and what would change that
 //! ```
 //!
 //! One thread does all of that for its share of the connections, alone. An idle connection owns nothing but its slot:
@@ -40,6 +41,7 @@
 //! ```
 
 pub mod client;
+pub mod doctor;
 pub mod flood;
 pub mod net;
 pub mod proto;

@@ -2,6 +2,7 @@
 
 mod compression;
 mod connect;
+mod doctor;
 mod flood;
 mod report;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Report(report::Args),
     /// Talk to a WebSocket server: lines are sent as messages, and what comes is shown
     Connect(connect::Args),
+    /// Tell how many connections this host holds, what stops it there, and what would change that
+    Doctor(doctor::Args),
 }
 
 /// Parses the command line and does what it says.
@@ -50,6 +53,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Flood(args) => flood::run(args),
         Command::Report(args) => report::run(args),
         Command::Connect(args) => connect::run(args),
+        Command::Doctor(args) => doctor::run(args),
     }
 }
 

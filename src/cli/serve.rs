@@ -307,6 +307,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
     };
+    super::doctor::warn_server(args.max_connections, args.reactors);
     let (tour, folder) = (args.tour(), args.static_files.clone());
     let server = tour.add_to(Server::from(args.into_config()));
     let server = match folder {

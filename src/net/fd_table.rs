@@ -76,6 +76,21 @@ impl Plan {
             None => Impossible::TableTooSmall { needed: wanted.smallest_table() },
         })
     }
+
+    /// The same, without finding out what would do instead, which takes much longer.
+    pub fn find(wanted: Wanted) -> Option<Self> {
+        wanted.plan().ok()
+    }
+
+    /// Descriptors that the fullest table holds when the plan is full, with [`RESERVE`] and so many listeners.
+    pub fn fullest_table(&self, listeners: usize) -> usize {
+        if self.own_tables {
+            // Each holds the wake-ups of all.
+            RESERVE + listeners + self.reactors + self.per_reactor
+        } else {
+            RESERVE + self.reactors * (listeners + 3) + self.max_connections
+        }
+    }
 }
 
 impl Wanted {

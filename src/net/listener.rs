@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What listen(2) is asked for; the kernel takes the smaller of this and net.core.somaxconn.
-const BACKLOG: i32 = 65_535;
+pub const BACKLOG: i32 = 65_535;
 
 /// One `--listen`: an address with a port or a range of ports, or a unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

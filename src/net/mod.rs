@@ -9,6 +9,7 @@ pub mod listener;
 pub mod mailbox;
 mod outbox;
 mod outgoing;
+pub mod pairs;
 pub mod pool;
 mod quota;
 pub mod reactor;

@@ -206,6 +206,7 @@ pub(super) fn run(args: Args) -> ExitCode {
             return super::refuse(&format!("cannot handle signals: {error}"));
         }
     }
+    super::doctor::warn_client(&config);
     let mut display = Display::new(&config);
     let report = match flood::run(&config, &interrupted, &mut |progress| display.show(progress)) {
         Ok(report) => report,

@@ -82,6 +82,7 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/sys"], modules: &[], crates: &["libc"] },
     Room { names: &["net/fd_table", "net/mailbox"], modules: &["net/sys"], crates: &[] },
     Room { names: &["net/listener"], modules: &["net/sys"], crates: &["socket2"] },
+    Room { names: &["net/pairs"], modules: &["net/sys"], crates: &["mio", "socket2"] },
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
     Room { names: &["net/quota"], modules: &["net/slots"], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
@@ -119,7 +120,12 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["client", "flood", "net", "proto", "stats"],
         crates: &["base64", "hdrhistogram", "serde", "serde_json", "toml"],
     },
-    Room { names: &["doctor"], modules: &["doctor", "net/sys", "net/fd_table"], crates: &[] },
+    // What it looks at is a file or a limit; what it measures are sockets, which belong to `net`.
+    Room {
+        names: &["doctor"],
+        modules: &["doctor", "net/fd_table", "net/listener", "net/pairs", "net/sys", "stats"],
+        crates: &["serde"],
+    },
     Room {
         names: &["cli"],
         // Configurations and reports, and of the layers below them only what a configuration is made of.

@@ -1,0 +1,180 @@
+//! `steadfast doctor`, and the line with which `serve` and `flood` say at their start that what was asked cannot fit.
+
+mod myths;
+mod script;
+mod table;
+
+use clap::{Args as ClapArgs, ValueEnum, value_parser};
+use std::io::Write;
+use std::process::ExitCode;
+use steadfast::doctor::{self, Ask, Costs, Diagnosis, Host, Role, Tree, Wall, fix};
+
+/// So many connections do not fit.
+const EXIT_TOO_MANY: u8 = 4;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleArg {
+    Server,
+    Client,
+    Both,
+}
+
+impl From<RoleArg> for Role {
+    fn from(arg: RoleArg) -> Self {
+        match arg {
+            RoleArg::Server => Self::Server,
+            RoleArg::Client => Self::Client,
+            RoleArg::Both => Self::Both,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// How many connections are to be held
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..))]
+    connections: u32,
+    /// Which ends of them are on this host
+    #[arg(long, value_enum, default_value = "both")]
+    role: RoleArg,
+    /// Addresses that the client connects from [default: as many of 127.0.0.0/8 as it takes, as a flood on loopback]
+    #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
+    sources: Option<u32>,
+    /// Addresses and ports that it connects to
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    destinations: u32,
+    /// What the server is limited to [default: --connections]
+    #[arg(long, value_name = "M", value_parser = value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+    /// Reactors that it is started with [default: as many as it takes]
+    #[arg(long, value_name = "R", value_parser = value_parser!(u16).range(1..=4096))]
+    reactors: Option<u16>,
+    /// Addresses and ports that it listens on
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
+    listeners: u16,
+    /// Reckon with what connections cost elsewhere; nothing is opened
+    #[arg(long)]
+    no_measure: bool,
+    /// Name what guides still recommend, and say why it is no limit
+    #[arg(long)]
+    explain: bool,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+    /// Set the sysctls that are too low, and tell what they were
+    #[arg(long)]
+    apply: bool,
+    /// Print a shell script that does it, and keeps it over a restart, in place of the table
+    #[arg(long, conflicts_with_all = ["apply", "json", "explain"])]
+    script: bool,
+}
+
+impl Args {
+    fn ask(&self) -> Ask {
+        Ask {
+            connections: self.connections.into(),
+            role: self.role.into(),
+            sources: self.sources.map(u64::from),
+            destinations: self.destinations.into(),
+            max_connections: self.max_connections.map(u64::from),
+            reactors: self.reactors.map(usize::from),
+            listeners: self.listeners.into(),
+        }
+    }
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let (tree, ask) = (Tree::new("/"), args.ask());
+    let mut host = Host::probe(&tree);
+    host.count_watches();
+    let costs = costs(&host, &tree, args.no_measure);
+    let mut diagnosis = doctor::examine(&ask, &host, &costs);
+    let applied = if args.apply { fix::apply(&diagnosis.rows, &tree) } else { Vec::new() };
+    if args.apply {
+        // What holds now, and not what was hoped for.
+        let watches = host.watches;
+        host = Host { watches, ..Host::probe(&tree) };
+        diagnosis = doctor::examine(&ask, &host, &costs);
+    }
+    let text = if args.json {
+        json(&diagnosis, &applied, args.explain)
+    } else if args.script {
+        script::script(&diagnosis)
+    } else {
+        let myths = if args.explain { myths::text() } else { String::new() };
+        script::applied(&applied) + &table::table(&diagnosis, &host) + &myths
+    };
+    // Whoever closed stdout still gets the exit code.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if diagnosis.fits { ExitCode::SUCCESS } else { ExitCode::from(EXIT_TOO_MANY) }
+}
+
+fn costs(host: &Host, tree: &Tree, assume: bool) -> Costs {
+    if assume {
+        return Costs::assumed(host);
+    }
+    doctor::measure(host, tree).unwrap_or_else(|error| {
+        super::complain(&format!(
+            "cannot measure what a connection costs here: {error}; reckoning with a usual host's"
+        ));
+        Costs::assumed(host)
+    })
+}
+
+fn json(diagnosis: &Diagnosis, applied: &[fix::Applied], explain: bool) -> String {
+    let mut value = serde_json::to_value(diagnosis).unwrap_or_default();
+    value["sentence"] = table::sentence(diagnosis).into();
+    for row in value["rows"].as_array_mut().into_iter().flatten() {
+        row["command"] = serde_json::Value::Null;
+    }
+    for (at, row) in diagnosis.rows.iter().enumerate() {
+        value["rows"][at]["command"] = row.fix.as_ref().map(script::command).into();
+    }
+    value["applied"] = serde_json::to_value(applied).unwrap_or_default();
+    if explain {
+        value["myths"] =
+            myths::MYTHS.iter().map(|(name, why)| serde_json::json!({ "name": name, "why": why })).collect();
+    }
+    format!("{value:#}\n")
+}
+
+/// Says in one line that a server cannot hold what it was asked for. What it refuses to start for it says itself.
+pub(super) fn warn_server(max_connections: Option<u32>, reactors: Option<u16>) {
+    // Who names no number gets what fits.
+    let Some(connections) = max_connections else { return };
+    warn(&Ask { reactors: reactors.map(usize::from), ..Ask::new(connections.into(), Role::Server) });
+}
+
+/// The same for a flood: on loopback both ends are here.
+pub(super) fn warn_client(config: &steadfast::flood::Config) {
+    let mut addresses = config.targets.iter().flat_map(|target| &target.addresses);
+    let is_loopback = addresses.clone().all(|address| address.ip().is_loopback());
+    let named = Some(config.sources.len() as u64).filter(|&named| named > 0);
+    let v4_loopback = addresses.all(|address| address.ip().is_loopback() && address.is_ipv4());
+    warn(&Ask {
+        sources: named.or_else(|| (!v4_loopback).then_some(1)),
+        destinations: config.targets.iter().map(|target| target.addresses.len() as u64).sum(),
+        ..Ask::new(config.connections.into(), if is_loopback { Role::Both } else { Role::Client })
+    });
+}
+
+fn warn(ask: &Ask) {
+    let host = Host::probe(&Tree::new("/"));
+    let hit = doctor::walls_hit(ask, &host, &Costs::assumed(&host));
+    let is_refused = |wall: Wall| match wall {
+        Wall::Nofile | Wall::NrOpen | Wall::MaxConnections => true,
+        // A flood counts the whole range, and does not begin where that is too small.
+        Wall::Ports => host.reserved_ports == 0,
+        _ => false,
+    };
+    let least = hit.iter().filter(|row| !is_refused(row.wall)).min_by_key(|row| row.most);
+    let Some(row) = least else { return };
+    let (connections, role) = (ask.connections, ask.role);
+    super::tell(&format_args!(
+        "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
+         steadfast doctor --connections {connections} --role {role} tells more",
+        table::count(connections),
+        table::short_name(row.wall),
+        table::count(row.most.unwrap_or(0))
+    ));
+}

@@ -1,0 +1,77 @@
+//! What would change a wall, as commands.
+
+use super::table::{count, role_words};
+use std::fmt::Write;
+use steadfast::doctor::fix::Applied;
+use steadfast::doctor::{Diagnosis, Fix};
+
+/// Where the sysctls are kept over a restart; sysctl.d(5).
+const FILE: &str = "/etc/sysctl.d/90-steadfast.conf";
+
+fn quoted(value: &str) -> String {
+    if value.contains(' ') { format!("'{value}'") } else { value.to_owned() }
+}
+
+/// The command that makes one change, or what is to be done where there is none.
+pub(super) fn command(fix: &Fix) -> String {
+    match fix {
+        Fix::Sysctl { name, value, .. } => format!("sysctl -w {name}={}", quoted(value)),
+        Fix::Ulimit { option, value, needs_privilege: false, .. } => format!("ulimit {option} {value}"),
+        Fix::Ulimit { option, directive, value, .. } => {
+            format!("ulimit {option} {value}   # with CAP_SYS_RESOURCE; for a systemd service {directive}={value}")
+        }
+        Fix::Group { file, value } => format!("echo {value} > {file}"),
+        Fix::Flag { command, flag, value } if *flag == "--source" => {
+            format!("steadfast {command} --source FIRST-LAST   # {value} addresses of this host")
+        }
+        Fix::Flag { command, flag, value } => format!("steadfast {command} {flag} {value}"),
+        Fix::Memory { bytes } => format!("# {} MiB more memory", count(bytes.div_ceil(1 << 20))),
+    }
+}
+
+/// What was changed, and how to undo it.
+pub(super) fn applied(changes: &[Applied]) -> String {
+    let mut text = String::new();
+    for Applied { name, was, is, error } in changes {
+        let _ = match error {
+            Some(error) => writeln!(text, "not set: {name} is {is}: {error}"),
+            None => writeln!(text, "set {name}: {was} -> {is}; undo with: sysctl -w {name}={}", quoted(was)),
+        };
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// A script for sh(1) with the file of sysctl.d(5) in it.
+pub(super) fn script(diagnosis: &Diagnosis) -> String {
+    let (mut keep, mut undo, mut other) = (String::new(), String::new(), String::new());
+    for fix in diagnosis.rows.iter().filter_map(|row| row.fix.as_ref()) {
+        let _ = match fix {
+            Fix::Sysctl { name, value, was } => {
+                let was = was.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+                let _ = writeln!(undo, "#   sysctl -w {name}={}", quoted(&was));
+                writeln!(keep, "# was {was}\n{name} = {value}")
+            }
+            Fix::Group { .. } => writeln!(other, "{}", command(fix)),
+            Fix::Ulimit { option, directive, value, .. } => {
+                writeln!(
+                    other,
+                    "# ulimit {option} {value} in the shell that starts it, {directive}={value} for a service"
+                )
+            }
+            Fix::Flag { .. } | Fix::Memory { .. } => writeln!(other, "# {}", command(fix).trim_start_matches("# ")),
+        };
+    }
+    let asked = format!("{} connections as {}", count(diagnosis.connections), role_words(diagnosis.role));
+    let mut text = format!("#!/bin/sh\n# What {asked} need here, by steadfast doctor. To be run by root.\nset -eu\n");
+    if keep.is_empty() && other.is_empty() {
+        text += "# Nothing has to be changed.\n";
+    }
+    if !keep.is_empty() {
+        let _ = write!(text, "cat >{FILE} <<'END'\n# {asked}\n{keep}END\nsysctl -p {FILE}\n");
+        let _ = write!(text, "# To undo it:\n#   rm {FILE}\n{undo}");
+    }
+    text + &other
+}

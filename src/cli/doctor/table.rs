@@ -1,0 +1,203 @@
+//! The doctor's table and its last sentence, in words.
+
+use super::script::command;
+use indicatif::HumanCount;
+use std::fmt::Write;
+use steadfast::doctor::{Diagnosis, Host, Most, Role, Row, Scope, Verdict, Wall};
+
+pub(super) fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
+
+/// How a wall is called in a sentence.
+pub(super) fn short_name(wall: Wall) -> &'static str {
+    match wall {
+        Wall::Nofile => "RLIMIT_NOFILE",
+        Wall::NrOpen => "fs.nr_open",
+        Wall::FileMax => "fs.file-max",
+        Wall::EpollWatches => "fs.epoll.max_user_watches",
+        Wall::Ports => "net.ipv4.ip_local_port_range",
+        Wall::MaxConnections => "--max-connections",
+        Wall::Threads => "the number of threads",
+        Wall::Conntrack => "nf_conntrack_max",
+        Wall::HostMemory => "memory",
+        Wall::GroupMemory => "the memory of the control group",
+        Wall::Backlog => "net.core.somaxconn",
+        Wall::TcpMem => "net.ipv4.tcp_mem",
+        Wall::Orphans => "net.ipv4.tcp_max_orphans",
+        Wall::TimeWait => "net.ipv4.tcp_max_tw_buckets",
+        Wall::Cpu => "processor time",
+    }
+}
+
+/// What it is.
+fn title(wall: Wall) -> &'static str {
+    match wall {
+        Wall::Nofile => "RLIMIT_NOFILE: descriptors of a table",
+        Wall::NrOpen => "fs.nr_open: what that may be raised to",
+        Wall::FileMax => "fs.file-max: open files, left",
+        Wall::EpollWatches => "fs.epoll.max_user_watches, left",
+        Wall::Ports => "ip_local_port_range: ports of a source",
+        Wall::MaxConnections => "--max-connections of the server",
+        Wall::Threads => "threads, left",
+        Wall::Conntrack => "nf_conntrack_max: entries, left",
+        Wall::HostMemory => "memory of the host, MiB available",
+        Wall::GroupMemory => "memory of the control group, MiB left",
+        Wall::Backlog => "somaxconn: who waits for accept(2)",
+        Wall::TcpMem => "tcp_mem: what all queue, MiB",
+        Wall::Orphans => "tcp_max_orphans: closed with data left",
+        Wall::TimeWait => "tcp_max_tw_buckets: in TIME_WAIT",
+        Wall::Cpu => "cores",
+    }
+}
+
+fn figure(wall: Wall, value: Option<u64>, round_up: bool) -> String {
+    let is_bytes = matches!(wall, Wall::HostMemory | Wall::GroupMemory | Wall::TcpMem);
+    match value {
+        None => "-".into(),
+        Some(value) if value >= 1 << 62 => "no limit".into(),
+        Some(value) if is_bytes && round_up => count(value.div_ceil(1 << 20)),
+        Some(value) if is_bytes => count(value >> 20),
+        Some(value) => count(value),
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "enough",
+        Verdict::Short => "TOO LOW",
+        Verdict::Slows => "low",
+        Verdict::DoesNotBind => "does not bind",
+        Verdict::Unseen => "not seen",
+    }
+}
+
+/// What the figures do not say.
+fn note(row: &Row, host: &Host) -> String {
+    let fact = |name: &str| row.facts.get(name).map(|&value| value as u64);
+    match row.wall {
+        Wall::Nofile => {
+            let sides = [("server_tables", "server"), ("client_tables", "client")];
+            let tables: Vec<String> = sides
+                .iter()
+                .filter_map(|&(name, side)| match fact(name)? {
+                    1 => Some(format!("one table for the {side}")),
+                    tables => Some(format!("{} tables for the {side}", count(tables))),
+                })
+                .collect();
+            let forbidden =
+                if host.own_tables { "" } else { "unshare(CLONE_FILES) is forbidden, so one table has to do" };
+            [tables.join(", "), forbidden.into()]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
+        Wall::FileMax if row.verdict == Verdict::DoesNotBind => "CAP_SYS_ADMIN is exempt".into(),
+        Wall::Ports if row.verdict == Verdict::DoesNotBind => "only who connects uses up ports".into(),
+        Wall::Ports => format!(
+            "{} sources, {} destinations",
+            count(fact("sources").unwrap_or(1)),
+            count(fact("destinations").unwrap_or(1))
+        ),
+        Wall::MaxConnections if row.verdict == Verdict::DoesNotBind => "as many as are asked for".into(),
+        Wall::Conntrack if row.have.is_none() => "this kernel has none".into(),
+        Wall::Conntrack if row.verdict == Verdict::DoesNotBind => "no rule is hooked to it".into(),
+        Wall::GroupMemory if row.have.is_none() => "no control group bounds it".into(),
+        Wall::Backlog if fact("max_syn_backlog").is_some() => {
+            format!("without syncookies {} handshakes at a time", count(fact("max_syn_backlog").unwrap_or(0)))
+        }
+        Wall::Backlog => "of each listener of each reactor; more are told to come again".into(),
+        Wall::TcpMem => match fact("each") {
+            Some(each) => {
+                format!("not for idle ones; broadcasts and stalled readers may queue {} bytes each", count(each))
+            }
+            None => "not for idle ones; not seen from this network namespace".into(),
+        },
+        Wall::Orphans => "at a mass close; more are reset".into(),
+        Wall::TimeWait => "at a mass close; more are forgotten at once".into(),
+        Wall::Cpu => match row.facts.get("quota") {
+            Some(quota) => format!("a control group grants {quota:.1} cores; fewer come and go in a second"),
+            None => "no quota; it bounds how fast they come, not how many are held".into(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// Whose limit it is, where that is not the host's.
+fn whose(row: &Row) -> String {
+    match &row.scope {
+        Scope::Process => "set by the shell or service".into(),
+        Scope::Container => "of this network namespace, not the host's".into(),
+        Scope::Group(file) => format!("{file}: the container's, not the host's"),
+        Scope::Host | Scope::Network | Scope::Server => String::new(),
+    }
+}
+
+pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
+    let asked = format!("{} need", count(diagnosis.connections));
+    let mut text = format!("{:<40} {:>14} {asked:>16}\n", "", "there is");
+    for row in &diagnosis.rows {
+        let have = match (row.wall, row.have) {
+            (Wall::Cpu, _) => count(host.cores),
+            (wall, have) => figure(wall, have, false),
+        };
+        let need = figure(row.wall, row.need, true);
+        let notes = [note(row, host), whose(row)];
+        let notes: Vec<&str> = notes.iter().map(String::as_str).filter(|note| !note.is_empty()).collect();
+        let line =
+            format!("{:<40} {have:>14} {need:>16}  {:<13} {}", title(row.wall), verdict(row.verdict), notes.join("; "));
+        let _ = writeln!(text, "{}", line.trim_end());
+        if let Some(fix) = &row.fix {
+            let _ = writeln!(text, "{:<40} {}", "", command(fix));
+        }
+    }
+    let costs = &diagnosis.costs;
+    let source = match costs.measured_pairs {
+        0 => "as measured elsewhere".to_owned(),
+        pairs => format!("measured here on {} connections", count(pairs)),
+    };
+    let _ = writeln!(
+        text,
+        "\neach socket: {:.0} B in the kernel ({source}); in user space {} B for the server, {} B for the client",
+        costs.kernel_bytes_per_socket, costs.server.bytes_per_connection, costs.client.bytes_per_connection
+    );
+    text + &sentence(diagnosis) + "\n"
+}
+
+pub(super) fn role_words(role: Role) -> &'static str {
+    match role {
+        Role::Server => "server alone",
+        Role::Client => "client alone",
+        Role::Both => "both sides",
+    }
+}
+
+/// A number that is as exact as the wall behind it: memory is known to three digits.
+fn rounded(most: &Most) -> String {
+    if !matches!(most.wall, Some(Wall::HostMemory | Wall::GroupMemory)) {
+        return count(most.connections);
+    }
+    let unit = 10_u64.pow(most.connections.checked_ilog10().unwrap_or(0).saturating_sub(2));
+    count(most.connections / unit * unit)
+}
+
+/// How many connections this host holds, and what stops it there.
+pub(super) fn sentence(diagnosis: &Diagnosis) -> String {
+    let name = |most: &Most| most.wall.map_or("nothing that is known", short_name);
+    let asked = diagnosis.forecast.of(diagnosis.role);
+    let others = [Role::Server, Role::Client, Role::Both].into_iter().filter(|&role| role != diagnosis.role);
+    let others: Vec<String> = others
+        .map(|role| {
+            let most = diagnosis.forecast.of(role);
+            format!("as {}: {} ({})", role_words(role), rounded(&most), name(&most))
+        })
+        .collect();
+    format!(
+        "This host holds {} connections as {}; the first wall is {}. {}.",
+        rounded(&asked),
+        role_words(diagnosis.role),
+        name(&asked),
+        others.join("; ").replacen('a', "A", 1)
+    )
+}

@@ -1,0 +1,168 @@
+//! What would change a wall, what of it can be changed at once, and how to undo that.
+
+use super::host::{Tree, sysctl_path};
+use super::needs::Case;
+use super::{Row, Wall};
+use crate::net::listener::BACKLOG;
+use serde::Serialize;
+use std::fs;
+use std::io;
+
+/// The lowest port of a range that leaves those alone which need a privilege, and the number of ports from there on.
+const WIDEST_PORTS: &str = "1024 65535";
+const WIDEST_COUNT: u64 = 65_535 - 1024 + 1;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Fix {
+    /// A sysctl of the running kernel.
+    Sysctl {
+        /// Its name, such as `fs.nr_open`.
+        name: &'static str,
+        /// What to set it to.
+        value: String,
+        /// What it is.
+        was: String,
+    },
+    /// A limit of the process, to be set by the shell or the service manager that starts it.
+    Ulimit {
+        /// The option of the shell's `ulimit`.
+        option: &'static str,
+        /// The directive of systemd.exec(5).
+        directive: &'static str,
+        /// What to set it to.
+        value: u64,
+        /// Whether the hard limit has to be raised by someone with CAP_SYS_RESOURCE, which this process lacks.
+        needs_privilege: bool,
+    },
+    /// A file of a control group.
+    Group {
+        /// The file.
+        file: String,
+        /// What to write there.
+        value: u64,
+    },
+    /// A flag of `serve` or `flood`.
+    Flag {
+        /// The command.
+        command: &'static str,
+        /// The flag.
+        flag: &'static str,
+        /// Its value, or how many addresses it has to name.
+        value: u64,
+    },
+    /// More memory for the host.
+    Memory {
+        /// How much more.
+        bytes: u64,
+    },
+}
+
+/// Rounded up, so that what is set is not needed to the last; and no more than an int of the kernel holds.
+fn rounded(need: u64) -> u64 {
+    (need.div_ceil(1024) * 1024).min(i32::MAX as u64 / 1024 * 1024)
+}
+
+pub(super) fn fix(case: &Case<'_>, wall: Wall, need: u64) -> Option<Fix> {
+    let (host, have) = (case.host, case.have(wall));
+    let sysctl = |name, value: u64, was: Option<u64>| {
+        Some(Fix::Sysctl { name, value: rounded(value).to_string(), was: was?.to_string() })
+    };
+    match wall {
+        Wall::Nofile => Some(Fix::Ulimit {
+            option: "-n",
+            directive: "LimitNOFILE",
+            value: need,
+            needs_privilege: need > host.nofile.1 && !host.can_raise,
+        }),
+        Wall::NrOpen => sysctl("fs.nr_open", need, have),
+        Wall::FileMax => sysctl("fs.file-max", need.saturating_add(host.files), host.file_max),
+        Wall::EpollWatches => {
+            sysctl("fs.epoll.max_user_watches", need.saturating_add(host.watches), host.max_user_watches)
+        }
+        Wall::Ports if case.ask.connections.div_ceil(case.pairs_of_addresses()) <= WIDEST_COUNT => {
+            let name = "net.ipv4.ip_local_port_range";
+            Some(Fix::Sysctl { name, value: WIDEST_PORTS.into(), was: host.port_range.clone() })
+        }
+        Wall::Ports => {
+            let value = case.ask.connections.div_ceil(host.ports.max(1) * case.ask.destinations.max(1));
+            Some(Fix::Flag { command: "flood", flag: "--source", value })
+        }
+        Wall::MaxConnections => Some(Fix::Flag { command: "serve", flag: "--max-connections", value: need }),
+        Wall::Threads => threads(case, need),
+        Wall::Conntrack => {
+            let table = host.conntrack?;
+            sysctl("net.netfilter.nf_conntrack_max", need.saturating_add(table.count), Some(table.max))
+        }
+        Wall::HostMemory => Some(Fix::Memory { bytes: need.saturating_sub(have?) }),
+        Wall::GroupMemory => {
+            let group = case.tightest_group()?;
+            let value = group.limit_bytes + need.saturating_sub(have?);
+            Some(Fix::Group { file: group.file.display().to_string(), value: value.div_ceil(1 << 20) << 20 })
+        }
+        Wall::Backlog => {
+            let (value, was) = (BACKLOG.to_string(), host.somaxconn?.to_string());
+            Some(Fix::Sysctl { name: "net.core.somaxconn", value, was })
+        }
+        Wall::Orphans => sysctl("net.ipv4.tcp_max_orphans", need, have),
+        Wall::TimeWait => sysctl("net.ipv4.tcp_max_tw_buckets", need, have),
+        Wall::TcpMem | Wall::Cpu => None,
+    }
+}
+
+fn threads(case: &Case<'_>, need: u64) -> Option<Fix> {
+    let (host, have) = (case.host, case.have(Wall::Threads)?);
+    if let Some(group) = host.pids_groups.iter().find(|group| group.limit.saturating_sub(group.used) == have) {
+        return Some(Fix::Group { file: group.file.display().to_string(), value: rounded(need + group.used) });
+    }
+    if host.nproc == Some(have) {
+        return Some(Fix::Ulimit {
+            option: "-u",
+            directive: "LimitNPROC",
+            value: rounded(need),
+            needs_privilege: true,
+        });
+    }
+    let (value, was) = (rounded(need + host.threads).to_string(), host.threads_max?.to_string());
+    Some(Fix::Sysctl { name: host.threads_sysctl, value, was })
+}
+
+/// A sysctl that was changed, or was to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Its name.
+    pub name: &'static str,
+    /// What it was.
+    pub was: String,
+    /// What it is now, as the kernel says it.
+    pub is: String,
+    /// Why it is not what was wanted; `None` if it is.
+    pub error: Option<String>,
+}
+
+/// Sets every sysctl that `rows` want, as far as the kernel lets this process; what else they want is for others to do.
+pub fn apply(rows: &[Row], tree: &Tree) -> Vec<Applied> {
+    let sysctls = rows.iter().filter_map(|row| match &row.fix {
+        Some(Fix::Sysctl { name, value, was }) => Some((*name, value, was)),
+        _ => None,
+    });
+    sysctls.map(|(name, value, was)| set(tree, name, value, was)).collect()
+}
+
+fn set(tree: &Tree, name: &'static str, value: &str, was: &str) -> Applied {
+    let path = tree.place(sysctl_path(name));
+    // A file that is not there is none to be made.
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
+    let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    let is = words(&tree.sysctl(name).unwrap_or_default());
+    let error = match written {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if is != words(value) => Some(format!("the kernel made {is} of it")),
+        Ok(()) => None,
+    };
+    Applied { name, was: words(was), is, error }
+}

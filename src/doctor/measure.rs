@@ -1,0 +1,170 @@
+//! What a connection costs this host: opened, watched, and closed again, a few thousand of them.
+
+use super::groups;
+use super::host::{Host, Tree};
+use super::slabs::Slabs;
+use crate::net::fd_table;
+use crate::net::pairs::Pairs;
+use crate::stats::Memory;
+use serde::Serialize;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Pairs that are measured, if the host has room for four times as many.
+const PAIRS: usize = 4000;
+/// Fewer than this say nothing.
+const MIN_PAIRS: usize = 500;
+/// Sockets between two readings. The first of them fill what the kernel's slabs have left from before, and do not count.
+const STEP: usize = 50;
+const IGNORED: usize = 400;
+/// However slow the host is.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// What one side costs, in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Side {
+    /// What its control group is charged for each socket by the kernel. What an interrupt makes is charged to nobody, and
+    /// the socket that accept(2) hands out was made by one.
+    pub charged_bytes_per_socket: f64,
+    /// User space, for each connection that is held.
+    pub bytes_per_connection: u64,
+    /// For each reactor, its thread included, and without its descriptor table.
+    pub bytes_per_reactor: u64,
+    /// For the process.
+    pub fixed_bytes: u64,
+}
+
+/// What a connection costs. The default was measured on Linux 6.18, x86-64.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Costs {
+    /// Pairs of sockets on which the kernel's part was measured here; 0 where it is the default.
+    pub measured_pairs: u64,
+    /// Growth of the host's slabs for each socket that is watched.
+    pub kernel_bytes_per_socket: f64,
+    /// Whether connection tracking has an entry for each connection.
+    pub is_tracked: bool,
+    /// A server's.
+    pub server: Side,
+    /// A client's.
+    pub client: Side,
+}
+
+impl Default for Costs {
+    fn default() -> Self {
+        Self {
+            measured_pairs: 0,
+            kernel_bytes_per_socket: 4_180.0,
+            is_tracked: false,
+            server: Side {
+                charged_bytes_per_socket: 1_500.0,
+                bytes_per_connection: 51,
+                bytes_per_reactor: 140_000,
+                fixed_bytes: 730_000,
+            },
+            client: Side {
+                charged_bytes_per_socket: 4_090.0,
+                bytes_per_connection: 68,
+                bytes_per_reactor: 440_000,
+                fixed_bytes: 745_000,
+            },
+        }
+    }
+}
+
+impl Costs {
+    /// Without measuring. Connections are taken to be tracked where something else is.
+    pub fn assumed(host: &Host) -> Self {
+        Self { is_tracked: host.conntrack.is_some_and(|table| table.count > 0), ..Self::default() }
+    }
+}
+
+/// How many sockets of one end there were, and what the control group used, at several moments; a list for each time that
+/// the end had its turn.
+type Runs = Vec<Vec<(f64, f64)>>;
+
+/// Opens up to four thousand loopback connections, a quarter of what there is room for at the most, closes them, and tells
+/// what they cost. Takes about half a second, and raises the soft limit of RLIMIT_NOFILE to the hard one.
+///
+/// # Errors
+/// When there is no room for the few that it takes, or loopback is down.
+pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
+    fd_table::raise_limit()?;
+    let most = room(host);
+    if most < MIN_PAIRS {
+        return Err(io::Error::other("there is no room for a few hundred connections to measure"));
+    }
+    let tracked = || Host::conntrack_count(tree).unwrap_or(0);
+    let (tracked_before, began) = (tracked(), Instant::now());
+    // Each end is measured over as many as may wait to be accepted.
+    let run = (host.somaxconn.unwrap_or(128) as usize).min(most - IGNORED);
+    let mut pairs = Pairs::new(most, run)?;
+    let (mut connected, mut accepted) = (Runs::new(), Runs::new());
+    let ignored = IGNORED.min(run);
+    sample(tree, ignored, || pairs.connect())?;
+    sample(tree, ignored, || pairs.accept())?;
+    let (before, slabs_before) = (settled(tree), Slabs::read(tree, host.page_bytes));
+    let ignored = pairs.len();
+    while pairs.len() + run <= most && began.elapsed() < PATIENCE {
+        connected.push(sample(tree, run, || pairs.connect())?);
+        accepted.push(sample(tree, run, || pairs.accept())?);
+    }
+    let sockets = 2 * (pairs.len() - ignored) as u64;
+    let by_cache = Slabs::read(tree, host.page_bytes).bytes_per_socket(&slabs_before, sockets);
+    let kernel_bytes_per_socket = by_cache.or_else(|| settled(tree).kernel_bytes_per_socket(&before));
+    let (count, grown) = (pairs.len() as u64, tracked().saturating_sub(tracked_before));
+    drop(pairs);
+    let default = Costs::default();
+    // A kernel that does not charge kernel memory (cgroup.memory=nokmem) shows no growth here.
+    let client = median_slope(&connected).unwrap_or(default.client.charged_bytes_per_socket);
+    let server = median_slope(&accepted).unwrap_or(default.server.charged_bytes_per_socket);
+    Ok(Costs {
+        measured_pairs: count,
+        kernel_bytes_per_socket: kernel_bytes_per_socket.unwrap_or(default.kernel_bytes_per_socket),
+        is_tracked: grown >= count / 2,
+        server: Side { charged_bytes_per_socket: server.max(0.0), ..default.server },
+        client: Side { charged_bytes_per_socket: client.max(0.0), ..default.client },
+    })
+}
+
+/// Makes so many sockets, and looks now and then at what the control group uses.
+fn sample(tree: &Tree, count: usize, mut make: impl FnMut() -> io::Result<()>) -> io::Result<Vec<(f64, f64)>> {
+    let mut points = Vec::with_capacity(count / STEP + 1);
+    for made in 1..=count {
+        make()?;
+        if made % STEP == 0 {
+            points.extend(groups::memory_used(tree).map(|bytes| (made as f64, bytes as f64)));
+        }
+    }
+    Ok(points)
+}
+
+/// How many pairs may be opened: no more than a quarter of what anybody here has left.
+fn room(host: &Host) -> usize {
+    let of_memory = |bytes: u64| bytes / 4 / 8_400;
+    let conntrack = host.conntrack.map(|table| table.max.saturating_sub(table.count) / 4);
+    let watches = host.max_user_watches.map(|max| max.saturating_sub(host.watches) / 8);
+    let files = host.file_max.filter(|_| !host.is_admin).map(|max| max.saturating_sub(host.files) / 8);
+    let groups = host.memory_groups.iter().map(|group| of_memory(group.available_bytes()));
+    let least = [conntrack, watches, files, Some(of_memory(host.memory.available_bytes))].into_iter().flatten();
+    let least = least.chain(groups).chain([host.table().saturating_sub(64) / 2]).min().unwrap_or(0);
+    usize::try_from(least).unwrap_or(usize::MAX).min(PAIRS)
+}
+
+/// Memory, when the kernel has added up what each core has counted for itself: for root alone, and no harm where it fails.
+fn settled(tree: &Tree) -> Memory {
+    let _ = tree.text("/proc/sys/vm/stat_refresh");
+    Memory::read(None)
+}
+
+/// The median of the slopes between any two points of a run (Theil and Sen). Each core takes a few hundred KiB in advance
+/// from a group, and other processes may be in it: that moves some slopes far, and the median little. `None` without any.
+fn median_slope(runs: &Runs) -> Option<f64> {
+    let mut slopes = Vec::new();
+    for run in runs {
+        for (at, &(x, y)) in run.iter().enumerate() {
+            slopes.extend(run[at + 1..].iter().map(|&(later_x, later_y)| (later_y - y) / (later_x - x)));
+        }
+    }
+    slopes.sort_by(f64::total_cmp);
+    slopes.get(slopes.len() / 2).copied()
+}

@@ -1,0 +1,222 @@
+//! What a number of connections needs of each wall; how many fit follows from that.
+
+use super::groups::MemoryGroup;
+use super::{Ask, Costs, Host, Most, Role, WALLS, Wall};
+use crate::net::fd_table::{Impossible, Plan, Wanted};
+use crate::net::listener::BACKLOG;
+
+/// Numbers of connections that are looked at: flags and plans have no more.
+const END: u64 = 1 << 32;
+
+/// Addresses of 127.0.0.0/8 that a flood takes sources from: those that end with neither 0 nor 255, and not the last.
+const LOOPBACK_SOURCES: u64 = 65_536 * 254 - 1;
+
+/// Connects that a flood has under way at a time if it is not told otherwise.
+pub(super) const IN_FLIGHT: u64 = 256;
+
+/// A place in a descriptor table: a pointer. A table grows by doubling.
+const DESCRIPTOR_BYTES: u64 = 8;
+
+/// Threads beside the reactors: the main one, and that of the signals.
+const SERVER_THREADS: u64 = 2;
+const CLIENT_THREADS: u64 = 1;
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    pub(super) ask: &'a Ask,
+    pub(super) host: &'a Host,
+    pub(super) costs: &'a Costs,
+}
+
+impl Case<'_> {
+    pub(super) fn role(&self) -> Role {
+        self.ask.role
+    }
+
+    /// What the server, or else the client, asks of its descriptor tables.
+    fn wanted(&self, server: bool, connections: u64) -> Wanted {
+        Wanted {
+            max_connections: Some(usize::try_from(connections).unwrap_or(usize::MAX)),
+            reactors: self.ask.reactors.filter(|_| server),
+            cores: self.host.cores as usize,
+            table: usize::try_from(self.host.table()).unwrap_or(usize::MAX),
+            listeners: if server { self.ask.listeners } else { 0 },
+            hashed: server,
+        }
+    }
+
+    fn sides(&self) -> impl Iterator<Item = bool> + use<> {
+        let role = self.role();
+        [true, false].into_iter().filter(move |&server| if server { role.has_server() } else { role.has_client() })
+    }
+
+    /// The plan of one side, if there is one that the host allows.
+    pub(super) fn plan(&self, server: bool, connections: u64) -> Option<Plan> {
+        Plan::find(self.wanted(server, connections)).filter(|plan| self.host.own_tables || !plan.own_tables)
+    }
+
+    /// Descriptors of the fullest table; where there is no plan, of the smallest table that would do.
+    fn table_needed(&self, server: bool, connections: u64) -> u64 {
+        let wanted = self.wanted(server, connections);
+        let plan = match Plan::new(wanted) {
+            Ok(plan) if !self.host.own_tables && plan.own_tables => {
+                // One table for all is then the only way.
+                let sharing = wanted.reactors.unwrap_or(wanted.cores).max(1);
+                Plan { reactors: sharing, own_tables: false, ..plan }
+            }
+            Ok(plan) => plan,
+            Err(Impossible::TableTooSmall { needed }) => return needed as u64,
+            Err(Impossible::TooFewReactors { .. }) => {
+                let reactors = wanted.reactors.unwrap_or(1).max(1);
+                return (connections / reactors as u64).max(self.host.table() + 1);
+            }
+        };
+        plan.fullest_table(wanted.listeners) as u64
+    }
+
+    /// Threads of both sides together, reactors and others; those of a plan that is not are none.
+    fn threads(&self, connections: u64) -> u64 {
+        let of = |server| {
+            let plan = self.plan(server, connections)?;
+            Some(plan.reactors as u64 + if server { SERVER_THREADS } else { CLIENT_THREADS })
+        };
+        self.sides().filter_map(of).sum()
+    }
+
+    fn reactors(&self, server: bool, connections: u64) -> u64 {
+        self.plan(server, connections).map_or(1, |plan| plan.reactors as u64)
+    }
+
+    /// Source addresses times destinations.
+    pub(super) fn pairs_of_addresses(&self) -> u64 {
+        self.ask.sources.unwrap_or(LOOPBACK_SOURCES).saturating_mul(self.ask.destinations).max(1)
+    }
+
+    /// Source addresses; without a number those that a flood takes on loopback, which leaves half of their ports free.
+    pub(super) fn sources(&self) -> u64 {
+        let each = (self.host.ports / 2).max(1).saturating_mul(self.ask.destinations.max(1));
+        self.ask.sources.unwrap_or_else(|| self.ask.connections.div_ceil(each).clamp(1, LOOPBACK_SOURCES))
+    }
+
+    /// Bytes that so many connections take: in all, or of what their control group is charged for.
+    fn bytes(&self, connections: u64, is_charged: bool) -> u64 {
+        let of_side = |server| {
+            let side = if server { &self.costs.server } else { &self.costs.client };
+            let kernel = if is_charged { side.charged_bytes_per_socket } else { self.costs.kernel_bytes_per_socket };
+            let (tables, of_table) = match self.plan(server, connections) {
+                Some(plan) => (if plan.own_tables { plan.reactors as u64 } else { 1 }, plan.fullest_table(0) as u64),
+                None => (1, connections),
+            };
+            let fixed = side.fixed_bytes
+                + side.bytes_per_reactor * self.reactors(server, connections)
+                + tables * of_table.next_power_of_two() * DESCRIPTOR_BYTES;
+            fixed as f64 + connections as f64 * (kernel + side.bytes_per_connection as f64)
+        };
+        self.sides().map(of_side).sum::<f64>().ceil() as u64
+    }
+
+    /// The control group that has the least left.
+    pub(super) fn tightest_group(&self) -> Option<&MemoryGroup> {
+        self.host.memory_groups.iter().min_by_key(|group| group.available_bytes())
+    }
+
+    /// What there is of it for connections; `None` where it is no wall here, or cannot be seen.
+    pub(super) fn have(&self, wall: Wall) -> Option<u64> {
+        let host = self.host;
+        match wall {
+            Wall::Nofile => Some(host.table()),
+            Wall::NrOpen => host.nr_open,
+            Wall::FileMax => host.file_max.map(|max| max.saturating_sub(host.files)),
+            Wall::EpollWatches => host.max_user_watches.map(|max| max.saturating_sub(host.watches)),
+            Wall::Ports => Some(host.ports),
+            Wall::MaxConnections => self.ask.max_connections,
+            Wall::Threads => {
+                let of_host = host.threads_max.map(|max| max.saturating_sub(host.threads));
+                let of_groups = host.pids_groups.iter().map(|group| group.limit.saturating_sub(group.used));
+                of_host.into_iter().chain(of_groups).chain(host.nproc).min()
+            }
+            Wall::Conntrack => host.conntrack.map(|table| table.max.saturating_sub(table.count)),
+            Wall::HostMemory => Some(host.memory.available_bytes + host.memory.own_bytes),
+            Wall::GroupMemory => self.tightest_group().map(|group| group.available_bytes() + host.memory.own_bytes),
+            Wall::Backlog => host.somaxconn.map(|max| max.min(BACKLOG as u64)),
+            Wall::TcpMem => host.tcp_mem_bytes.map(|[.., limit]| limit),
+            Wall::Orphans => host.max_orphans,
+            Wall::TimeWait => host.max_tw_buckets,
+            Wall::Cpu => host.cpu.as_ref().map(|quota| quota.cores.ceil() as u64),
+        }
+    }
+
+    /// What so many connections need of it; `None` where they need nothing.
+    pub(super) fn need(&self, wall: Wall, connections: u64) -> Option<u64> {
+        let (role, ends) = (self.role(), self.role().ends());
+        let reactors = |server| self.reactors(server, connections);
+        match wall {
+            Wall::Nofile | Wall::NrOpen => self.sides().map(|server| self.table_needed(server, connections)).max(),
+            Wall::FileMax => {
+                // An epoll instance and a wake-up, and listeners, for each reactor.
+                let others = self.sides().map(|server| reactors(server) * (2 + self.listeners(server)));
+                (!self.host.is_admin).then(|| ends * connections + others.sum::<u64>())
+            }
+            Wall::EpollWatches => {
+                let others = self.sides().map(|server| reactors(server) * (1 + self.listeners(server)));
+                Some(ends * connections + others.sum::<u64>())
+            }
+            Wall::Ports => role.has_client().then(|| connections.div_ceil(self.pairs_of_addresses())),
+            Wall::MaxConnections => role.has_server().then_some(connections),
+            Wall::Threads => Some(self.threads(connections)),
+            // Both ends of a loopback connection are one entry.
+            Wall::Conntrack => self.costs.is_tracked.then_some(connections),
+            Wall::HostMemory => Some(self.bytes(connections, false)),
+            Wall::GroupMemory => Some(self.bytes(connections, true)),
+            Wall::Backlog => role.has_server().then_some(IN_FLIGHT),
+            // Idle ones queue nothing.
+            Wall::TcpMem => None,
+            Wall::Orphans => Some(ends * connections),
+            Wall::TimeWait => Some(connections),
+            Wall::Cpu => None,
+        }
+    }
+
+    fn listeners(&self, server: bool) -> u64 {
+        if server { self.ask.listeners as u64 } else { 0 }
+    }
+
+    /// Whether it lets so many connections be.
+    pub(super) fn fits(&self, wall: Wall, connections: u64) -> bool {
+        match wall {
+            Wall::Nofile => connections == 0 || self.sides().all(|server| self.plan(server, connections).is_some()),
+            // The tables that it bounds are those of the plan, which knows it.
+            Wall::NrOpen => true,
+            _ => match (self.have(wall), self.need(wall, connections)) {
+                (Some(have), Some(need)) => need <= have,
+                _ => true,
+            },
+        }
+    }
+
+    /// The most connections that it lets be; `None` where it is no bound.
+    pub(super) fn most_of(&self, wall: Wall) -> Option<u64> {
+        if self.fits(wall, END - 1) {
+            return None;
+        }
+        let (mut fits, mut too_many) = (0, END - 1);
+        while fits + 1 < too_many {
+            let middle = fits.midpoint(too_many);
+            if self.fits(wall, middle) {
+                fits = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        Some(fits)
+    }
+
+    /// The most that all walls let be, and the first of them.
+    pub(super) fn most(&self) -> Most {
+        let hard = WALLS.into_iter().filter(|wall| wall.is_hard());
+        let bounds = hard.filter_map(|wall| Some((self.most_of(wall)?, wall)));
+        let first = bounds.min_by_key(|&(most, _)| most);
+        Most { connections: first.map_or(END - 1, |(most, _)| most), wall: first.map(|(_, wall)| wall) }
+    }
+}

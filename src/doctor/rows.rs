@@ -1,0 +1,175 @@
+//! A row for each wall: what the host has, what is needed, what follows, what would change it.
+
+use super::Wall;
+use super::fix::{self, Fix};
+use super::groups::MemoryGroup;
+use super::needs::Case;
+use crate::net::listener::BACKLOG;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Whose limit it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The whole host's, also seen from inside of a container.
+    Host,
+    /// That of a network namespace which is not the host's first: a container's.
+    Container,
+    /// That of the host's first network namespace.
+    Network,
+    /// A control group's; the file that has it.
+    Group(String),
+    /// This process's: set by the shell or the service manager that started it.
+    Process,
+    /// What the server was asked for.
+    Server,
+}
+
+/// What follows from the figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// There is enough.
+    Holds,
+    /// There is not: so many connections are not held.
+    Short,
+    /// There is not, which makes coming or going slower or less orderly, and ends nobody who is held.
+    Slows,
+    /// It binds nobody here.
+    DoesNotBind,
+    /// It cannot be seen from here.
+    Unseen,
+}
+
+/// One row.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The wall.
+    pub wall: Wall,
+    /// Whose it is.
+    pub scope: Scope,
+    /// What there is of it for connections.
+    pub have: Option<u64>,
+    /// What those that were asked for need.
+    pub need: Option<u64>,
+    /// The most connections that it lets be; `None` where it is no bound.
+    pub most: Option<u64>,
+    /// What follows.
+    pub verdict: Verdict,
+    /// What would change it.
+    pub fix: Option<Fix>,
+    /// More figures of it, by their names.
+    pub facts: BTreeMap<&'static str, f64>,
+}
+
+pub(super) fn row(case: &Case<'_>, wall: Wall) -> Row {
+    let (have, need) = (case.have(wall), case.need(wall, case.ask.connections));
+    let verdict = verdict(case, wall, have, need);
+    let fix = match verdict {
+        Verdict::Short | Verdict::Slows => need.and_then(|need| fix::fix(case, wall, need)),
+        _ => None,
+    };
+    let most = if wall.is_hard() { case.most_of(wall) } else { None };
+    Row { wall, scope: scope(case, wall), have, need, most, verdict, fix, facts: facts(case, wall) }
+}
+
+fn verdict(case: &Case<'_>, wall: Wall, have: Option<u64>, need: Option<u64>) -> Verdict {
+    let binds = match wall {
+        Wall::FileMax => !case.host.is_admin,
+        Wall::Ports => case.role().has_client(),
+        Wall::MaxConnections => case.role().has_server() && have.is_some(),
+        Wall::Conntrack => case.costs.is_tracked && have.is_some(),
+        Wall::GroupMemory => have.is_some(),
+        Wall::TcpMem => have.is_none(),
+        Wall::Cpu => false,
+        _ => true,
+    };
+    let (Some(have), Some(need), true) = (have, need, binds) else {
+        return if binds { Verdict::Unseen } else { Verdict::DoesNotBind };
+    };
+    match wall {
+        Wall::NrOpen if need > have => Verdict::Short,
+        _ if wall.is_hard() && case.fits(wall, case.ask.connections) => Verdict::Holds,
+        _ if wall.is_hard() => Verdict::Short,
+        _ if need > have => Verdict::Slows,
+        _ => Verdict::Holds,
+    }
+}
+
+fn scope(case: &Case<'_>, wall: Wall) -> Scope {
+    let network = if case.host.is_contained { Scope::Container } else { Scope::Network };
+    let group = |file: &std::path::Path| Scope::Group(file.display().to_string());
+    match wall {
+        Wall::Nofile => Scope::Process,
+        Wall::NrOpen | Wall::FileMax | Wall::EpollWatches | Wall::HostMemory | Wall::TcpMem | Wall::Orphans => {
+            Scope::Host
+        }
+        Wall::Ports | Wall::Conntrack | Wall::Backlog | Wall::TimeWait => network,
+        Wall::MaxConnections => Scope::Server,
+        Wall::GroupMemory => case.tightest_group().map_or(Scope::Host, |tightest| group(&tightest.file)),
+        Wall::Cpu => case.host.cpu.as_ref().map_or(Scope::Host, |quota| group(&quota.file)),
+        Wall::Threads => {
+            let tightest = case.host.pids_groups.iter().min_by_key(|group| group.limit.saturating_sub(group.used));
+            match tightest {
+                Some(found) if case.have(wall) == Some(found.limit.saturating_sub(found.used)) => group(&found.file),
+                _ if case.host.nproc.is_some() && case.have(wall) == case.host.nproc => Scope::Process,
+                _ => Scope::Host,
+            }
+        }
+    }
+}
+
+fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, f64> {
+    let (host, ask, role) = (case.host, case.ask, case.role());
+    let facts: Vec<(&'static str, Option<u64>)> = match wall {
+        Wall::Nofile => {
+            let tables = |server: bool, is_here: bool| {
+                let plan = case.plan(server, ask.connections).filter(|_| is_here)?;
+                Some(if plan.own_tables { plan.reactors as u64 } else { 1 })
+            };
+            vec![
+                ("soft", Some(host.nofile.0)),
+                ("hard", Some(host.nofile.1)),
+                ("server_tables", tables(true, role.has_server())),
+                ("client_tables", tables(false, role.has_client())),
+            ]
+        }
+        Wall::FileMax => vec![("max", host.file_max), ("open", Some(host.files))],
+        Wall::EpollWatches => vec![("max", host.max_user_watches), ("used", Some(host.watches))],
+        Wall::Ports if role.has_client() => vec![
+            ("sources", Some(case.sources())),
+            ("destinations", Some(ask.destinations)),
+            ("reserved", Some(host.reserved_ports)),
+        ],
+        Wall::Threads => vec![("host_has", Some(host.threads))],
+        Wall::Conntrack => {
+            vec![("max", host.conntrack.map(|table| table.max)), ("count", host.conntrack.map(|table| table.count))]
+        }
+        Wall::GroupMemory => {
+            let group = case.tightest_group();
+            let of = |figure: fn(&MemoryGroup) -> u64| group.map(figure);
+            vec![
+                ("limit", of(|group| group.limit_bytes)),
+                ("used", of(|group| group.used_bytes)),
+                ("cached", of(|group| group.cached_bytes)),
+            ]
+        }
+        Wall::HostMemory => vec![("total", Some(host.memory.total_bytes))],
+        Wall::Backlog => vec![
+            ("somaxconn", host.somaxconn),
+            ("asked", Some(BACKLOG as u64)),
+            ("max_syn_backlog", host.max_syn_backlog.filter(|_| !host.syncookies)),
+        ],
+        // What each of those that were asked for could queue before all together are told to calm down.
+        Wall::TcpMem => {
+            let ends = role.ends() * ask.connections.max(1);
+            vec![("each", host.tcp_mem_bytes.map(|[calm, ..]| calm / ends))]
+        }
+        Wall::Cpu => vec![("cores", Some(host.cores))],
+        Wall::Ports | Wall::NrOpen | Wall::MaxConnections | Wall::Orphans | Wall::TimeWait => Vec::new(),
+    };
+    let quota = host.cpu.as_ref().filter(|_| wall == Wall::Cpu).map(|quota| ("quota", quota.cores));
+    let counts = facts.into_iter().filter_map(|(name, value)| Some((name, value? as f64)));
+    counts.chain(quota).collect()
+}
