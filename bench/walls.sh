@@ -1,0 +1,257 @@
+#!/usr/bin/env bash
+# What the doctor forecasts against what then happens: six walls, each set up for real and run into.
+#
+#     bench/walls.sh [WALL ...]
+#
+#   WALL   nofile, ports, memory, watches, max-connections, conntrack (all of them)
+#
+# For each wall the doctor is asked, under that wall, how many connections fit as both sides, and has to name the wall as
+# the first one. Then `steadfast serve` and `steadfast flood` run into it, with at most 50,000 connections. Where what is
+# too much is refused one by one, a tenth more is asked for, and those that are alive at the end are counted; where it ends
+# a whole process or keeps it from starting, the largest number that is held is found by bisection. The script fails if a
+# forecast is more than 2 % off, or the doctor takes 2 s or longer.
+#
+# It needs root. Ports and conntrack are set up in network namespaces of its own, memory in a control group of its own.
+# Two limits are the whole host's and are put back as they were: fs.epoll.max_user_watches, 90,000 for some seconds, with
+# a user of its own (nobody), so that it meets no other user who watches less; and net.netfilter.nf_conntrack_max, which
+# binds only where something is hooked to it.
+# STEADFAST=PATH takes another binary than the release build of this folder.
+
+source "$(dirname "$0")/common.sh"
+
+all_walls=(nofile ports memory watches max-connections conntrack)
+scratch='' group='' holder='' old_watches='' old_conntrack=''
+failures=0
+# What each command is started with, to be under the wall; set by each wall.
+seed=() doctor_flags=() flood_flags=()
+server_max=
+
+read_arguments() {
+    walls=()
+    while (($#)); do
+        case $1 in
+        --help) print_help; exit 0 ;;
+        nofile | ports | memory | watches | max-connections | conntrack) walls+=("$1"); shift ;;
+        *) usage_error "what is $1?" ;;
+        esac
+    done
+    ((${#walls[@]})) || walls=("${all_walls[@]}")
+}
+
+# Puts back what one wall has changed.
+restore() {
+    local status=$?
+    [[ -z $server_pid ]] || end_process "$server_pid" 2>/dev/null || true
+    server_pid=
+    [[ -z $old_watches ]] || sysctl -qw "fs.epoll.max_user_watches=$old_watches"
+    [[ -z $old_conntrack ]] || sysctl -qw "net.netfilter.nf_conntrack_max=$old_conntrack"
+    [[ -z $holder ]] || { kill "$holder"; wait "$holder" || true; } 2>/dev/null
+    # A group can go when the last of its processes has.
+    [[ -z $group ]] || for _ in {1..50}; do rmdir "$group" 2>/dev/null && break; sleep 0.1; done
+    old_watches='' old_conntrack='' holder='' group=''
+    return "$status"
+}
+
+end_all() {
+    local status=$?
+    restore || true
+    [[ -z $scratch ]] || rm -rf "$scratch"
+    (exit "$status") || true
+    exit "$status"
+}
+trap end_all EXIT
+
+# A network namespace of its own, with loopback.
+enter_namespace() {
+    unshare --net sleep 1000 &
+    holder=$!
+    until [[ $(readlink "/proc/$holder/ns/net") != "$(readlink /proc/self/ns/net)" && $(<"/proc/$holder/comm") == sleep ]]; do
+        sleep 0.05
+    done
+    seed=(nsenter --target "$holder" --net)
+    "${seed[@]}" ip link set lo up
+}
+
+# ask_doctor WALL: leaves the forecast, and fails if another wall comes first or it takes too long.
+ask_doctor() {
+    local wall=$1 began=${EPOCHREALTIME/./} took text first
+    text=$("${seed[@]}" "$steadfast" doctor --connections 1000 --json "${doctor_flags[@]}" 2>>"$scratch/doctor.err" | tr -d ' \n') || true
+    took=$(((${EPOCHREALTIME/./} - began) / 1000))
+    forecast=$(sed -nE 's/.*"both":\{"connections":([0-9]+),.*/\1/p' <<<"$text")
+    first=$(sed -nE 's/.*"both":\{"connections":[0-9]+,"wall":"?([a-z_]+).*/\1/p' <<<"$text")
+    [[ -n $forecast ]] || fail "the doctor forecasts nothing: $text"
+    [[ $first == "$wall" ]] || fail "the doctor says that $first comes first (at $forecast), and not $wall"
+    ((took < 2000)) || fail "the doctor took $took ms"
+    took_ms=$took
+}
+
+# run_into CONNECTIONS: a server and a flood; leaves how many were alive at the end of the hold. The status is the flood's.
+run_into() {
+    local connections=$1 status=0 tries port said=$scratch/serve.out report=$scratch/report.json
+    held=0
+    : >"$said"
+    : >"$report"
+    chmod 666 "$report"
+    "${seed[@]}" "$steadfast" serve --listen 127.0.0.1:0 --max-connections "${server_max:-$connections}" \
+        >>"$said" 2>>"$scratch/serve.err" &
+    server_pid=$!
+    for ((tries = 0; tries < 1200; tries++)); do
+        ! grep -q '^ready' "$said" || break
+        kill -0 "$server_pid" 2>/dev/null || break
+        sleep 0.05
+    done
+    if ! grep -q '^ready' "$said"; then
+        end_process "$server_pid" 2>/dev/null || true
+        server_pid=
+        return 1
+    fi
+    port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
+    "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --server-pid "$server_pid" \
+        --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" 2>>"$scratch/flood.err" || status=$?
+    held=$(sed -nE '/"connections": \{/,/\}/s/.*"held": ([0-9]+).*/\1/p' "$report")
+    held=${held:-0}
+    end_process "$server_pid" 2>/dev/null || true
+    server_pid=
+    return "$status"
+}
+
+# The largest number that is held, to half a per cent of the forecast.
+bisect() {
+    local step=$((forecast / 200 + 1)) holds=0 fails=0 middle
+    if run_into "$forecast"; then
+        holds=$forecast
+        for ((middle = forecast + step; ; middle += 4 * step)); do
+            run_into "$middle" || { fails=$middle; break; }
+            holds=$middle
+        done
+    else
+        fails=$forecast
+        for ((middle = forecast - step; middle > 0; middle -= 4 * step)); do
+            if run_into "$middle"; then holds=$middle; break; fi
+            fails=$middle
+        done
+    fi
+    while ((fails - holds > step)); do
+        middle=$(((holds + fails) / 2))
+        if run_into "$middle"; then holds=$middle; else fails=$middle; fi
+    done
+    held=$holds
+}
+
+set_up() {
+    local dir
+    seed=() doctor_flags=() flood_flags=() server_max=
+    case $1 in
+    nofile)
+        # So small that the tables run out: each holds the wake-ups of all, so more of them leave each less room.
+        seed=(bash -c 'ulimit -n 200 && exec "$@"' bash)
+        ;;
+    ports)
+        enter_namespace
+        "${seed[@]}" sysctl -qw net.ipv4.ip_local_port_range='30000 39999'
+        # A flood counts the range alone, so it goes on until connect(2) finds no port.
+        "${seed[@]}" sysctl -qw net.ipv4.ip_local_reserved_ports='31000-32999'
+        doctor_flags=(--sources 1) flood_flags=(--source 127.0.0.1)
+        ;;
+    memory)
+        dir=/sys/fs/cgroup
+        [[ ! -d $dir/memory ]] || dir=$dir/memory
+        group=$dir/steadfast-walls.$$
+        mkdir "$group"
+        if [[ -e $group/memory.limit_in_bytes ]]; then
+            echo $((100 << 20)) >"$group/memory.limit_in_bytes"
+        elif [[ -e $group/memory.max ]]; then
+            echo $((100 << 20)) >"$group/memory.max"
+            echo 0 >"$group/memory.swap.max" 2>/dev/null || true
+        else
+            fail "no control group for memory can be made in $dir"
+        fi
+        seed=(bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group")
+        ;;
+    watches)
+        old_watches=$(sysctl -n fs.epoll.max_user_watches)
+        sysctl -qw fs.epoll.max_user_watches=90000
+        seed=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+        ;;
+    max-connections)
+        server_max=5000
+        doctor_flags=(--max-connections 5000) flood_flags=(--connect-timeout-s 3)
+        ;;
+    conntrack)
+        enter_namespace
+        "${seed[@]}" nft -f - <<'END'
+table inet steadfast {
+    chain input {
+        type filter hook input priority 0
+        ct state invalid counter
+    }
+}
+END
+        # The limit is the first namespace's, and holds for each one apart.
+        old_conntrack=$(sysctl -n net.netfilter.nf_conntrack_max)
+        sysctl -qw net.netfilter.nf_conntrack_max=20000
+        flood_flags=(--connect-timeout-s 3 --in-flight 1000)
+        ;;
+    esac
+}
+
+# The doctor's own connections are tracked for ten seconds after their reset, and counted until the kernel comes by.
+await_forgotten() {
+    local tries
+    for ((tries = 0; tries < 150; tries++)); do
+        (($("${seed[@]}" cat /proc/sys/net/netfilter/nf_conntrack_count) > 20)) || return 0
+        sleep 1
+    done
+    fail 'conntrack does not forget the connections that the doctor has closed'
+}
+
+# What the kernel and the doctor call it.
+name_of() {
+    case $1 in
+    memory) echo group_memory ;;
+    watches) echo epoll_watches ;;
+    max-connections) echo max_connections ;;
+    *) echo "$1" ;;
+    esac
+}
+
+try_wall() {
+    local wall=$1 off verdict=ok
+    set_up "$wall"
+    ask_doctor "$(name_of "$wall")"
+    [[ $wall != conntrack ]] || await_forgotten
+    case $wall in
+    nofile | memory) bisect ;;
+    *) run_into $((forecast * 11 / 10)) || true ;;
+    esac
+    restore
+    off=$(calculate "100 * ($forecast - $held) / ($held > 0 ? $held : 1)" 2)
+    if ! awk "BEGIN { exit !($off <= 2 && $off >= -2) }"; then
+        verdict='MORE THAN 2 %'
+        failures=$((failures + 1))
+    fi
+    printf '%-16s %10d %10d %8s %%  %6d ms  %s\n' "$wall" "$forecast" "$held" "$off" "$took_ms" "$verdict"
+}
+
+main() {
+    local wall
+    read_arguments "$@"
+    ((EUID == 0)) || fail 'walls are set up by root'
+    need awk sed sysctl nsenter unshare setpriv ip nft
+    if [[ -z ${STEADFAST:-} ]]; then
+        need cargo
+        (cd "$root_dir" && cargo build --release --quiet)
+    fi
+    scratch=$(mktemp -d)
+    chmod 755 "$scratch"
+    # Where any user may run it.
+    cp "${STEADFAST:-$target_dir/release/steadfast}" "$scratch/steadfast"
+    steadfast=$scratch/steadfast
+    printf '%-16s %10s %10s %10s  %9s\n' wall forecast held off doctor
+    for wall in "${walls[@]}"; do
+        try_wall "$wall"
+    done
+    ((failures == 0))
+}
+
+main "$@"
