@@ -106,8 +106,11 @@ run_into() {
         return 1
     fi
     port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
-    "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --server-pid "$server_pid" \
-        --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" 2>>"$scratch/flood.err" || status=$?
+    # In braces, so that it goes to the file too when bash tells that the kernel has killed one of them.
+    {
+        "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" \
+            --server-pid "$server_pid" --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" || status=$?
+    } 2>>"$scratch/flood.err"
     held=$(sed -nE '/"connections": \{/,/\}/s/.*"held": ([0-9]+).*/\1/p' "$report")
     held=${held:-0}
     end_process "$server_pid" 2>/dev/null || true

@@ -155,6 +155,7 @@ fn set(tree: &Tree, name: &'static str, value: &str, was: &str) -> Applied {
     // A file that is not there is none to be made.
     let written = fs::OpenOptions::new()
         .write(true)
+        .truncate(true)
         .open(path)
         .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
     let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");

@@ -141,7 +141,8 @@ fn sample(tree: &Tree, count: usize, mut make: impl FnMut() -> io::Result<()>) -
 /// How many pairs may be opened: no more than a quarter of what anybody here has left.
 fn room(host: &Host) -> usize {
     let of_memory = |bytes: u64| bytes / 4 / 8_400;
-    let conntrack = host.conntrack.map(|table| table.max.saturating_sub(table.count) / 4);
+    // Less of the entries, which stay for some seconds behind a connection's end.
+    let conntrack = host.conntrack.map(|table| table.max.saturating_sub(table.count) / 16);
     let watches = host.max_user_watches.map(|max| max.saturating_sub(host.watches) / 8);
     let files = host.file_max.filter(|_| !host.is_admin).map(|max| max.saturating_sub(host.files) / 8);
     let groups = host.memory_groups.iter().map(|group| of_memory(group.available_bytes()));

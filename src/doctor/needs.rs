@@ -75,13 +75,13 @@ impl Case<'_> {
         plan.fullest_table(wanted.listeners) as u64
     }
 
-    /// Threads of both sides together, reactors and others; those of a plan that is not are none.
-    fn threads(&self, connections: u64) -> u64 {
+    /// Threads of both sides together, reactors and others; `None` where one has no plan.
+    fn threads(&self, connections: u64) -> Option<u64> {
         let of = |server| {
             let plan = self.plan(server, connections)?;
             Some(plan.reactors as u64 + if server { SERVER_THREADS } else { CLIENT_THREADS })
         };
-        self.sides().filter_map(of).sum()
+        self.sides().map(of).sum()
     }
 
     fn reactors(&self, server: bool, connections: u64) -> u64 {
@@ -164,7 +164,7 @@ impl Case<'_> {
             }
             Wall::Ports => role.has_client().then(|| connections.div_ceil(self.pairs_of_addresses())),
             Wall::MaxConnections => role.has_server().then_some(connections),
-            Wall::Threads => Some(self.threads(connections)),
+            Wall::Threads => self.threads(connections),
             // Both ends of a loopback connection are one entry.
             Wall::Conntrack => self.costs.is_tracked.then_some(connections),
             Wall::HostMemory => Some(self.bytes(connections, false)),
@@ -197,10 +197,12 @@ impl Case<'_> {
 
     /// The most connections that it lets be; `None` where it is no bound.
     pub(super) fn most_of(&self, wall: Wall) -> Option<u64> {
-        if self.fits(wall, END - 1) {
+        // Beyond what the tables hold there is no plan, and nobody counts its threads.
+        let end = if wall == Wall::Threads { self.most_of(Wall::Nofile) } else { None }.unwrap_or(END - 1);
+        if self.fits(wall, end) {
             return None;
         }
-        let (mut fits, mut too_many) = (0, END - 1);
+        let (mut fits, mut too_many) = (0, end);
         while fits + 1 < too_many {
             let middle = fits.midpoint(too_many);
             if self.fits(wall, middle) {

@@ -124,11 +124,8 @@ fn costs(host: &Host, tree: &Tree, assume: bool) -> Costs {
 fn json(diagnosis: &Diagnosis, applied: &[fix::Applied], explain: bool) -> String {
     let mut value = serde_json::to_value(diagnosis).unwrap_or_default();
     value["sentence"] = table::sentence(diagnosis).into();
-    for row in value["rows"].as_array_mut().into_iter().flatten() {
-        row["command"] = serde_json::Value::Null;
-    }
-    for (at, row) in diagnosis.rows.iter().enumerate() {
-        value["rows"][at]["command"] = row.fix.as_ref().map(script::command).into();
+    for (row, said) in diagnosis.rows.iter().zip(value["rows"].as_array_mut().into_iter().flatten()) {
+        said["command"] = row.fix.as_ref().map(script::command).into();
     }
     value["applied"] = serde_json::to_value(applied).unwrap_or_default();
     if explain {
@@ -148,12 +145,14 @@ pub(super) fn warn_server(max_connections: Option<u32>, reactors: Option<u16>) {
 /// The same for a flood: on loopback both ends are here.
 pub(super) fn warn_client(config: &steadfast::flood::Config) {
     let mut addresses = config.targets.iter().flat_map(|target| &target.addresses);
+    let destinations = addresses.clone().count() as u64;
     let is_loopback = addresses.clone().all(|address| address.ip().is_loopback());
+    // Of ::1 there is one, of 127.0.0.1 as many as it takes.
+    let has_many = is_loopback && addresses.all(|address| address.is_ipv4());
     let named = Some(config.sources.len() as u64).filter(|&named| named > 0);
-    let v4_loopback = addresses.all(|address| address.ip().is_loopback() && address.is_ipv4());
     warn(&Ask {
-        sources: named.or_else(|| (!v4_loopback).then_some(1)),
-        destinations: config.targets.iter().map(|target| target.addresses.len() as u64).sum(),
+        sources: named.or_else(|| (!has_many).then_some(1)),
+        destinations,
         ..Ask::new(config.connections.into(), if is_loopback { Role::Both } else { Role::Client })
     });
 }
@@ -161,14 +160,17 @@ pub(super) fn warn_client(config: &steadfast::flood::Config) {
 fn warn(ask: &Ask) {
     let host = Host::probe(&Tree::new("/"));
     let hit = doctor::walls_hit(ask, &host, &Costs::assumed(&host));
+    // What makes the command refuse to begin it says itself, with what would do.
     let is_refused = |wall: Wall| match wall {
-        Wall::Nofile | Wall::NrOpen | Wall::MaxConnections => true,
-        // A flood counts the whole range, and does not begin where that is too small.
+        Wall::Nofile | Wall::MaxConnections | Wall::Threads => true,
+        // A flood counts the whole range.
         Wall::Ports => host.reserved_ports == 0,
         _ => false,
     };
-    let least = hit.iter().filter(|row| !is_refused(row.wall)).min_by_key(|row| row.most);
-    let Some(row) = least else { return };
+    if hit.iter().any(|row| is_refused(row.wall)) {
+        return;
+    }
+    let Some(row) = hit.iter().min_by_key(|row| row.most) else { return };
     let (connections, role) = (ask.connections, ask.role);
     super::tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \

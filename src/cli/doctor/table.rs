@@ -95,11 +95,13 @@ fn note(row: &Row, host: &Host) -> String {
         }
         Wall::FileMax if row.verdict == Verdict::DoesNotBind => "CAP_SYS_ADMIN is exempt".into(),
         Wall::Ports if row.verdict == Verdict::DoesNotBind => "only who connects uses up ports".into(),
-        Wall::Ports => format!(
-            "{} sources, {} destinations",
-            count(fact("sources").unwrap_or(1)),
-            count(fact("destinations").unwrap_or(1))
-        ),
+        Wall::Ports => {
+            let (sources, destinations) = (fact("sources").unwrap_or(1), fact("destinations").unwrap_or(1));
+            let to = if destinations > 1 { format!(", to {} each", count(destinations)) } else { String::new() };
+            let from =
+                if sources > 1 { format!("from {} addresses", count(sources)) } else { "from one address".into() };
+            from + &to
+        }
         Wall::MaxConnections if row.verdict == Verdict::DoesNotBind => "as many as are asked for".into(),
         Wall::Conntrack if row.have.is_none() => "this kernel has none".into(),
         Wall::Conntrack if row.verdict == Verdict::DoesNotBind => "no rule is hooked to it".into(),
@@ -145,9 +147,9 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
         let need = figure(row.wall, row.need, true);
         let notes = [note(row, host), whose(row)];
         let notes: Vec<&str> = notes.iter().map(String::as_str).filter(|note| !note.is_empty()).collect();
-        let line =
-            format!("{:<40} {have:>14} {need:>16}  {:<13} {}", title(row.wall), verdict(row.verdict), notes.join("; "));
-        let _ = writeln!(text, "{}", line.trim_end());
+        let colon = if notes.is_empty() { "" } else { ": " };
+        let said = format!("{}{colon}{}", verdict(row.verdict), notes.join("; "));
+        let _ = writeln!(text, "{:<40} {have:>14} {need:>16}  {said}", title(row.wall));
         if let Some(fix) = &row.fix {
             let _ = writeln!(text, "{:<40} {}", "", command(fix));
         }

@@ -1,0 +1,112 @@
+//! What can be changed at once: set, told, and undone.
+
+use crate::host::{BINARY, run};
+use crate::made_up::MadeUp;
+use std::process::Command;
+use steadfast::doctor::fix::{Applied, apply};
+use steadfast::doctor::{Ask, Costs, Role, examine};
+
+#[test]
+fn sysctls_that_are_too_low_are_set() {
+    let made_up = MadeUp::host();
+    made_up.sysctl("fs/epoll/max_user_watches", "5000");
+    made_up.sysctl("net/ipv4/ip_local_port_range", "40000\t40999");
+    let ask = Ask { sources: Some(1), ..Ask::new(10_000, Role::Both) };
+    let diagnosis = examine(&ask, &made_up.read(), &Costs::default());
+    assert!(!diagnosis.fits);
+    let applied = apply(&diagnosis.rows, &made_up.tree());
+    let change = |name, was: &str, is: &str| Applied { name, was: was.into(), is: is.into(), error: None };
+    assert_eq!(
+        applied,
+        [
+            change("fs.epoll.max_user_watches", "5000", "20480"),
+            change("net.ipv4.ip_local_port_range", "40000 40999", "1024 65535"),
+        ]
+    );
+    assert!(examine(&ask, &made_up.read(), &Costs::default()).fits);
+    // Nothing is left to do.
+    assert_eq!(apply(&examine(&ask, &made_up.read(), &Costs::default()).rows, &made_up.tree()), []);
+}
+
+#[test]
+fn what_cannot_be_set_is_told() {
+    let made_up = MadeUp::host();
+    made_up.sysctl("fs/epoll/max_user_watches", "5000");
+    let diagnosis = examine(&Ask::new(10_000, Role::Both), &made_up.read(), &Costs::default());
+    made_up.remove("proc/sys/fs/epoll/max_user_watches");
+    let applied = apply(&diagnosis.rows, &made_up.tree());
+    assert_eq!(applied.len(), 1);
+    assert!(applied[0].error.is_some(), "{applied:?}");
+}
+
+/// A shell in a network namespace of its own, where the sysctls of net are its own too; `None` where there can be none.
+pub(crate) fn in_namespace(script: &str) -> Option<Vec<String>> {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c"]);
+    let may = command.arg("cat /proc/sys/net/core/somaxconn >/proc/sys/net/core/somaxconn").output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        println!("skipped: network namespaces cannot be made here, or their sysctls not be set");
+        return None;
+    }
+    let output = Command::new("unshare").args(["--net", "sh", "-euc", script, BINARY]).output().expect("unshare(1)");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    Some(text.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn the_kernels_sysctls_are_set_and_set_back_by_what_is_printed() {
+    let script = r#"
+        cd /proc/sys/net
+        sysctl() { echo "${2#*=}" >"$(echo "${2%%=*}" | sed 's#^net\.##; s#\.#/#g')"; }
+        echo 16 >core/somaxconn
+        echo 100 >ipv4/tcp_max_tw_buckets
+        echo 40000 40099 >ipv4/ip_local_port_range
+        said=$("$0" doctor --connections 1000 --sources 1 --no-measure --apply)
+        echo "$said" | grep '^set '
+        cat core/somaxconn ipv4/tcp_max_tw_buckets ipv4/ip_local_port_range
+        eval "$(echo "$said" | sed -n 's/.*undo with: //p')"
+        cat core/somaxconn ipv4/tcp_max_tw_buckets ipv4/ip_local_port_range
+    "#;
+    let Some(lines) = in_namespace(script) else { return };
+    let expected = [
+        "set net.ipv4.ip_local_port_range: 40000 40099 -> 1024 65535; undo with: \
+         sysctl -w net.ipv4.ip_local_port_range='40000 40099'",
+        "set net.core.somaxconn: 16 -> 65535; undo with: sysctl -w net.core.somaxconn=16",
+        "set net.ipv4.tcp_max_tw_buckets: 100 -> 1024; undo with: sysctl -w net.ipv4.tcp_max_tw_buckets=100",
+        "65535",
+        "1024",
+        "1024\t65535",
+        "16",
+        "100",
+        "40000\t40099",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn the_script_is_one_that_sh_reads() {
+    let ended = run("", &["doctor", "--connections", "4000000000", "--no-measure", "--script"]);
+    assert_eq!((ended.code(), ended.err.len()), (4, 0), "{ended:?}");
+    let text = ended.out.join("\n") + "\n";
+    let mut shell =
+        Command::new("sh").args(["-n", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn().expect("sh");
+    std::io::Write::write_all(&mut shell.stdin.take().expect("its stdin"), text.as_bytes()).expect("it reads");
+    assert!(shell.wait().expect("its status").success(), "{text}");
+    for part in ["#!/bin/sh\n", "cat >/etc/sysctl.d/90-steadfast.conf <<'END'\n", "\nsysctl -p /etc/sysctl.d/"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    // Each sysctl once in the file, and once where it is told how to undo it.
+    let set: Vec<&str> = ended.out.iter().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    assert!(set.contains(&"fs.epoll.max_user_watches") && set.contains(&"net.ipv4.tcp_max_tw_buckets"), "{set:?}");
+    for name in set {
+        assert!(text.contains(&format!("#   sysctl -w {name}=")), "{name} in {text}");
+    }
+}
+
+#[test]
+fn a_script_for_what_fits_changes_nothing() {
+    let ended = run("", &["doctor", "--connections", "10", "--no-measure", "--script"]);
+    assert_eq!((ended.code(), ended.err.len()), (0, 0), "{ended:?}");
+    assert_eq!(ended.out.last().map(String::as_str), Some("# Nothing has to be changed."));
+}

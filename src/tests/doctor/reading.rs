@@ -1,0 +1,121 @@
+//! What is read of a host: limits, sysctls, who is exempt, whose namespace it is.
+
+use crate::made_up::MadeUp;
+use steadfast::doctor::host::Conntrack;
+
+#[test]
+fn a_host_is_read() {
+    let host = MadeUp::host().read();
+    assert_eq!(host.nofile, (1024, 1_048_576));
+    assert_eq!((host.nr_open, host.table()), (Some(1_048_576), 1_048_576));
+    assert_eq!((host.file_max, host.files), (Some(i64::MAX as u64), 2000));
+    assert_eq!(host.max_user_watches, Some(3_600_000));
+    assert_eq!((host.ports, host.reserved_ports), (28_232, 0));
+    assert_eq!((host.somaxconn, host.max_syn_backlog, host.syncookies), (Some(4096), Some(1024), true));
+    assert_eq!(host.conntrack, None);
+    assert_eq!(host.tcp_mem_bytes, Some([188_000, 251_000, 376_000].map(|pages: u64| pages * 4096)));
+    assert_eq!((host.max_orphans, host.max_tw_buckets), (Some(65_536), Some(65_536)));
+    assert_eq!((host.memory.total_bytes, host.memory.available_bytes), (16_000_000 << 10, 12_000_000 << 10));
+    assert_eq!((host.threads_max, host.threads, host.threads_sysctl), (Some(127_000), 400, "kernel.threads-max"));
+    assert_eq!((host.nproc, host.is_admin, host.can_raise, host.is_contained), (Some(63_000), false, false, false));
+    assert!(host.memory_groups.is_empty() && host.pids_groups.is_empty() && host.cpu.is_none());
+}
+
+#[test]
+fn a_host_that_tells_nothing_has_no_walls_but_the_documented() {
+    let host = MadeUp::empty().read();
+    assert_eq!((host.nofile, host.ports), ((1024, 4096), 28_232));
+    assert_eq!((host.nr_open, host.file_max, host.max_user_watches, host.somaxconn), (None, None, None, None));
+    assert!(host.is_contained, "what only the first namespace shows is not there");
+}
+
+#[test]
+fn reserved_ports_count_where_they_lie_in_the_range() {
+    for (range, reserved, ports, within) in [
+        ("32768\t60999", "8080,32768,40000-40099", 28_131, 101),
+        ("32768\t60999", "1-40000,60990-65535", 20_989, 7243),
+        ("40000\t40009", "30000-50000", 0, 10),
+        ("40000\t40009", "", 10, 0),
+        ("1024\t65535", "22", 64_512, 0),
+    ] {
+        let made_up = MadeUp::host();
+        made_up.sysctl("net/ipv4/ip_local_port_range", range);
+        made_up.sysctl("net/ipv4/ip_local_reserved_ports", reserved);
+        let host = made_up.read();
+        assert_eq!((host.ports, host.reserved_ports), (ports, within), "{range} without {reserved:?}");
+    }
+}
+
+#[test]
+fn who_is_exempt() {
+    let status = |uid: u32, set: &str| format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{set}\n");
+    let first = "0 0 4294967295";
+    // CAP_SYS_ADMIN is bit 21, CAP_SYS_RESOURCE bit 24.
+    for (uid, set, map, is_admin, can_raise, nproc) in [
+        (0, "000001ffffffffff", first, true, true, None),
+        (0, "000001fffeffffff", first, true, false, None),
+        (0, "0000000000000000", first, false, false, None),
+        (1000, "0000000000200000", first, true, false, None),
+        (1000, "0000000001000000", first, false, true, None),
+        (1000, "0000000000000000", first, false, false, Some(63_000)),
+        // Root of a user namespace is nobody outside of it.
+        (0, "000001ffffffffff", "0 1000 1", false, false, Some(63_000)),
+    ] {
+        let made_up = MadeUp::host();
+        made_up.file("proc/self/status", &status(uid, set));
+        made_up.file("proc/self/uid_map", map);
+        let host = made_up.read();
+        assert_eq!((host.is_admin, host.can_raise, host.nproc), (is_admin, can_raise, nproc), "{uid} {set} {map}");
+    }
+}
+
+#[test]
+fn the_smaller_of_threads_and_process_ids_binds() {
+    let made_up = MadeUp::host();
+    made_up.sysctl("kernel/pid_max", "32768");
+    let host = made_up.read();
+    assert_eq!((host.threads_max, host.threads_sysctl), (Some(32_768), "kernel.pid_max"));
+}
+
+#[test]
+fn a_container_does_not_see_what_is_the_hosts() {
+    let made_up = MadeUp::host();
+    for name in ["net/core/netdev_max_backlog", "net/ipv4/tcp_mem", "net/ipv4/tcp_max_orphans"] {
+        made_up.remove(&format!("proc/sys/{name}"));
+    }
+    let host = made_up.read();
+    assert!(host.is_contained);
+    assert_eq!((host.tcp_mem_bytes, host.max_orphans), (None, None));
+}
+
+#[test]
+fn connection_tracking_without_a_limit_has_none() {
+    let made_up = MadeUp::host();
+    made_up.sysctl("net/netfilter/nf_conntrack_max", "262144");
+    made_up.sysctl("net/netfilter/nf_conntrack_count", "17");
+    assert_eq!(made_up.read().conntrack, Some(Conntrack { max: 262_144, count: 17 }));
+    made_up.sysctl("net/netfilter/nf_conntrack_max", "0");
+    assert_eq!(made_up.read().conntrack, Some(Conntrack { max: u64::MAX, count: 17 }));
+}
+
+#[test]
+fn a_limit_beyond_nr_open_is_worth_nr_open() {
+    let made_up = MadeUp::host();
+    made_up.file("proc/self/limits", "Max open files            unlimited            unlimited            files\n");
+    made_up.sysctl("fs/nr_open", "5000");
+    assert_eq!(made_up.read().table(), 5000);
+    made_up.remove("proc/sys/fs/nr_open");
+    assert_eq!(made_up.read().table(), 1 << 30);
+}
+
+#[test]
+fn this_host_is_read() {
+    let host = steadfast::doctor::Host::probe(&steadfast::doctor::Tree::new("/"));
+    assert_eq!(host.nofile, steadfast::net::sys::nofile().expect("both limits"));
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the range");
+    let range: Vec<u64> = text.split_ascii_whitespace().map(|port| port.parse().expect("a port")).collect();
+    assert_eq!(host.ports + host.reserved_ports, range[1] - range[0] + 1);
+    assert!(host.memory.available_bytes > 0 && host.memory.available_bytes <= host.memory.total_bytes);
+    assert!(host.page_bytes.is_power_of_two() && host.page_bytes >= 4096);
+    assert!(host.threads > 0 && host.cores > 0);
+}
