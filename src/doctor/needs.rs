@@ -36,8 +36,10 @@ impl Case<'_> {
 
     /// What the server, or else the client, asks of its descriptor tables.
     fn wanted(&self, server: bool, connections: u64) -> Wanted {
+        // A server plans for what it may hold, however many come.
+        let held = self.ask.max_connections.filter(|_| server).unwrap_or(connections);
         Wanted {
-            max_connections: Some(usize::try_from(connections).unwrap_or(usize::MAX)),
+            max_connections: Some(usize::try_from(held).unwrap_or(usize::MAX)),
             reactors: self.ask.reactors.filter(|_| server),
             cores: self.host.cores as usize,
             table: usize::try_from(self.host.table()).unwrap_or(usize::MAX),

@@ -109,18 +109,18 @@ fn note(row: &Row, host: &Host) -> String {
         Wall::Backlog if fact("max_syn_backlog").is_some() => {
             format!("without syncookies {} handshakes at a time", count(fact("max_syn_backlog").unwrap_or(0)))
         }
-        Wall::Backlog => "of each listener of each reactor; more are told to come again".into(),
+        Wall::Backlog => "for each listener; more have to come again".into(),
         Wall::TcpMem => match fact("each") {
             Some(each) => {
-                format!("not for idle ones; broadcasts and stalled readers may queue {} bytes each", count(each))
+                format!("idle ones queue nothing; broadcasts and stalled readers may queue {} B each", count(each))
             }
-            None => "not for idle ones; not seen from this network namespace".into(),
+            None => "idle ones queue nothing; the host's, not seen from here".into(),
         },
         Wall::Orphans => "at a mass close; more are reset".into(),
         Wall::TimeWait => "at a mass close; more are forgotten at once".into(),
         Wall::Cpu => match row.facts.get("quota") {
-            Some(quota) => format!("a control group grants {quota:.1} cores; fewer come and go in a second"),
-            None => "no quota; it bounds how fast they come, not how many are held".into(),
+            Some(quota) => format!("a control group grants {quota:.1}; it bounds how fast they come, not how many"),
+            None => "no quota; it bounds how fast they come, not how many".into(),
         },
         _ => String::new(),
     }

@@ -1,9 +1,10 @@
 //! The command, on this host.
 
 use crate::apply::in_namespace;
-use crate::host::{Ended, run};
+use crate::host::{Ended, Running, has_strace, run, steadfast};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::process::Command;
 use steadfast::net::fd_table::{Plan, Wanted};
 
 fn json(setup: &str, arguments: &[&str]) -> (Ended, Value) {
@@ -118,6 +119,24 @@ fn tables_of_a_small_limit() {
         (&json!("process"), &json!(200.0), &json!(200.0))
     );
     assert!(row["command"].as_str().is_some_and(|command| command.starts_with("ulimit -n ")), "{row}");
+}
+
+#[test]
+fn tables_that_a_sandbox_forbids() {
+    if !has_strace() {
+        return;
+    }
+    let traced = steadfast("ulimit -n 2000", &["doctor", "--connections", "5000", "--no-measure"]);
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"]);
+    let ended = Running::spawn({
+        command.arg("sh").args(traced.get_args());
+        command
+    })
+    .ended();
+    assert_eq!(ended.code(), 4, "{ended:?}");
+    let row = ended.out.iter().find(|line| line.starts_with("RLIMIT_NOFILE")).expect("its row");
+    assert!(row.contains("TOO LOW: unshare(CLONE_FILES) is forbidden, so one table has to do"), "{row}");
 }
 
 #[test]

@@ -99,6 +99,18 @@ fn what_the_server_was_asked_for() {
 }
 
 #[test]
+fn a_server_that_is_asked_for_more_than_its_tables_hold_does_not_start() {
+    let host = Host { nofile: (200, 200), ..large() };
+    let limited = Ask { max_connections: Some(5000), ..Ask::new(100, Role::Both) };
+    let diagnosis = examine(&limited, &host, &Costs::default());
+    assert_eq!((diagnosis.forecast.server, diagnosis.forecast.both), {
+        let none = most(0, Wall::Nofile);
+        (none, none)
+    });
+    assert!(!diagnosis.fits && diagnosis.forecast.client.connections > 1000);
+}
+
+#[test]
 fn tracked_connections_have_an_entry_each() {
     let host = Host { conntrack: Some(Conntrack { max: 262_144, count: 144 }), ..large() };
     assert_eq!(row(&examined(&host), Wall::Conntrack).verdict, Verdict::DoesNotBind);
