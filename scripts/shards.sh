@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# One flood from several hosts: all start at one time, and their reports become one.
+#
+#     scripts/shards.sh [--json FILE] [--html FILE] [--start-in SECONDS] HOST ... -- URL [FLAG ...]
+#
+#   HOST ...               where the shards run, one each, the first of them on the first host; what ssh(1) takes
+#   URL [FLAG ...]         what `steadfast flood` is called with: --connections is the number of all shards together, and
+#                          the addresses of --source are shared out in the order of the hosts
+#   --json FILE            writes the merged report there
+#   --html FILE            writes it there as a page
+#   --start-in SECONDS     how long from now all of them start (15); their clocks have to agree, as with NTP
+#
+# Needs GNU parallel and ssh here, and the program `steadfast` on the path here and on each host; none is copied there. What
+# a flood says comes on stderr with its host in front, the merged table on stdout. Ctrl-C, or the end of this script by
+# whatever cause, closes what the floods have opened. Exit code: the worst one of all shards, as that of a flood, or 255
+# where ssh failed; 2 if what was asked cannot be done.
+#
+# STEADFAST=PROGRAM is called in place of `steadfast`, here and on the hosts. SSH=COMMAND is called in place of
+# `ssh -o BatchMode=yes`, with a host and a command line for a shell there.
+set -euo pipefail
+
+die() {
+    printf 'shards.sh: %s\n' "$*" >&2
+    exit 2
+}
+
+merged=() start_in_s=15 hosts=() json=''
+
+while (($#)) && [[ $1 != -- ]]; do
+    case $1 in
+    --json | --html)
+        (($# > 1)) || die "$1 wants a file"
+        [[ $1 != --json ]] || json=$2
+        merged+=("$1" "$2")
+        shift 2
+        ;;
+    --start-in)
+        [[ ${2:-} =~ ^[1-9][0-9]{0,4}$ ]] || die "--start-in wants seconds, not '${2:-}'"
+        start_in_s=$2
+        shift 2
+        ;;
+    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    -*) die "what is '$1'? right would be --json FILE, --html FILE, --start-in SECONDS, or flags of the flood behind --" ;;
+    *) hosts+=("$1"); shift ;;
+    esac
+done
+(($# > 1)) || die 'right would be: scripts/shards.sh HOST ... -- URL [FLAG ...]'
+((${#hosts[@]} > 0)) || die 'no host stands in front of --'
+shift
+for flag; do
+    case ${flag%%=*} in
+    --shard | --start-at) die "$flag: this script sets that itself" ;;
+    --json | --html) die "$flag: in front of --, it is for the merged report" ;;
+    esac
+done
+parallel --version 2>/dev/null | grep -q '^GNU parallel' || die 'needs GNU parallel (Debian: apt-get install parallel)'
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# What a host is asked to run, but for the number of its shard. The flood's words go to stderr, since stdout has its
+# report. When the input ends, so does the flood: it closes what it has opened, and reports.
+flood=$(printf '%q ' "${STEADFAST:-steadfast}" flood "$@" --start-at $(($(date +%s) + start_in_s)))
+export flood shards=${#hosts[@]} scratch script=$$
+
+on_host() {
+    local host=$1 shard=$2 status=0
+    local remote="report=\$(mktemp) || exit
+        $flood --shard $shard/$shards --json \"\$report\" >&2 </dev/null & flood=\$!
+        exec 3<&0
+        (read -r _ <&3; kill \$flood) 2>/dev/null & watcher=\$!
+        wait \$flood; status=\$?
+        kill \$watcher 2>/dev/null
+        cat \"\$report\"; rm -f \"\$report\"
+        exit \$status"
+    # Unquoted on purpose: a list of words.
+    ${SSH:-ssh -o BatchMode=yes} "$host" "$remote" <"$scratch/hold" >"$scratch/$shard.json" || status=$?
+    echo "$status" >"$scratch/$shard.status"
+    # One that could not even report ends the others: what they would say is no flood of all shards.
+    [[ -s $scratch/$shard.json ]] || kill -HUP "$script"
+}
+export -f on_host
+
+# As long as this script has the pipe open, the input of the floods does not end.
+mkfifo "$scratch/hold"
+exec {hold}<>"$scratch/hold"
+trap 'exec {hold}>&-' INT TERM HUP
+
+# In a session of its own: Ctrl-C reaches this script alone, which waits for the reports.
+SHELL=$BASH setsid parallel --will-cite --jobs 0 --line-buffer --tagstring '{1}' on_host '{1}' '{#}' ::: "${hosts[@]}" \
+    </dev/null >&2 {hold}>&- &
+running=$!
+while kill -0 "$running" 2>/dev/null; do
+    wait "$running" || true
+done
+
+worst=0
+for ((shard = 1; shard <= shards; shard++)); do
+    status=$(cat "$scratch/$shard.status" 2>/dev/null || echo 255)
+    ((status <= worst)) || worst=$status
+    [[ -s $scratch/$shard.json ]] ||
+        die "shard $shard on ${hosts[shard - 1]} ended with $status and without a report: nothing is merged"
+done
+[[ -n $json ]] || merged+=(--json "$scratch/merged")
+# The order of the shards, not that of names.
+reports=()
+for ((shard = 1; shard <= shards; shard++)); do
+    reports+=("$scratch/$shard.json")
+done
+# Its exit code says no more than those of the shards.
+"${STEADFAST:-steadfast}" report merge "${reports[@]}" "${merged[@]}" || { status=$?; ((status <= worst)) || worst=$status; }
+exit "$worst"
