@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # One flood from several hosts: all start at one time, and their reports become one.
 #
-#     scripts/shards.sh [--json FILE] [--html FILE] [--start-in SECONDS] HOST ... -- URL [FLAG ...]
+#     scripts/shards.sh [--json FILE] [--html FILE] [--reports FOLDER] [--start-in SECONDS] HOST ... -- URL [FLAG ...]
 #
 #   HOST ...               where the shards run, one each, the first of them on the first host; what ssh(1) takes
 #   URL [FLAG ...]         what `steadfast flood` is called with: --connections is the number of all shards together, and
 #                          the addresses of --source are shared out in the order of the hosts
 #   --json FILE            writes the merged report there
 #   --html FILE            writes it there as a page
+#   --reports FOLDER       keeps those of the shards there, as shard-1.json and so on
 #   --start-in SECONDS     how long from now all of them start (15); their clocks have to agree, as with NTP
 #
-# Needs GNU parallel and ssh here, and the program `steadfast` on the path here and on each host; none is copied there. What
-# a flood says comes on stderr with its host in front, the merged table on stdout. Ctrl-C, or the end of this script by
-# whatever cause, closes what the floods have opened. Exit code: the worst one of all shards, as that of a flood, or 255
-# where ssh failed; 2 if what was asked cannot be done.
+# Needs GNU parallel and ssh here, and the program `steadfast` on the path here and on each host; none is copied there.
+# What a flood says comes on stderr with its host in front, the merged table on stdout. Ctrl-C, or the end of this script
+# by whatever cause, closes what the floods have opened. Exit code: the worst one of all shards, as that of a flood; 2 if
+# what was asked cannot be done, or one of them gave no report, which ends the others.
 #
 # STEADFAST=PROGRAM is called in place of `steadfast`, here and on the hosts. SSH=COMMAND is called in place of
 # `ssh -o BatchMode=yes`, with a host and a command line for a shell there.
@@ -24,7 +25,7 @@ die() {
     exit 2
 }
 
-merged=() start_in_s=15 hosts=() json=''
+merged=() start_in_s=15 hosts=() json='' reports=''
 
 while (($#)) && [[ $1 != -- ]]; do
     case $1 in
@@ -34,13 +35,18 @@ while (($#)) && [[ $1 != -- ]]; do
         merged+=("$1" "$2")
         shift 2
         ;;
+    --reports)
+        (($# > 1)) && mkdir -p -- "$2" || die '--reports wants a folder that can be written'
+        reports=$2
+        shift 2
+        ;;
     --start-in)
         [[ ${2:-} =~ ^[1-9][0-9]{0,4}$ ]] || die "--start-in wants seconds, not '${2:-}'"
         start_in_s=$2
         shift 2
         ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    -*) die "what is '$1'? right would be --json FILE, --html FILE, --start-in SECONDS, or flags of the flood behind --" ;;
+    -*) die "what is '$1'? right would be --json FILE, --html FILE, --reports FOLDER, --start-in SECONDS; flags of the flood stand behind --" ;;
     *) hosts+=("$1"); shift ;;
     esac
 done
@@ -74,16 +80,19 @@ on_host() {
         cat \"\$report\"; rm -f \"\$report\"
         exit \$status"
     # Unquoted on purpose: a list of words.
-    ${SSH:-ssh -o BatchMode=yes} "$host" "$remote" <"$scratch/hold" >"$scratch/$shard.json" || status=$?
+    ${SSH:-ssh -o BatchMode=yes} "$host" "$remote" <&"$input" >"$scratch/$shard.json" || status=$?
     echo "$status" >"$scratch/$shard.status"
-    # One that could not even report ends the others: what they would say is no flood of all shards.
-    [[ -s $scratch/$shard.json ]] || kill -HUP "$script"
+    [[ ! -s $scratch/$shard.json ]] || return 0
+    # Without it there is no flood of all shards, so that the others end too, and the first to fail is why.
+    (set -o noclobber; echo "shard $shard on $host ended with $status and gave no report" >"$scratch/failed") 2>/dev/null
+    kill -HUP "$script"
 }
 export -f on_host
 
-# As long as this script has the pipe open, the input of the floods does not end.
+# As long as this script has the writing end of the pipe, the input of the floods does not end.
 mkfifo "$scratch/hold"
-exec {hold}<>"$scratch/hold"
+exec {hold}<>"$scratch/hold" {input}<"$scratch/hold"
+export input
 trap 'exec {hold}>&-' INT TERM HUP
 
 # In a session of its own: Ctrl-C reaches this script alone, which waits for the reports.
@@ -94,19 +103,14 @@ while kill -0 "$running" 2>/dev/null; do
     wait "$running" || true
 done
 
-worst=0
+[[ ! -e $scratch/failed ]] || die "$(<"$scratch/failed"), so nothing is merged"
+worst=0 files=()
 for ((shard = 1; shard <= shards; shard++)); do
-    status=$(cat "$scratch/$shard.status" 2>/dev/null || echo 255)
+    status=$(<"$scratch/$shard.status")
     ((status <= worst)) || worst=$status
-    [[ -s $scratch/$shard.json ]] ||
-        die "shard $shard on ${hosts[shard - 1]} ended with $status and without a report: nothing is merged"
+    files+=("$scratch/$shard.json")
+    [[ -z $reports ]] || cp "$scratch/$shard.json" "$reports/shard-$shard.json"
 done
 [[ -n $json ]] || merged+=(--json "$scratch/merged")
-# The order of the shards, not that of names.
-reports=()
-for ((shard = 1; shard <= shards; shard++)); do
-    reports+=("$scratch/$shard.json")
-done
-# Its exit code says no more than those of the shards.
-"${STEADFAST:-steadfast}" report merge "${reports[@]}" "${merged[@]}" || { status=$?; ((status <= worst)) || worst=$status; }
+"${STEADFAST:-steadfast}" report merge "${files[@]}" "${merged[@]}" || { status=$?; ((status <= worst)) || worst=$status; }
 exit "$worst"

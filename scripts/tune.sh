@@ -104,8 +104,8 @@ obstacle() {
 is_as_said() {
     local -a lines patterns
     local at
-    mapfile -t lines < <(sed 's/[[:space:]]\+/ /g; s/ $//; /^$/d' "$1")
-    mapfile -t patterns < <(sed 's/[[:space:]]\+/ /g; s/ $//; /^$/d' "$2")
+    mapfile -t lines < <(sed 's/[[:space:]]\+/ /g; s/^ //; s/ $//; /^$/d' "$1")
+    mapfile -t patterns < <(sed 's/[[:space:]]\+/ /g; s/^ //; s/ $//; /^$/d' "$2")
     ((${#lines[@]} == ${#patterns[@]})) || return 1
     for at in "${!patterns[@]}"; do
         # Unquoted on purpose: a pattern.
@@ -301,10 +301,10 @@ watch() {
     echo "watching $pid ($(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c 1-60))"
     for ((left = ${seconds:--1}; left != 0; left--)); do
         sleep 1
-        [[ -e /proc/$pid/limits ]] || break
         before=()
         for name in "${!now[@]}"; do before[$name]=${now[$name]}; done
         sample "$pid"
+        [[ -e /proc/$pid/limits ]] || break
         levels "$pid"
         compare
     done

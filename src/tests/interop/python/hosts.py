@@ -1,6 +1,9 @@
 """What not every host has."""
 
+import os
+import shutil
 import socket
+import subprocess
 
 import pytest
 
@@ -15,3 +18,16 @@ def has_ipv6():
 
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+
+
+def sandbox():
+    """What starts a program in a network namespace of its own: as root, or as the root of a user namespace."""
+    for command in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+        if shutil.which("unshare") and subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode == 0:
+            return command
+    return None
+
+
+SANDBOX = sandbox()
+needs_sandbox = pytest.mark.skipif(SANDBOX is None, reason="no network namespaces for this user")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces that have names take root")
