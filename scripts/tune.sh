@@ -17,6 +17,7 @@
 #
 # STEADFAST=PROGRAM takes that one and builds none. scripts/README.md says what is behind each of the limits.
 set -euo pipefail
+export LC_ALL=C
 
 here=$(cd "$(dirname "$0")" && pwd)
 

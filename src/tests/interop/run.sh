@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lets our server and our flood talk with the programs that others use: Python `websockets`, Node `ws`, Chromium, curl,
-# nginx, and from behind nginx and haproxy.
+# nginx, and from behind nginx and haproxy; and tries what scripts/ has for tuning and for several hosts.
 #
 #   STEADFAST=target/release/steadfast src/tests/interop/run.sh
 #
@@ -25,7 +25,7 @@ PYTHONDONTWRITEBYTECODE=1
 export STEADFAST CHROMIUM PYTHONDONTWRITEBYTECODE
 
 # Programs of the system's own, which not everyone has on their path, and those that are unpacked below.
-PATH=$PATH:/usr/sbin:$target/proxies/usr/sbin
+PATH=$PATH:/usr/sbin:$target/proxies/usr/sbin:$target/parallel/usr/bin
 
 as_root=
 [ "$(id -u)" -eq 0 ] || as_root=sudo
@@ -41,6 +41,8 @@ install_programs() {
     command -v npm >/dev/null || missing="$missing npm"
     [ -x "$CHROMIUM" ] || missing="$missing chromium"
     command -v curl >/dev/null || missing="$missing curl"
+    command -v ss >/dev/null || missing="$missing iproute2"
+    command -v nft >/dev/null || missing="$missing nftables"
     [ -n "$missing" ] || return 0
     $as_root apt-get -qq update >&2
     # shellcheck disable=SC2086 # a list of words
@@ -60,6 +62,16 @@ install_proxies() {
     for package in "$target"/proxies/*.deb; do dpkg -x "$package" "$target/proxies"; done
 }
 
+# Unpacked too: its package would have this host collect statistics.
+install_parallel() {
+    if command -v parallel >/dev/null; then return 0; fi
+    $as_root apt-get -qq update >&2
+    rm -rf "$target/parallel"
+    mkdir -p "$target/parallel"
+    (cd "$target/parallel" && apt-get -qq download parallel) >&2
+    dpkg -x "$target"/parallel/parallel_*.deb "$target/parallel"
+}
+
 if [ ! -x "$STEADFAST" ]; then
     echo "no program at $STEADFAST: cargo build --release, or set STEADFAST" >&2
     exit 2
@@ -67,6 +79,7 @@ fi
 mkdir -p "$target"
 install_programs
 install_proxies
+install_parallel
 install_python
 install_node
 

@@ -21,11 +21,11 @@ LISTENING = re.compile(r"listening on (.+) \((\w+)\)")
 
 
 class Server:
-    """`steadfast serve`, from `ready` until it was stopped."""
+    """`steadfast serve`, from `ready` until it was stopped; `inside` is what starts it elsewhere."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, inside=()):
         self.process = subprocess.Popen(
-            [BINARY, "serve", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            [*inside, BINARY, "serve", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
         self._lines = queue.SimpleQueue()
         # Read to the end even after `ready`: a full pipe would block the server.
