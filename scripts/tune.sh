@@ -85,7 +85,8 @@ extract() {
 
 # Why a block cannot be run here, as far as its comments tell; says nothing if it can.
 obstacle() {
-    local release=$(uname -r) wanted program
+    local release wanted program
+    release=$(uname -r)
     wanted=$(sed -n 's/^# Linux \([0-9.]*\) and newer$/\1/p' "$1")
     if [[ -n $wanted ]] && ! printf '%s\n' "$wanted" "${release%%[!0-9.]*}" | sort -CV; then
         echo "it needs Linux $wanted, this is $release"
@@ -218,7 +219,7 @@ fullest_route() {
 
 # Sets `now` to all that is compared from sample to sample.
 sample() {
-    local pid=$1 name value file
+    local pid=$1 name value
     while read -r name value; do
         now[$name]=$value
     done < <(netstat_counters)
@@ -232,9 +233,9 @@ sample() {
 
 # What has grown since the sample before.
 compare() {
-    local entry name grown
+    local entry name grown memory='the control group is at its memory limit: first its caches go, then its processes'
     for entry in "${walls[@]}" 'packets|the queue of a processor was full, packets were dropped: net.core.netdev_max_backlog' \
-        'group_max|the control group has reached memory.max' 'group_failcnt|the control group has reached its memory limit' \
+        "group_max|$memory" "group_failcnt|$memory" \
         'group_oom_kill|a process of the control group was killed for want of memory' \
         'group_nr_throttled|the processor quota of the control group (cpu.max) was used up'; do
         name=${entry%%|*}
@@ -257,6 +258,7 @@ levels() {
     if [[ $limit =~ ^[0-9]+$ ]] && ((table * 100 >= limit * 99)); then
         wall "a descriptor table is full: $table of $limit: raise RLIMIT_NOFILE (prlimit --pid $pid --nofile=...)"
     fi
+    # Divided first: by default it is the largest number there is.
     ((open < most / 100 * 99)) || wall "files of the host: $open of $most: raise fs.file-max"
     if ((tcp + waiting >= high - low)); then
         read -r count where < <(fullest_route "$low" "$high")
@@ -267,18 +269,22 @@ levels() {
     if [[ -r /proc/sys/net/netfilter/nf_conntrack_count ]]; then
         most_tracked=$(cat /proc/sys/net/netfilter/nf_conntrack_max)
         count=$(cat /proc/sys/net/netfilter/nf_conntrack_count)
-        ((most_tracked == 0 || count < most_tracked / 100 * 99)) ||
+        ((most_tracked == 0 || count * 100 < most_tracked * 99)) ||
             wall "connection tracking: $count of $most_tracked: raise net.netfilter.nf_conntrack_max, or notrack this traffic"
     fi
     # Their own figures stand in the network of the host alone.
     if [[ -r /proc/sys/net/ipv4/tcp_max_orphans ]]; then
-        ((orphans < $(cat /proc/sys/net/ipv4/tcp_max_orphans) / 100 * 99)) || wall "orphans: net.ipv4.tcp_max_orphans"
+        ((orphans * 100 < $(cat /proc/sys/net/ipv4/tcp_max_orphans) * 99)) || wall "orphans: net.ipv4.tcp_max_orphans"
     fi
 }
 
-# The process that listens on a port of this network.
+# The process that listens on a port of this network. `ss -p` does not do: of each process it sees one table alone, that of
+# the first thread.
 listener_of() {
-    ss -Hltnp "sport = :$1" | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1
+    local inode
+    inode=$(ss -Hltne "sport = :$1" | sed -n 's/.* ino:\([0-9]*\).*/\1/p' | head -n 1)
+    [[ -n $inode ]] || return 0
+    find /proc/[0-9]*/task/*/fd -maxdepth 1 -lname "socket:\[$inode\]" -print -quit 2>/dev/null | cut -d / -f 3 || true
 }
 
 watch() {
@@ -299,7 +305,7 @@ watch() {
     fi
     trap 'exit "$hit"' INT TERM
     sample "$pid"
-    echo "watching $pid ($(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c 1-60))"
+    echo "watching $pid ($(tr '\0\n' '  ' <"/proc/$pid/cmdline" | cut -c 1-60))"
     for ((left = ${seconds:--1}; left != 0; left--)); do
         sleep 1
         before=()

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -193,6 +194,27 @@ def test_whoever_hits_no_wall_is_told_so(tmp_path):
     assert "10 TCP sockets" in done.stdout or "11 TCP sockets" in done.stdout, done.stdout
     assert all(any(mark in line for mark in OF_THE_HOST) for line in walls), done.stdout
     assert walls or (done.returncode == 0 and "no wall was hit" in done.stdout), done.stdout
+
+
+@needs_sandbox
+def test_each_table_of_a_server_is_seen(tmp_path):
+    # So low a limit that every reactor has a table of its own; what is asked for fills one of them.
+    script = f"""
+        ip link set lo up
+        coproc (ulimit -n 200; exec {BINARY} serve --listen 127.0.0.1:7000 --max-connections 500)
+        server=$!
+        while read -r line <&"${{COPROC[0]}}" && [[ $line != ready ]]; do :; done
+        {BINARY} flood ws://127.0.0.1:7000/echo --connections 500 --hold 600 2>{tmp_path}/said >&2 & flood=$!
+        while kill -0 $flood && ! grep -q '^hold' {tmp_path}/said; do sleep 0.1; done
+        {TUNE} --watch :7000 --seconds 2
+        kill $flood; wait $flood
+        kill $server; wait $server
+    """
+    done = run(*SANDBOX, "bash", "-c", script)
+    assert "steadfast serve" in done.stdout.splitlines()[0], done.stdout
+    counts = re.findall(r"(\d+) of 200 descriptors", done.stdout)
+    # Seven reactors share 500, and the first thread has none of them.
+    assert counts and all(500 / 7 <= int(count) <= 200 for count in counts), done.stdout
 
 
 @pytest.mark.parametrize(
