@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # One flood from several hosts: all start at one time, and their reports become one.
 #
-#     scripts/shards.sh [--json FILE] [--html FILE] [--reports FOLDER] [--start-in SECONDS] HOST ... -- URL [FLAG ...]
+#     scripts/shards.sh [--json FILE] [--html FILE] [--csv FILE] [--assert ASSERTION] [--reports FOLDER]
+#         [--start-in SECONDS] HOST ... -- URL [FLAG ...]
 #
 #   HOST ...               where the shards run, one each, the first of them on the first host; what ssh(1) takes
 #   URL [FLAG ...]         what `steadfast flood` is called with: --connections is the number of all shards together, and
 #                          the addresses of --source are shared out in the order of the hosts
-#   --json FILE            writes the merged report there
-#   --html FILE            writes it there as a page
+#   --json, --html, --csv FILE, --assert ASSERTION
+#                          are for the merged report, as `steadfast report merge` takes them
 #   --reports FOLDER       keeps those of the shards there, as shard-1.json and so on
 #   --start-in SECONDS     how long from now all of them start (15); their clocks have to agree, as with NTP
 #
@@ -29,8 +30,8 @@ merged=() start_in_s=15 hosts=() json='' reports=''
 
 while (($#)) && [[ $1 != -- ]]; do
     case $1 in
-    --json | --html)
-        (($# > 1)) || die "$1 wants a file"
+    --json | --html | --csv | --assert)
+        (($# > 1)) || die "$1 wants something behind it"
         [[ $1 != --json ]] || json=$2
         merged+=("$1" "$2")
         shift 2
@@ -46,7 +47,7 @@ while (($#)) && [[ $1 != -- ]]; do
         shift 2
         ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    -*) die "what is '$1'? right would be --json FILE, --html FILE, --reports FOLDER, --start-in SECONDS; flags of the flood stand behind --" ;;
+    -*) die "what is '$1'? flags of the flood stand behind --, and --help tells which are right in front of it" ;;
     *) hosts+=("$1"); shift ;;
     esac
 done
@@ -56,7 +57,7 @@ shift
 for flag; do
     case ${flag%%=*} in
     --shard | --start-at) die "$flag: this script sets that itself" ;;
-    --json | --html) die "$flag: in front of --, it is for the merged report" ;;
+    --json | --html | --csv) die "$flag: in front of --, it is for the merged report" ;;
     esac
 done
 parallel --version 2>/dev/null | grep -q '^GNU parallel' || die 'needs GNU parallel (Debian: apt-get install parallel)'
