@@ -163,6 +163,7 @@ impl Start {
             sys::unshare_files()
                 .map_err(|error| format!("cannot give a worker a descriptor table of its own: {error}"))?;
         }
+        sys::wake_exactly();
         Reactor::new(self.driver, self.settings, Arc::new(Counters::default()), self.mailbox)
             .map_err(|error| format!("cannot make a worker's reactor: epoll: {error}"))
     }

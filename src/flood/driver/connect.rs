@@ -10,6 +10,7 @@ use crate::net::sys::errno::{EADDRINUSE, EADDRNOTAVAIL};
 use crate::net::sys::error_code;
 use crate::proto::session::Session;
 use std::io;
+use std::time::Instant;
 
 impl Worker {
     pub(super) fn connect_more(&mut self, core: &mut Core<Peer>, until: u32, per_s: Option<f64>) -> bool {
@@ -45,7 +46,13 @@ impl Worker {
         let route = routes.of(number);
         let source = if is_own_port { routes.source(number) } else { routes.source_address(number) };
         let marks = Marks(marks.0 | Marks::COUNTED.0);
-        let peer = Peer { since_us: self.now_us(), number, marks, stage: Stage::Connecting, ..Peer::default() };
+        let peer = Peer {
+            since_us: self.stamp_us(Instant::now()),
+            number,
+            marks,
+            stage: Stage::Connecting,
+            ..Peer::default()
+        };
         self.shown = false;
         match core.connect(&route.destination, source.as_ref(), session, peer) {
             // Somebody else has that port, or a connection of before is in TIME_WAIT there: the kernel may choose.
@@ -67,7 +74,7 @@ impl Worker {
     }
 
     pub(super) fn opened(&mut self, link: &mut Link<'_, Peer>) {
-        let took_us = u64::from(self.now_us().wrapping_sub(link.state().since_us));
+        let took_us = self.waited_us(link.state(), Instant::now());
         if link.state().has(Marks::AGAIN) {
             self.measure(Measure::Reconnect, took_us);
             self.ledger.counts.reopened += 1;

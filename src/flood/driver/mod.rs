@@ -161,8 +161,14 @@ impl Worker {
         self.work.map(|(_, work)| work)
     }
 
-    fn now_us(&self) -> u32 {
-        self.epoch.elapsed().as_micros() as u32
+    /// As a connection keeps an instant.
+    fn stamp_us(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.epoch).as_micros() as u32
+    }
+
+    /// For how long a connection has waited for what it waits for.
+    fn waited_us(&self, peer: &Peer, now: Instant) -> u64 {
+        u64::from(self.stamp_us(now).wrapping_sub(peer.since_us))
     }
 
     fn measure(&mut self, measure: Measure, us: u64) {
@@ -334,8 +340,8 @@ impl Driver for Worker {
 
     fn swept(&mut self, link: &mut Link<'_, Peer>) {
         if link.state().has(Marks(Marks::AWAITS.0 | Marks::CATCHES_UP.0)) {
-            let waited_us = self.now_us().wrapping_sub(link.state().since_us);
-            if u64::from(waited_us) > u64::from(self.orders.reply_timeout_s) * 1_000_000 {
+            let waited_us = self.waited_us(link.state(), Instant::now());
+            if waited_us > u64::from(self.orders.reply_timeout_s) * 1_000_000 {
                 link.end(Cause::Deadline(Deadline::Reply));
             }
         }

@@ -27,8 +27,8 @@ impl Pace {
         ((message as f64 + self.shift) * self.interval_us as f64 / senders as f64) as u64
     }
 
-    fn elapsed_us(&self) -> u64 {
-        Instant::now().saturating_duration_since(self.start).as_micros() as u64
+    fn elapsed_us(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_micros() as u64
     }
 }
 
@@ -57,8 +57,8 @@ impl Worker {
         if senders == 0 {
             return true;
         }
-        let now_us = pace.elapsed_us();
-        let is_begun = Instant::now() >= pace.start;
+        let now = Instant::now();
+        let (now_us, is_begun) = (pace.elapsed_us(now), now >= pace.start);
         loop {
             let message = self.timetable.next;
             let due_us = pace.due_us(message, senders);
@@ -88,11 +88,12 @@ impl Worker {
         if peer.has(Marks::STARTED) && is_sent {
             return;
         }
-        self.measure(Measure::Lag, pace.elapsed_us().saturating_sub(due_us));
-        self.send_at_pace(link, due_us);
+        let now = Instant::now();
+        self.measure(Measure::Lag, pace.elapsed_us(now).saturating_sub(due_us));
+        self.send_at_pace(link, due_us, now);
     }
 
-    fn send_at_pace(&mut self, link: &mut Link<'_, Peer>, due_us: u64) {
+    fn send_at_pace(&mut self, link: &mut Link<'_, Peer>, due_us: u64, now: Instant) {
         let peer = link.state();
         peer.of_phase = due_us as u32;
         peer.set(Marks::STARTED);
@@ -101,12 +102,12 @@ impl Worker {
             self.in_window += 1;
         }
         self.samples.schedule.sent += 1;
-        self.send(link);
+        self.send_at(link, now);
     }
 
     /// An answer came: it is measured, and what became due meanwhile is sent.
-    pub(super) fn replied_at_pace(&mut self, link: &mut Link<'_, Peer>, pace: Pace, took_us: u64) {
-        let now_us = pace.elapsed_us();
+    pub(super) fn replied_at_pace(&mut self, link: &mut Link<'_, Peer>, pace: Pace, now: Instant, took_us: u64) {
+        let now_us = pace.elapsed_us(now);
         let peer = link.state();
         if !peer.has(Marks::COUNTED) {
             return self.measure(Measure::Hold, took_us); // asked before the schedule began
@@ -117,7 +118,7 @@ impl Worker {
         self.samples.schedule.answered += 1;
         let next_us = due_us + pace.interval_us;
         if next_us <= now_us && next_us < pace.for_us {
-            self.send_at_pace(link, next_us);
+            self.send_at_pace(link, next_us, now);
         } else {
             self.leave_window(link.state());
         }

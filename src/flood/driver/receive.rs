@@ -86,7 +86,7 @@ impl Worker {
     pub(super) fn stop_receiving(&mut self, core: &mut Core<Peer>) {
         self.receivers.is_ending = true;
         self.receivers.paused.clear();
-        let now_us = self.now_us();
+        let now_us = self.stamp_us(Instant::now());
         for index in 0..core.end_index() {
             let Some((id, peer)) = core.at(index) else { continue };
             if !peer.take(Marks::SLOW) {

@@ -7,11 +7,17 @@ use crate::flood::orders::Work;
 use crate::flood::target::Scheme;
 use crate::net::link::Link;
 use crate::proto::session::MessageKind;
+use std::time::Instant;
 
 impl Worker {
     /// Begins to wait for the answer to one more message.
     pub(super) fn send(&mut self, link: &mut Link<'_, Peer>) {
-        let now_us = self.now_us();
+        self.send_at(link, Instant::now());
+    }
+
+    /// The same, when the clock has just been read.
+    pub(super) fn send_at(&mut self, link: &mut Link<'_, Peer>, now: Instant) {
+        let now_us = self.stamp_us(now);
         let peer = link.state();
         peer.set(Marks::AWAITS);
         peer.received = 0;
@@ -32,20 +38,21 @@ impl Worker {
 
     /// A right answer is complete.
     pub(super) fn replied(&mut self, link: &mut Link<'_, Peer>) {
-        let took_us = u64::from(self.now_us().wrapping_sub(link.state().since_us));
+        let now = Instant::now();
+        let took_us = self.waited_us(link.state(), now);
         let peer = link.state();
         peer.take(Marks::AWAITS);
         peer.sequence = peer.sequence.wrapping_add(1);
         self.ledger.counts.replies += 1;
         self.shown = false;
         match self.work() {
-            Some(Work::Rate(pace)) => return self.replied_at_pace(link, pace, took_us),
+            Some(Work::Rate(pace)) => return self.replied_at_pace(link, pace, now, took_us),
             // Only what took a place was asked in this phase.
             Some(Work::Reply { .. }) if peer.has(Marks::COUNTED) => {
                 self.measure(Measure::Reply, took_us);
                 peer.of_phase = peer.of_phase.saturating_sub(1);
                 if peer.of_phase > 0 {
-                    return self.send(link);
+                    return self.send_at(link, now);
                 }
                 self.answered(peer);
             }
