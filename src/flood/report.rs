@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub const SCHEMA: &str = "steadfast.flood/2";
 
 /// Everything about one flood, or about the shards of one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,

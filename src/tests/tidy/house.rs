@@ -114,7 +114,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &["httpdate", "memchr", "mime_guess", "percent_encoding", "serde_json", "slab"],
     },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
-    Room { names: &["flood/plan"], modules: &["flood"], crates: &["socket2"] },
+    Room { names: &["flood/plan"], modules: &["flood", "net/sys"], crates: &["socket2"] },
     Room {
         names: &["flood"],
         modules: &["client", "flood", "net", "proto", "stats"],
