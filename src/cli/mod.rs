@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use steadfast::client::BadSetting;
 
 /// What was asked cannot be done: a flag out of range, an address in use, a limit too low.
 const EXIT_USAGE: u8 = 2;
@@ -64,6 +65,15 @@ fn one_line(error: &str) -> String {
     let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let text = words.join(" ");
     text.strip_prefix("error: ").unwrap_or(&text).to_owned() + "; --help tells what there is"
+}
+
+/// The flag of a client's request that is wrong, by its name.
+fn setting(bad: &BadSetting) -> String {
+    match bad {
+        BadSetting::Field(field, bad) => format!("--header {field:?}: {bad}"),
+        BadSetting::Origin(_) | BadSetting::TwoOrigins => format!("--origin: {bad}"),
+        BadSetting::Subprotocol(_) => format!("--subprotocol: {bad}"),
+    }
 }
 
 /// One clear line on stderr, and the exit code for what cannot be done as asked.

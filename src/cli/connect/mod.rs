@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use steadfast::client::{BadSetting, Client, Config, ConnectError, Url};
+use steadfast::client::{Client, Config, ConnectError, Url};
 use steadfast::proto::session::{Limits, MessageKind};
 use talk::{Plan, Talk};
 
@@ -88,7 +88,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     let client = match Client::connect(&config) {
         Ok(client) => client,
-        Err(ConnectError::Setting(bad)) => return super::refuse(&setting(&bad)),
+        Err(ConnectError::Setting(bad)) => return super::refuse(&super::setting(&bad)),
         Err(error) => {
             tell(&format_args!("steadfast: {}: {}", config.url, words::not_connected(&error, &config)));
             return ExitCode::FAILURE;
@@ -113,15 +113,6 @@ fn signals(now: &Arc<AtomicBool>) -> io::Result<UnixStream> {
         pipe::register(signal, writer.try_clone()?)?;
     }
     Ok(reader)
-}
-
-/// The flag that is wrong, by its name.
-fn setting(bad: &BadSetting) -> String {
-    match bad {
-        BadSetting::Field(field, bad) => format!("--header {field:?}: {bad}"),
-        BadSetting::Origin(_) | BadSetting::TwoOrigins => format!("--origin: {bad}"),
-        BadSetting::Subprotocol(_) => format!("--subprotocol: {bad}"),
-    }
 }
 
 /// Says what was agreed upon, as far as something was asked for.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use steadfast::client::request_lines;
 use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
@@ -155,6 +156,7 @@ impl Args {
     }
 
     fn into_config(self) -> Result<Config, String> {
+        request_lines(self.origin.as_deref(), &self.subprotocol, &self.header).map_err(|bad| super::setting(&bad))?;
         Ok(Config {
             scenario: self.scenario()?,
             in_flight: self.in_flight,
