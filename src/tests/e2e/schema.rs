@@ -15,8 +15,6 @@ enum Kind {
     /// Or null, where a figure cannot be had.
     Maybe(&'static Kind),
     List(&'static Kind),
-    /// Two of them, such as the least and the most.
-    Pair(&'static Kind),
     /// By names that are not given here: causes, measures.
     Map(&'static Kind),
     /// With these members, all of them and no others.
@@ -25,7 +23,7 @@ enum Kind {
     Both(&'static [(&'static str, Kind)], &'static [(&'static str, Kind)]),
 }
 
-use Kind::{Bool, Both, List, Map, Maybe, Number, Object, Pair, Text};
+use Kind::{Bool, Both, List, Map, Maybe, Number, Object, Text};
 
 const LATENCY: &[(&str, Kind)] = &[
     ("samples", Number),
@@ -100,7 +98,14 @@ const SECOND: Kind = Object(&[
     ("sockets", Maybe(&Number)),
 ]);
 
-const AGREEMENT: Kind = Object(&[("what", Text), ("flood", Pair(&Number)), ("server", Number), ("agrees", Bool)]);
+const AGREEMENT: Kind = Object(&[
+    ("what", Text),
+    ("at_least", Number),
+    // Null where there is no bound.
+    ("at_most", Maybe(&Number)),
+    ("server", Number),
+    ("agrees", Bool),
+]);
 
 const VERDICT: Kind = Object(&[("assertion", Text), ("figure", Maybe(&Number)), ("holds", Bool)]);
 
@@ -151,8 +156,10 @@ impl Kind {
                 }
                 true
             }
-            List(kind) => each(kind, value, path).is_some(),
-            Pair(kind) => each(kind, value, path) == Some(2),
+            List(kind) => value.as_array().is_some_and(|list| {
+                list.iter().enumerate().for_each(|(at, value)| kind.check(value, &format!("{path}[{at}]")));
+                true
+            }),
             Map(kind) => value.as_object().is_some_and(|members| {
                 members.iter().for_each(|(name, member)| kind.check(member, &format!("{path}.{name}")));
                 true
@@ -162,12 +169,6 @@ impl Kind {
         };
         assert!(fits, "{path} is {value}; right would be {self:?}");
     }
-}
-
-fn each(kind: &Kind, list: &Value, path: &str) -> Option<usize> {
-    let list = list.as_array()?;
-    list.iter().enumerate().for_each(|(at, value)| kind.check(value, &format!("{path}[{at}]")));
-    Some(list.len())
 }
 
 fn members_of(value: &Value, kinds: &[&[(&str, Kind)]], path: &str) -> bool {

@@ -47,6 +47,46 @@ fn latencies(samples: &[Sample], is_of: impl Fn(u64) -> bool) -> Latencies {
     latencies
 }
 
+fn rows(fates: &[Fate], samples: &[Sample], seconds: u64) -> Vec<Second> {
+    let row = |second: u64| Second {
+        at_s: second as f64,
+        phase: if second <= RAMP_S { "ramp" } else { "hold" }.into(),
+        states: states(fates, second),
+        opened: fates.iter().filter(|fate| fate.opened_s <= second).count() as u64,
+        replies: latencies(samples, |at| at <= second).of(Measure::Reply).samples(),
+        received: latencies(samples, |at| at <= second).of(Measure::Age).samples(),
+        latencies: latencies(samples, |at| at == second),
+        client_user_bytes: None,
+        server_user_bytes: Some(1000 * second),
+        slab_bytes: Some(77 * second),
+        sockets: None,
+    };
+    (1..=seconds).map(row).collect()
+}
+
+fn phases(fates: &[Fate], samples: &[Sample], seconds: u64, schedule: Schedule) -> Vec<PhaseReport> {
+    let phase = |name: &str, began: u64, ended: u64| PhaseReport {
+        name: name.into(),
+        kind: name.into(),
+        began_s: began as f64,
+        seconds: ended.saturating_sub(began) as f64,
+        latencies: latencies(samples, |second| began < second && second <= ended),
+        schedule: if began == 0 { Schedule::default() } else { schedule },
+        states: states(fates, ended),
+    };
+    vec![phase("ramp", 0, RAMP_S), phase("hold", RAMP_S, seconds)]
+}
+
+/// What so many connections add to a process, each about `bytes`: together it is whole bytes.
+fn memory(planned: u64, bytes: f64) -> SideMemory {
+    let each = (planned as f64 * bytes).round() / planned as f64;
+    SideMemory {
+        connections: planned,
+        user_bytes_per_connection: Some(each).filter(|_| planned > 0),
+        kernel_bytes_per_connection: None,
+    }
+}
+
 /// What a flood of these connections, with these latencies, reports after `seconds`.
 pub(crate) fn report(fates: &[Fate], samples: &[Sample], seconds: u64) -> Report {
     let count = |is: fn(&Fate) -> bool| fates.iter().filter(|fate| is(fate)).count() as u64;
@@ -64,35 +104,6 @@ pub(crate) fn report(fates: &[Fate], samples: &[Sample], seconds: u64) -> Report
     let [connect, reconnect, reply, hold, alive, response, service, lag, age] = MEASURES.map(timing);
     let sent = all.of(Measure::Reply).samples();
     let schedule = Schedule { due: planned * 3, sent: planned * 2, answered: closed };
-    let row = |second: u64| Second {
-        at_s: second as f64,
-        phase: if second <= RAMP_S { "ramp" } else { "hold" }.into(),
-        states: states(fates, second),
-        opened: fates.iter().filter(|fate| fate.opened_s <= second).count() as u64,
-        replies: latencies(samples, |at| at <= second).of(Measure::Reply).samples(),
-        received: latencies(samples, |at| at <= second).of(Measure::Age).samples(),
-        latencies: latencies(samples, |at| at == second),
-        client_user_bytes: None,
-        server_user_bytes: Some(1000 * second),
-        slab_bytes: Some(77 * second),
-        sockets: None,
-    };
-    let phase = |name: &str, began: u64, ended: u64| PhaseReport {
-        name: name.into(),
-        kind: name.into(),
-        began_s: began as f64,
-        seconds: ended.saturating_sub(began) as f64,
-        latencies: latencies(samples, |second| began < second && second <= ended),
-        schedule: if began == 0 { Schedule::default() } else { schedule },
-        states: states(fates, ended),
-    };
-    // Odd numbers of bytes, so that what each connection has is no round figure.
-    let memory = |bytes: f64| (planned > 0).then(|| (planned as f64 * bytes).round() / planned as f64);
-    let side = |bytes: f64| SideMemory {
-        connections: planned,
-        user_bytes_per_connection: memory(bytes),
-        kernel_bytes_per_connection: None,
-    };
     Report {
         schema: SCHEMA.into(),
         program: "steadfast 0.1.0".into(),
@@ -126,14 +137,14 @@ pub(crate) fn report(fates: &[Fate], samples: &[Sample], seconds: u64) -> Report
         replies: sent,
         received: all.of(Measure::Age).samples(),
         reply_check: "content".into(),
-        memory: Sides { server: side(51.0), client: side(68.0) },
+        memory: Sides { server: memory(planned, 51.0), client: memory(planned, 68.0) },
         cpu: Sides {
             server: Some(Cpu { user_s: 1.5, system_s: 2.25 }),
             client: Some(Cpu { user_s: planned as f64 / 4.0, system_s: planned as f64 / 8.0 }),
         },
         workers: 2 * fates.len(),
-        phases: vec![phase("ramp", 0, RAMP_S), phase("hold", RAMP_S, seconds)],
-        timeline: (1..=seconds).map(row).collect(),
+        phases: phases(fates, samples, seconds, schedule),
+        timeline: rows(fates, samples, seconds),
         reconciliation: None,
         assertions: Vec::new(),
         ok: lost == 0,

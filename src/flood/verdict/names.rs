@@ -1,0 +1,267 @@
+//! The names of figures: what can be asserted of a report, and what is meant by a name that is mistyped.
+
+use super::BadAssertion;
+use crate::flood::latency::{MEASURES, Measure};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Figure {
+    Planned,
+    Opened,
+    Reopened,
+    Answered,
+    Held,
+    Closed,
+    Lost,
+    LostBy(String),
+    Sent,
+    Replies,
+    Received,
+    Seconds,
+    CloseSeconds,
+    Reconciled,
+    Due,
+    DueSent,
+    DueAnswered,
+    UserBytes { server: bool },
+    KernelBytes { server: bool },
+    Cpu { server: bool },
+    PhaseSeconds,
+    Timing(Measure, Statistic),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Statistic {
+    /// What this share took at most.
+    Quantile(f64),
+    Max,
+    Mean,
+    Samples,
+    PerSecond,
+    Seconds,
+}
+
+/// What a figure is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dimension {
+    Count,
+    /// A count of which a percentage makes sense.
+    Share,
+    /// Microseconds in the report, so that a unit has to say what is meant.
+    Latency,
+    Seconds,
+    Bytes,
+    Rate,
+}
+
+/// Names that stand alone; those of measures, phases and causes are made.
+const NAMES: [(&str, Figure); 22] = [
+    ("planned", Figure::Planned),
+    ("opened", Figure::Opened),
+    ("reopened", Figure::Reopened),
+    ("answered", Figure::Answered),
+    ("held", Figure::Held),
+    ("closed", Figure::Closed),
+    ("lost", Figure::Lost),
+    ("sent", Figure::Sent),
+    ("replies", Figure::Replies),
+    ("received", Figure::Received),
+    ("seconds", Figure::Seconds),
+    ("close_seconds", Figure::CloseSeconds),
+    ("reconciled", Figure::Reconciled),
+    ("schedule.due", Figure::Due),
+    ("schedule.sent", Figure::DueSent),
+    ("schedule.answered", Figure::DueAnswered),
+    ("server.user_bytes_per_connection", Figure::UserBytes { server: true }),
+    ("server.kernel_bytes_per_connection", Figure::KernelBytes { server: true }),
+    ("server.cpu_s", Figure::Cpu { server: true }),
+    ("client.user_bytes_per_connection", Figure::UserBytes { server: false }),
+    ("client.kernel_bytes_per_connection", Figure::KernelBytes { server: false }),
+    ("client.cpu_s", Figure::Cpu { server: false }),
+];
+
+/// Statistics of a measure, as they are offered to who mistyped one.
+const STATISTICS: [&str; 10] = ["p50", "p90", "p95", "p99", "p99.9", "max", "mean", "samples", "per_second", "seconds"];
+
+/// How the causes of a loss begin, so that a mistyped one is not taken for one that never came.
+const CAUSES: [&str; 17] = [
+    "close code",
+    "closed by peer",
+    "driver",
+    "interrupted",
+    "local limit",
+    "no free port or address",
+    "not started",
+    "protocol error",
+    "refused",
+    "reset",
+    "status",
+    "timeout",
+    "timeout: TCP",
+    "timeout: connect",
+    "timeout: reply",
+    "timeout: silence",
+    "wrong reply",
+];
+
+/// What a name stands for, and in which phase.
+pub(super) fn figure(name: &str) -> Result<(Option<String>, Figure), BadAssertion> {
+    if let Some((_, figure)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Ok((None, figure.clone()));
+    }
+    if let Some(cause) = name.strip_prefix("lost[").and_then(|rest| rest.strip_suffix(']')) {
+        return lost_by(cause.trim()).map(|figure| (None, figure));
+    }
+    if let Some(timing) = timing(name) {
+        return timing.map(|figure| (None, figure));
+    }
+    let unknown = || {
+        let all = NAMES.iter().map(|(known, _)| (*known).to_owned());
+        let of_measures = MEASURES.iter().flat_map(|measure| STATISTICS.map(|of| format!("{}.{of}", measure.name())));
+        BadAssertion(format!("{name:?} is no figure of a report; {}", near(name, all.chain(of_measures))))
+    };
+    let (phase, rest) = name.split_once('.').ok_or_else(unknown)?;
+    if !is_phase_name(phase) {
+        return Err(unknown());
+    }
+    let figure = match rest {
+        "seconds" => Figure::PhaseSeconds,
+        "schedule.due" => Figure::Due,
+        "schedule.sent" => Figure::DueSent,
+        "schedule.answered" => Figure::DueAnswered,
+        _ => timing(rest).ok_or_else(unknown)??,
+    };
+    Ok((Some(phase.to_owned()), figure))
+}
+
+fn is_phase_name(name: &str) -> bool {
+    let is_side = matches!(name, "server" | "client" | "schedule");
+    !is_side && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// `connect.p99`; `None` if it begins with no measure.
+fn timing(name: &str) -> Option<Result<Figure, BadAssertion>> {
+    let (measure, statistic) = name.split_once('.')?;
+    let measure = MEASURES.into_iter().find(|known| known.name() == measure)?;
+    // A phase may be called as a measure is: `reply.reply.p99`, `hold.schedule.sent`.
+    if timing(statistic).is_some() || statistic.starts_with("schedule.") {
+        return None;
+    }
+    let statistic = match statistic {
+        "max" => Statistic::Max,
+        "mean" => Statistic::Mean,
+        "samples" => Statistic::Samples,
+        "per_second" => Statistic::PerSecond,
+        "seconds" => Statistic::Seconds,
+        other => {
+            let percent = other.strip_prefix('p').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            // So that 99.9 becomes the same 0.999 that the figures of the report are taken at.
+            let share = percent.filter(|rest| !rest.contains('e')).and_then(|rest| format!("{rest}e-2").parse().ok());
+            let Some(share) = share.filter(|share| (0.0..=1.0).contains(share)) else {
+                let near = near(other, STATISTICS.into_iter().map(str::to_owned));
+                return Some(Err(BadAssertion(format!("{} has no {other:?}; {near}", measure.name()))));
+            };
+            Statistic::Quantile(share)
+        }
+    };
+    Some(Ok(Figure::Timing(measure, statistic)))
+}
+
+fn lost_by(cause: &str) -> Result<Figure, BadAssertion> {
+    let cause = cause.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| {
+        BadAssertion(format!("lost[{cause}] has no quotes; right would be lost[\"refused\"] or lost[\"timeout\"]"))
+    })?;
+    // Other errors of the system come as it words them, with their number.
+    let known = cause.contains("(os error ") || CAUSES.iter().any(|known| begins_with(cause, known));
+    if known {
+        return Ok(Figure::LostBy(cause.to_owned()));
+    }
+    let near = near(cause, CAUSES.into_iter().map(str::to_owned));
+    Err(BadAssertion(format!("{cause:?} is no cause of a loss; {near}")))
+}
+
+/// Whether a cause is this one, or of this kind: `timeout: connect` is a `timeout`, `close code 1001` a `close code`.
+pub(super) fn begins_with(cause: &str, kind: &str) -> bool {
+    cause.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
+}
+
+/// Names for who mistyped one.
+fn near(name: &str, known: impl Iterator<Item = String>) -> String {
+    let mut known: Vec<(usize, String)> = known.map(|known| (distance(name, &known), known)).collect();
+    known.sort();
+    let close: Vec<&str> = known
+        .iter()
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .take(3)
+        .map(|(_, known)| known.as_str())
+        .collect();
+    if !close.is_empty() {
+        return format!("right would be {}", close.join(" or "));
+    }
+    let mut all: Vec<&str> = known.iter().take(6).map(|(_, known)| known.as_str()).collect();
+    all.sort_unstable();
+    format!("there are {}, and more", all.join(", "))
+}
+
+/// How many letters have to be added, taken away or changed (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (at, letter) in one.chars().enumerate() {
+        let mut diagonal = at;
+        row[0] = at + 1;
+        for (column, wanted) in other.chars().enumerate() {
+            let changed = diagonal + usize::from(letter != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+impl Dimension {
+    /// What a number with this unit is multiplied with, to be in the unit of the report; else the units that there are.
+    pub(super) fn factor(self, unit: &str) -> Result<f64, &'static str> {
+        let (factor, units) = match self {
+            Self::Count => (matches!(unit, "").then_some(1.0), "a number without unit"),
+            Self::Share => (matches!(unit, "" | "%").then_some(1.0), "a number without unit, or %"),
+            Self::Rate => (matches!(unit, "" | "/s").then_some(1.0), "/s"),
+            Self::Latency => (seconds(unit).map(|seconds| (seconds * 1e6).round()), "us, ms or s"),
+            Self::Seconds => (if unit.is_empty() { Some(1.0) } else { seconds(unit) }, "us, ms or s"),
+            Self::Bytes => {
+                let factor = match unit {
+                    "" | "B" => Some(1.0),
+                    "KiB" => Some(1024.0),
+                    "MiB" => Some(1024.0 * 1024.0),
+                    "GiB" => Some(1024.0 * 1024.0 * 1024.0),
+                    _ => None,
+                };
+                (factor, "B, KiB, MiB or GiB")
+            }
+        };
+        factor.ok_or(units)
+    }
+}
+
+fn seconds(unit: &str) -> Option<f64> {
+    match unit {
+        "us" => Some(1e-6),
+        "ms" => Some(1e-3),
+        "s" => Some(1.0),
+        _ => None,
+    }
+}
+
+impl Figure {
+    pub(super) fn dimension(&self) -> Dimension {
+        match self {
+            Self::Planned | Self::Opened | Self::Answered | Self::Held | Self::Closed | Self::Lost => Dimension::Share,
+            Self::LostBy(_) | Self::DueSent | Self::DueAnswered => Dimension::Share,
+            Self::Reopened | Self::Sent | Self::Replies | Self::Received | Self::Reconciled => Dimension::Count,
+            Self::Due | Self::Timing(_, Statistic::Samples) => Dimension::Count,
+            Self::Seconds | Self::CloseSeconds | Self::PhaseSeconds | Self::Cpu { .. } => Dimension::Seconds,
+            Self::Timing(_, Statistic::Seconds) => Dimension::Seconds,
+            Self::UserBytes { .. } | Self::KernelBytes { .. } => Dimension::Bytes,
+            Self::Timing(_, Statistic::PerSecond) => Dimension::Rate,
+            Self::Timing(..) => Dimension::Latency,
+        }
+    }
+}
