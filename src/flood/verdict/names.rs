@@ -82,8 +82,8 @@ const NAMES: [(&str, Figure); 22] = [
 /// Statistics of a measure, as they are offered to who mistyped one.
 const STATISTICS: [&str; 10] = ["p50", "p90", "p95", "p99", "p99.9", "max", "mean", "samples", "per_second", "seconds"];
 
-/// How the causes of a loss begin, so that a mistyped one is not taken for one that never came.
-const CAUSES: [&str; 17] = [
+/// The causes of a loss, and what several of them have in front, so that a mistyped one is not taken for one that never came.
+const CAUSES: [&str; 19] = [
     "close code",
     "closed by peer",
     "driver",
@@ -97,11 +97,16 @@ const CAUSES: [&str; 17] = [
     "status",
     "timeout",
     "timeout: TCP",
+    "timeout: close",
     "timeout: connect",
     "timeout: reply",
     "timeout: silence",
+    "timeout: stalled",
     "wrong reply",
 ];
+
+/// Those that go on with a number, or with words that are not ours.
+const OPEN_CAUSES: [&str; 5] = ["close code", "driver", "local limit", "protocol error", "status"];
 
 /// What a name stands for, and in which phase.
 pub(super) fn figure(name: &str) -> Result<(Option<String>, Figure), BadAssertion> {
@@ -171,8 +176,8 @@ fn lost_by(cause: &str) -> Result<Figure, BadAssertion> {
         BadAssertion(format!("lost[{cause}] has no quotes; right would be lost[\"refused\"] or lost[\"timeout\"]"))
     })?;
     // Other errors of the system come as it words them, with their number.
-    let known = cause.contains("(os error ") || CAUSES.iter().any(|known| begins_with(cause, known));
-    if known {
+    let goes_on = || cause.contains("(os error ") || OPEN_CAUSES.iter().any(|known| begins_with(cause, known));
+    if CAUSES.contains(&cause) || goes_on() {
         return Ok(Figure::LostBy(cause.to_owned()));
     }
     let near = near(cause, CAUSES.into_iter().map(str::to_owned));

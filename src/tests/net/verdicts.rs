@@ -39,6 +39,9 @@ fn every_name_is_the_figure_that_it_says() {
         ("lost[\"timeout: connect\"]", 1.0),
         ("lost[\"timeout: reply\"]", 0.0),
         ("lost[\"refused\"]", 0.0),
+        ("lost[\"close code 1001\"]", 0.0),
+        ("lost[\"status\"]", 0.0),
+        ("lost[\"Network is unreachable (os error 101)\"]", 0.0),
         ("sent", 1000.0),
         ("replies", 1000.0),
         ("received", 1.0),
@@ -129,6 +132,10 @@ fn what_is_refused_says_what_would_be_right() {
             "server.user_bytes_per_connection has no unit \"kB\"; right would be B, KiB, MiB or GiB".into(),
         ),
         ("lost[\"refusd\"] == 0", "\"refusd\" is no cause of a loss; right would be refused".into()),
+        (
+            "lost[\"timeout: conect\"] == 0",
+            "\"timeout: conect\" is no cause of a loss; right would be timeout: connect".into(),
+        ),
         (
             "lost[refused] == 0",
             "lost[refused] has no quotes; right would be lost[\"refused\"] or lost[\"timeout\"]".into(),
