@@ -45,10 +45,10 @@ restore() {
     server_pid=
     [[ -z $old_watches ]] || sysctl -qw "fs.epoll.max_user_watches=$old_watches"
     [[ -z $old_conntrack ]] || sysctl -qw "net.netfilter.nf_conntrack_max=$old_conntrack"
-    [[ -z $holder ]] || { kill "$holder"; wait "$holder" || true; } 2>/dev/null
+    leave_namespace
     # A group can go when the last of its processes has.
     [[ -z $group ]] || for _ in {1..50}; do rmdir "$group" 2>/dev/null && break; sleep 0.1; done
-    old_watches='' old_conntrack='' holder='' group=''
+    old_watches='' old_conntrack='' group=''
     return "$status"
 }
 
@@ -61,8 +61,14 @@ end_all() {
 }
 trap end_all EXIT
 
+leave_namespace() {
+    [[ -z $holder ]] || { kill "$holder"; wait "$holder" || true; } 2>/dev/null
+    holder=
+}
+
 # A network namespace of its own, with loopback.
 enter_namespace() {
+    leave_namespace
     unshare --net sleep 1000 &
     holder=$!
     until [[ $(readlink "/proc/$holder/ns/net") != "$(readlink /proc/self/ns/net)" && $(<"/proc/$holder/comm") == sleep ]]; do
@@ -70,6 +76,13 @@ enter_namespace() {
     done
     seed=(nsenter --target "$holder" --net)
     "${seed[@]}" ip link set lo up
+}
+
+# The control group, and a new network namespace: sockets in TIME_WAIT of a run before would have the new ones find their
+# ports' records made, and charged to nobody here.
+enter_group() {
+    enter_namespace
+    seed+=(bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group")
 }
 
 # ask_doctor WALL: leaves the forecast, and fails if another wall comes first or it takes too long.
@@ -89,6 +102,7 @@ ask_doctor() {
 run_into() {
     local connections=$1 status=0 tries port said=$scratch/serve.out report=$scratch/report.json
     held=0
+    [[ -z $group ]] || enter_group
     : >"$said"
     : >"$report"
     chmod 666 "$report"
@@ -106,11 +120,8 @@ run_into() {
         return 1
     fi
     port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
-    # In braces, so that it goes to the file too when bash tells that the kernel has killed one of them.
-    {
-        "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" \
-            --server-pid "$server_pid" --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" || status=$?
-    } 2>>"$scratch/flood.err"
+    "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --server-pid "$server_pid" \
+        --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" 2>>"$scratch/flood.err" || status=$?
     held=$(sed -nE '/"connections": \{/,/\}/s/.*"held": ([0-9]+).*/\1/p' "$report")
     held=${held:-0}
     end_process "$server_pid" 2>/dev/null || true
@@ -169,7 +180,7 @@ set_up() {
         else
             fail "no control group for memory can be made in $dir"
         fi
-        seed=(bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group")
+        enter_group
         ;;
     watches)
         old_watches=$(sysctl -n fs.epoll.max_user_watches)
@@ -223,10 +234,13 @@ try_wall() {
     set_up "$wall"
     ask_doctor "$(name_of "$wall")"
     [[ $wall != conntrack ]] || await_forgotten
-    case $wall in
-    nofile | memory) bisect ;;
-    *) run_into $((forecast * 11 / 10)) || true ;;
-    esac
+    # In braces, so that what bash tells of processes that the kernel has killed goes to the file too.
+    {
+        case $wall in
+        nofile | memory) bisect ;;
+        *) run_into $((forecast * 11 / 10)) || true ;;
+        esac
+    } 2>>"$scratch/bash.err"
     restore
     off=$(calculate "100 * ($forecast - $held) / ($held > 0 ? $held : 1)" 2)
     if ! awk "BEGIN { exit !($off <= 2 && $off >= -2) }"; then

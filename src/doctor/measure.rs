@@ -15,10 +15,12 @@ const PAIRS: usize = 4000;
 /// Fewer than this say nothing.
 const MIN_PAIRS: usize = 500;
 /// Sockets between two readings. The first of them fill what the kernel's slabs have left from before, and do not count.
-const STEP: usize = 50;
+const STEP: usize = 10;
 const IGNORED: usize = 400;
-/// However slow the host is.
-const PATIENCE: Duration = Duration::from_millis(900);
+/// Kernel memory of a watched socket on Linux 6.18, x86-64.
+const USUAL_BYTES: f64 = 4_180.0;
+/// For how long clients are connected, however slow the host is.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What one side costs, in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,7 +41,8 @@ pub struct Side {
 pub struct Costs {
     /// Pairs of sockets on which the kernel's part was measured here; 0 where it is the default.
     pub measured_pairs: u64,
-    /// Growth of the host's slabs for each socket that is watched.
+    /// What the slabs hold of each socket that is watched. For root it is known by cache; for others it is the growth of all
+    /// slabs together, and no less than the default.
     pub kernel_bytes_per_socket: f64,
     /// Whether connection tracking has an entry for each connection.
     pub is_tracked: bool,
@@ -53,7 +56,7 @@ impl Default for Costs {
     fn default() -> Self {
         Self {
             measured_pairs: 0,
-            kernel_bytes_per_socket: 4_180.0,
+            kernel_bytes_per_socket: USUAL_BYTES,
             is_tracked: false,
             server: Side {
                 charged_bytes_per_socket: 1_500.0,
@@ -100,17 +103,20 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     let mut pairs = Pairs::new(most, run)?;
     let (mut connected, mut accepted) = (Runs::new(), Runs::new());
     let ignored = IGNORED.min(run);
-    sample(tree, ignored, || pairs.connect())?;
-    sample(tree, ignored, || pairs.accept())?;
+    sample(tree, ignored, Duration::MAX, || pairs.connect())?;
+    sample(tree, ignored, Duration::MAX, || pairs.accept())?;
     let (before, slabs_before) = (settled(tree), Slabs::read(tree, host.page_bytes));
     let ignored = pairs.len();
-    while pairs.len() + run <= most && began.elapsed() < PATIENCE {
-        connected.push(sample(tree, run, || pairs.connect())?);
-        accepted.push(sample(tree, run, || pairs.accept())?);
+    while connected.is_empty() || (pairs.len() + run <= most && began.elapsed() < PATIENCE) {
+        let (count, points) = sample(tree, run, PATIENCE, || pairs.connect())?;
+        connected.push(points);
+        accepted.push(sample(tree, count, Duration::MAX, || pairs.accept())?.1);
     }
     let sockets = 2 * (pairs.len() - ignored) as u64;
     let by_cache = Slabs::read(tree, host.page_bytes).bytes_per_socket(&slabs_before, sockets);
-    let kernel_bytes_per_socket = by_cache.or_else(|| settled(tree).kernel_bytes_per_socket(&before));
+    // The growth of all is too little where slabs had free places, as behind many connections of before.
+    let of_all = || settled(tree).kernel_bytes_per_socket(&before).map(|bytes| bytes.max(USUAL_BYTES));
+    let kernel_bytes_per_socket = by_cache.or_else(of_all);
     let (count, grown) = (pairs.len() as u64, tracked().saturating_sub(tracked_before));
     drop(pairs);
     let default = Costs::default();
@@ -126,16 +132,25 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     })
 }
 
-/// Makes so many sockets, and looks now and then at what the control group uses.
-fn sample(tree: &Tree, count: usize, mut make: impl FnMut() -> io::Result<()>) -> io::Result<Vec<(f64, f64)>> {
+/// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then at what the control group uses.
+/// Gives how many they were.
+fn sample(
+    tree: &Tree,
+    count: usize,
+    patience: Duration,
+    mut make: impl FnMut() -> io::Result<()>,
+) -> io::Result<(usize, Vec<(f64, f64)>)> {
+    let began = Instant::now();
     let mut points = Vec::with_capacity(count / STEP + 1);
-    for made in 1..=count {
+    let mut made = 0;
+    while made < count && (made < MIN_PAIRS || began.elapsed() < patience) {
         make()?;
+        made += 1;
         if made % STEP == 0 {
             points.extend(groups::memory_used(tree).map(|bytes| (made as f64, bytes as f64)));
         }
     }
-    Ok(points)
+    Ok((made, points))
 }
 
 /// How many pairs may be opened: no more than a quarter of what anybody here has left.
@@ -157,13 +172,15 @@ fn settled(tree: &Tree) -> Memory {
     Memory::read(None)
 }
 
-/// The median of the slopes between any two points of a run (Theil and Sen). Each core takes a few hundred KiB in advance
-/// from a group, and other processes may be in it: that moves some slopes far, and the median little. `None` without any.
+/// The median of the slopes between two points of a run that lie at least half of it apart (as Theil and Sen have it for any
+/// two). Each core takes 256 KiB in advance from a group, so that its use grows by steps, and other processes may be in it:
+/// that moves some slopes far, and the median little. `None` without any.
 fn median_slope(runs: &Runs) -> Option<f64> {
     let mut slopes = Vec::new();
     for run in runs {
         for (at, &(x, y)) in run.iter().enumerate() {
-            slopes.extend(run[at + 1..].iter().map(|&(later_x, later_y)| (later_y - y) / (later_x - x)));
+            let far = run.get(at + run.len().div_ceil(2)..).unwrap_or_default();
+            slopes.extend(far.iter().map(|&(far_x, far_y)| (far_y - y) / (far_x - x)));
         }
     }
     slopes.sort_by(f64::total_cmp);

@@ -60,7 +60,7 @@ pub struct Row {
     /// What would change it.
     pub fix: Option<Fix>,
     /// More figures of it, by their names.
-    pub facts: BTreeMap<&'static str, f64>,
+    pub facts: BTreeMap<&'static str, u64>,
 }
 
 pub(super) fn row(case: &Case<'_>, wall: Wall) -> Row {
@@ -122,7 +122,7 @@ fn scope(case: &Case<'_>, wall: Wall) -> Scope {
     }
 }
 
-fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, f64> {
+fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, u64> {
     let (host, ask, role) = (case.host, case.ask, case.role());
     let facts: Vec<(&'static str, Option<u64>)> = match wall {
         Wall::Nofile => {
@@ -168,10 +168,11 @@ fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, f64> {
             let ends = role.ends() * ask.connections.max(1);
             vec![("each", host.tcp_mem_bytes.map(|[calm, ..]| calm / ends))]
         }
-        Wall::Cpu => vec![("cores", Some(host.cores))],
+        Wall::Cpu => {
+            let percent = host.cpu.as_ref().map(|quota| (quota.cores * 100.0) as u64);
+            vec![("cores", Some(host.cores)), ("quota_percent", percent)]
+        }
         Wall::Ports | Wall::NrOpen | Wall::MaxConnections | Wall::Orphans | Wall::TimeWait => Vec::new(),
     };
-    let quota = host.cpu.as_ref().filter(|_| wall == Wall::Cpu).map(|quota| ("quota", quota.cores));
-    let counts = facts.into_iter().filter_map(|(name, value)| Some((name, value? as f64)));
-    counts.chain(quota).collect()
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -74,7 +74,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 
 /// What the figures do not say.
 fn note(row: &Row, host: &Host) -> String {
-    let fact = |name: &str| row.facts.get(name).map(|&value| value as u64);
+    let fact = |name: &str| row.facts.get(name).copied();
     match row.wall {
         Wall::Nofile => {
             let sides = [("server_tables", "server"), ("client_tables", "client")];
@@ -118,8 +118,11 @@ fn note(row: &Row, host: &Host) -> String {
         },
         Wall::Orphans => "at a mass close; more are reset".into(),
         Wall::TimeWait => "at a mass close; more are forgotten at once".into(),
-        Wall::Cpu => match row.facts.get("quota") {
-            Some(quota) => format!("a control group grants {quota:.1}; it bounds how fast they come, not how many"),
+        Wall::Cpu => match fact("quota_percent") {
+            Some(percent) => {
+                let cores = percent as f64 / 100.0;
+                format!("a control group grants {cores}; it bounds how fast they come, not how many")
+            }
             None => "no quota; it bounds how fast they come, not how many".into(),
         },
         _ => String::new(),

@@ -116,7 +116,7 @@ fn tables_of_a_small_limit() {
     let row = &value["rows"][0];
     assert_eq!(
         (&row["scope"], &row["facts"]["hard"], &row["facts"]["soft"]),
-        (&json!("process"), &json!(200.0), &json!(200.0))
+        (&json!("process"), &json!(200), &json!(200))
     );
     assert!(row["command"].as_str().is_some_and(|command| command.starts_with("ulimit -n ")), "{row}");
 }
