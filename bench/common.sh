@@ -122,6 +122,24 @@ end_process() {
     wait "$pid"
 }
 
+# start_steadfast CONNECTIONS: with as many reactors as that takes, for what measures no single one.
+start_steadfast() {
+    local log="$out_dir/server.log" tries
+    : >"$log"
+    "$target_dir/release/steadfast" serve --listen 127.0.0.1:0 --max-connections "$1" >>"$log" 2>&1 &
+    server_pid=$!
+    for ((tries = 0; tries < 1200; tries++)); do
+        if grep -q '^ready' "$log"; then
+            server_port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$log")
+            return
+        fi
+        kill -0 "$server_pid" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat "$log" >&2
+    fail 'the server did not get ready'
+}
+
 stop_server() {
     local pid=$server_pid status=0
     server_pid=
