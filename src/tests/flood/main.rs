@@ -1,0 +1,20 @@
+//! The flood: its scenario, its latencies, its ledger, and what the server says of it.
+//!
+//! Nothing here measures time against the speed of the host. A server that is stopped for a second has stalled for a
+//! second at the least, and what is asserted of latencies are the bounds that follow from that.
+
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../e2e/host.rs"]
+mod host;
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../e2e/wire.rs"]
+mod wire;
+
+mod kill;
+mod latency;
+mod ledger;
+mod lies;
+mod offers;
+mod receivers;
+mod rig;
+mod sizes;

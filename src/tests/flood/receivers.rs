@@ -1,0 +1,122 @@
+//! Those who only receive: the age of what they get, when they have enough, and those who are slow.
+
+use crate::host::{Local, Serve, quick};
+use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, number, phases};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use steadfast::net::listener::SocketBuffers;
+use steadfast::net::sweep::Deadlines;
+use steadfast::server::{Config, Desk, Handler, Message, Overflow, Peer, Request, Server};
+
+/// How many receive.
+const ALL: usize = 20;
+
+/// Pushes so many messages, one after the other, when all are there.
+struct Pusher {
+    here: Arc<AtomicUsize>,
+    left: usize,
+    every: Duration,
+    message: String,
+}
+
+impl Handler for Pusher {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+        peer.subscribe("news");
+        self.here.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn message(&mut self, _peer: &mut Peer, _message: Message) {}
+
+    fn tick(&mut self, desk: &mut Desk) {
+        if self.here.load(Ordering::Relaxed) >= ALL && self.left > 0 {
+            self.left -= 1;
+            desk.publish("news", &self.message);
+        }
+        desk.wake_after(self.every);
+    }
+}
+
+/// A server that pushes `messages` of `bytes`, one every so often.
+fn pushing(messages: usize, bytes: usize, every: Duration) -> Local {
+    let here = Arc::new(AtomicUsize::new(0));
+    // What is closed as too slow hears of that when it reads, and not a reset.
+    let deadlines = Deadlines { close_s: 60, ..Deadlines::default() };
+    let socket_buffers = SocketBuffers { send_bytes: 32 << 10, ..SocketBuffers::default() };
+    let server = Server::from(Config { reactors: Some(1), deadlines, socket_buffers, ..quick() }).stats("/stats");
+    Local::serve(server.route_with(&["/"], Overflow::Close, move || Pusher {
+        here: Arc::clone(&here),
+        left: messages,
+        every,
+        message: "x".repeat(bytes),
+    }))
+}
+
+fn receive(local: &Local, phase: &str) -> (crate::host::Ended, Value) {
+    let url = format!("ws://{}/", local.address);
+    flood(&[&[url.as_str(), "--connections", &ALL.to_string()], &phases(&["ramp", phase])[..]].concat())
+}
+
+#[test]
+fn what_has_a_stamp_has_an_age() {
+    let server = Serve::start(&["--push-interval", "0.1"]);
+    let url = format!("ws://{}/push", server.address());
+    let began = Instant::now();
+    let scenario = phases(&["ramp", "receive for_s=600 messages=3"]);
+    let (ended, report) = flood(&[&[url.as_str(), "--connections", "30"], &scenario[..]].concat());
+    assert_whole(&ended, &report, 30);
+    assert_agrees(&report);
+    // It ended with the third message, and not when the time was over.
+    assert_eq!(report["phases"][1]["kind"], "receive");
+    assert!(report["phases"][1]["seconds"].as_f64().is_some_and(|seconds| seconds < 600.0), "{report}");
+    let samples = number(&report["age"], "samples");
+    assert!(samples >= 90 && samples <= number(&report, "received"), "{samples}: {report}");
+    assert!(u128::from(number(&report["age"], "max_us")) <= began.elapsed().as_micros(), "{}", report["age"]);
+    server.stop();
+}
+
+#[test]
+fn what_has_no_stamp_has_no_age() {
+    let local = pushing(3, 50, Duration::from_millis(20));
+    let (ended, report) = receive(&local, "receive for_s=600 messages=3");
+    assert_whole(&ended, &report, ALL as u64);
+    assert_agrees(&report);
+    assert_eq!((&report["age"]["samples"], &report["age"]["p50_us"]), (&json!(0), &Value::Null));
+    assert_eq!(report["received"], 3 * ALL);
+}
+
+#[test]
+fn who_does_not_read_is_lost_and_nobody_else() {
+    const MESSAGES: usize = 100;
+    let local = pushing(MESSAGES, 16 << 10, Duration::from_millis(20));
+    let (ended, report) = receive(&local, "slow for_s=4 share=0.25");
+    assert_sums(&ended, &report, ALL as u64);
+    assert_agrees(&report);
+    assert_eq!(report["lost_by_cause"], json!({ "close code 1008": 5 }), "{report}");
+    assert_eq!(counts(&report, ["opened", "closed", "lost"]), [20, 15, 5]);
+    // The others have had all, and those what was under way when the server gave them up.
+    let received = number(&report, "received");
+    assert!(received >= 15 * MESSAGES as u64 && received < (ALL * MESSAGES) as u64, "{received}");
+    assert_eq!(local.server.counters().closed_slow, 5);
+    assert_eq!(ended.code(), 1, "{ended:?}");
+}
+
+#[test]
+fn who_reads_slowly_and_keeps_up_is_not_lost() {
+    let local = pushing(20, 100, Duration::from_millis(50));
+    let (ended, report) = receive(&local, "slow for_s=2 share=0.5 bytes_per_s=100000");
+    assert_whole(&ended, &report, ALL as u64);
+    assert_agrees(&report);
+    assert_eq!(report["received"], 20 * ALL);
+}
+
+#[test]
+fn who_reads_more_slowly_than_is_sent_has_all_in_the_end() {
+    // Less than fits on the way: nobody is given up, and what was left unread is read when the phase is over.
+    let local = pushing(20, 1000, Duration::from_millis(20));
+    let (ended, report) = receive(&local, "slow for_s=1.5 share=0.5 bytes_per_s=2000");
+    assert_whole(&ended, &report, ALL as u64);
+    assert_agrees(&report);
+    assert_eq!(report["received"], 20 * ALL);
+}
