@@ -82,7 +82,9 @@ impl<'a> Flood<'a> {
 
     pub(super) fn run(mut self) -> Result<Report, FloodError> {
         self.memory_before = Memory::read(None);
-        self.view.begin();
+        if !self.is_interrupted() {
+            self.view.begin();
+        }
         self.cpu_before = own_cpu();
         let phases = self.scenario.phases.clone();
         for (at, phase) in phases.iter().enumerate() {
@@ -157,6 +159,9 @@ impl<'a> Flood<'a> {
         let rate = rate.map(|rate| rate * self.own_part() / self.crew.active as f64);
         let steps = steps.unwrap_or(1);
         for step in 1..=steps {
+            if self.is_interrupted() {
+                break;
+            }
             self.ramped = before + (u64::from(more) * u64::from(step) / u64::from(steps)) as u32;
             let (own, workers) = (self.config.own_connections().len() as u32, self.crew.len());
             let until = u64::from(own) * u64::from(self.ramped) / u64::from(self.config.connections);
@@ -203,6 +208,7 @@ impl<'a> Flood<'a> {
             self.crew.order(worker, Order::Begin(serial, work(worker)));
         }
         let is_close = matches!(work(0), Work::Close { .. });
+        let mut is_hurried = is_close && self.is_interrupted();
         let mut rest_at = for_s.map(|for_s| began + Duration::from_secs_f64(for_s));
         let mut next_look = began;
         while left > 0 {
@@ -229,6 +235,10 @@ impl<'a> Flood<'a> {
                     }
                     if self.is_interrupted() && !is_close {
                         break;
+                    }
+                    if self.is_interrupted() && !is_hurried {
+                        is_hurried = true;
+                        self.crew.order_all(|| Order::Interrupt);
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -361,7 +371,7 @@ impl<'a> Flood<'a> {
             memory: self.memory.unwrap_or_default(),
             cpu: self.cpu.unwrap_or_default(),
             workers: results.len(),
-            ok: self.is_whole(&connections) && agrees,
+            ok: self.is_whole(&connections) && agrees && !self.is_interrupted(),
             phases: self.phases,
             timeline: self.timeline.rows,
             reconciliation,

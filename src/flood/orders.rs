@@ -68,7 +68,7 @@ pub(super) enum Order {
     Rest,
     /// Tell what was measured so far.
     Sample,
-    /// Give up what is not open; the close comes next.
+    /// Give up what is not open; the close comes next, or goes on without a pace.
     Interrupt,
     Finish,
 }

@@ -33,7 +33,7 @@ pub(super) struct ServerView<'a> {
     is_alone: bool,
     orders: Arc<Orders>,
     /// Whether it may be one of ours. A stranger that speaks WebSocket is asked for `/stats` once, and not again; one
-    /// that serves pages, and counts them, only when its first page says whose it is.
+    /// that serves pages, and counts them, only when its first page says whose it is. Before the beginning nobody is asked.
     asked_in_vain: bool,
     watcher: Option<Watcher>,
 }
@@ -47,7 +47,7 @@ impl<'a> ServerView<'a> {
             before: None,
             is_alone: false,
             orders,
-            asked_in_vain: false,
+            asked_in_vain: true,
             watcher: None,
         }
     }
@@ -55,6 +55,7 @@ impl<'a> ServerView<'a> {
     /// Remembers how things stand before the first connection.
     pub(super) fn begin(&mut self) {
         self.memory_before = Memory::read(self.config.server_pid);
+        self.asked_in_vain = false;
         self.before = self.is_websocket().then(|| self.stats()).flatten();
         self.asked_in_vain = self.is_websocket() && self.before.is_none();
         // Behind one address may be several, who take turns.

@@ -209,6 +209,9 @@ pub(super) fn run(args: Args) -> ExitCode {
         }
     }
     super::doctor::warn_client(&config);
+    if let Some(start_at) = config.start_at {
+        super::tell(&format!("begins at {}", humantime::format_rfc3339_millis(start_at)));
+    }
     let mut display = Display::new(&config);
     let report = match flood::run(&config, &interrupted, &mut |progress| display.show(progress)) {
         Ok(report) => report,

@@ -113,6 +113,8 @@ pub(super) struct Worker {
     timetable: Timetable,
     receivers: Receivers,
     shown: bool,
+    /// What is open is closed, at once, and nothing is opened any more.
+    is_interrupted: bool,
     epoch: Instant,
     payload: Payload,
     /// What the pages of the targets look like.
@@ -149,6 +151,7 @@ impl Worker {
             timetable: Timetable::default(),
             receivers: Receivers::default(),
             shown: true,
+            is_interrupted: false,
             epoch,
             payload,
             pages,
@@ -229,7 +232,10 @@ impl Worker {
                 false
             }
             // A connection in its close still takes its place; the slab is empty when the last has ended.
-            Work::Close { per_s } => self.walk(core, work, per_s) && core.connections() == 0,
+            Work::Close { per_s } => {
+                let per_s = per_s.filter(|_| !self.is_interrupted);
+                self.walk(core, work, per_s) && core.connections() == 0
+            }
             Work::Reply { .. } | Work::Check => self.walk(core, work, None),
         }
     }
@@ -264,6 +270,7 @@ impl Worker {
     }
 
     fn interrupt(&mut self, core: &mut Core<Peer>) {
+        self.is_interrupted = true;
         for _ in std::mem::take(&mut self.planned) {
             self.ledger.lose(Stage::Planned, NOT_STARTED);
         }
@@ -326,6 +333,9 @@ impl Driver for Worker {
         self.left_receivers(peer);
         if cause == DROPPED {
             self.dropping -= 1;
+            if self.is_interrupted {
+                return self.ledger.lose(peer.stage, INTERRUPTED);
+            }
             self.shift(peer, Stage::Planned);
             self.dropped.push((peer.number, Marks(peer.marks.0 & Marks::LASTING.0)));
             return;

@@ -14,6 +14,7 @@ mod kill;
 mod latency;
 mod ledger;
 mod lies;
+mod manners;
 mod offers;
 mod receivers;
 mod rig;

@@ -1,0 +1,174 @@
+//! Whose host it is, when it begins, and how it ends when somebody has had enough.
+
+use crate::host::{Serve, run};
+use crate::rig::{Flooding, assert_agrees, assert_sums, counts, number, phases, stranger};
+use serde_json::{Value, json};
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[test]
+fn a_host_that_may_be_somebody_elses_is_refused() {
+    // Kept for documentation, RFC 5737 and RFC 3849: nobody is there.
+    for (url, address) in [
+        ("ws://192.0.2.1/", "192.0.2.1"),
+        ("http://192.0.2.1:8080/", "192.0.2.1"),
+        ("tcp://198.51.100.7:7", "198.51.100.7"),
+        ("ws://[2001:db8::1]/", "2001:db8::1"),
+        ("ws://[::ffff:192.0.2.1]/", "192.0.2.1"),
+    ] {
+        let ended = run("", &["flood", url, "--connections", "1"]);
+        assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{url}: {ended:?}");
+        for word in [url, address, "neither a loopback nor a private address", "--i-own-this-host"] {
+            assert!(ended.err[0].contains(word), "{url}: no {word:?} in {ended:?}");
+        }
+    }
+}
+
+/// In an hour.
+fn later() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    (now + Duration::from_secs(3600)).as_secs().to_string()
+}
+
+/// A flood that is interrupted before it begins: nothing was done.
+fn assert_never_begins(arguments: &[&str]) {
+    let later = later();
+    let mut flooding = Flooding::start(&[arguments, &["--connections", "10", "--start-at", &later]].concat());
+    flooding.running.error_line("begins at ");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 10);
+    assert_eq!(report["lost_by_cause"], json!({ "not started": 10 }), "{report}");
+    assert_eq!((ended.code(), counts(&report, ["opened", "lost"])), (1, [0, 10]), "{ended:?}");
+}
+
+#[test]
+fn whoever_says_that_it_is_his_host_is_believed() {
+    assert_never_begins(&["ws://192.0.2.1/", "--i-own-this-host"]);
+}
+
+#[test]
+fn before_its_time_a_flood_sends_nothing_at_all() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    for scheme in ["ws", "http", "tcp"] {
+        assert_never_begins(&[&format!("{scheme}://{address}/")]);
+    }
+    listener.set_nonblocking(true).expect("O_NONBLOCK");
+    assert_eq!(listener.accept().map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
+}
+
+/// Interrupts a flood of 40 in the last of `scenario`: what is open is closed.
+fn assert_interruptible(scenario: &[&str], opened: u64) {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let mut flooding = Flooding::start(&[&[url.as_str(), "--connections", "40"], &phases(scenario)[..]].concat());
+    let phase = scenario.last().and_then(|last| last.split(' ').next()).expect("a phase");
+    flooding.reaches(phase);
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 40);
+    assert_agrees(&report);
+    assert_eq!((ended.code(), &report["ok"]), (1, &Value::Bool(false)), "{scenario:?}: {ended:?}");
+    let [came, closed] = counts(&report, ["opened", "closed"]);
+    assert!(came >= opened && came == closed, "{scenario:?}: {report}");
+    server.stop();
+}
+
+#[test]
+fn an_interrupt_ends_a_ramp() {
+    assert_interruptible(&["ramp over_s=3600"], 0);
+}
+
+#[test]
+fn an_interrupt_ends_a_ramp_in_steps_before_the_next_step() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let ramp = phases(&["ramp over_s=3600 steps=20"]);
+    let mut flooding = Flooding::start(&[&[url.as_str(), "--connections", "40"], &ramp[..]].concat());
+    // Behind the first step, another line comes in two seconds.
+    flooding.reaches("ramp");
+    flooding.reaches("ramp");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 40);
+    assert_eq!(report["lost_by_cause"], json!({ "not started": 38 }), "{report}");
+    assert_eq!(counts(&report, ["opened", "closed"]), [2, 2], "{report}");
+    server.stop();
+}
+
+#[test]
+fn an_interrupt_ends_a_rate() {
+    assert_interruptible(&["ramp", "rate per_s=50 for_s=3600"], 40);
+}
+
+#[test]
+fn an_interrupt_ends_what_receives() {
+    assert_interruptible(&["ramp", "receive for_s=3600"], 40);
+    assert_interruptible(&["ramp", "slow for_s=3600 share=0.5"], 40);
+}
+
+#[test]
+fn an_interrupt_ends_a_drain_that_has_time() {
+    assert_interruptible(&["ramp", "reply", "drain over_s=3600"], 40);
+}
+
+#[test]
+fn an_interrupt_before_a_drain_that_has_time_does_not_wait_for_it() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let scenario = phases(&["ramp", "hold for_s=3600", "drain over_s=3600"]);
+    let mut flooding = Flooding::start(&[&[url.as_str(), "--connections", "40"], &scenario[..]].concat());
+    flooding.reaches("hold");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 40);
+    assert_eq!(counts(&report, ["opened", "closed"]), [40, 40], "{report}");
+    server.stop();
+}
+
+#[test]
+fn an_interrupt_ends_a_storm_whose_connections_do_not_come_back() {
+    let granted = AtomicUsize::new(0);
+    let address = stranger(move |_| granted.fetch_add(1, Ordering::Relaxed) < 20);
+    let url = format!("ws://{address}/");
+    let scenario = phases(&["ramp", "reply", "storm share=0.4"]);
+    let mut flooding = Flooding::start(&[&[url.as_str(), "--connections", "20"], &scenario[..]].concat());
+    flooding.reaches("storm");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 20);
+    assert_eq!(report["lost_by_cause"], json!({ "interrupted": 8 }), "{report}");
+    assert_eq!(counts(&report, ["opened", "reopened", "closed"]), [20, 0, 12], "{report}");
+    assert_eq!(ended.code(), 1, "{ended:?}");
+}
+
+#[test]
+fn a_flood_ends_by_itself_and_says_how_long_each_phase_was() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let scenario = phases(&[
+        "ramp over_s=0.3",
+        "hold for_s=0.2",
+        "receive for_s=0.2",
+        "slow for_s=0.2 share=1",
+        "drain over_s=0.3",
+    ]);
+    let (ended, report) = Flooding::start(&[&[url.as_str(), "--connections", "40"], &scenario[..]].concat()).ended();
+    crate::rig::assert_whole(&ended, &report, 40);
+    let phases = report["phases"].as_array().expect("phases");
+    let named: Vec<(&str, f64)> = phases
+        .iter()
+        .map(|phase| (phase["name"].as_str().expect("a name"), phase["seconds"].as_f64().expect("seconds")))
+        .collect();
+    assert_eq!(named.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["ramp", "hold", "receive", "slow", "drain"]);
+    // Each worker's first of a paced phase is free.
+    let paced_s = 0.3 * (40 - number(&report, "workers")) as f64 / 40.0;
+    for (name, seconds) in named {
+        let least = if matches!(name, "ramp" | "drain") { paced_s } else { 0.2 };
+        assert!(seconds >= least - 1e-6, "{name}: {seconds}");
+    }
+    server.stop();
+}
