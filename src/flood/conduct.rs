@@ -185,14 +185,11 @@ impl<'a> Flood<'a> {
         let total = total_per_s.map_or(0.0, |total| total * self.own_part());
         let per_s = per_s.unwrap_or(total / open.max(1.0));
         let (workers, start) = (self.crew.len(), Instant::now() + SCHEDULE_AFTER);
-        let pace = move |worker: usize| {
-            Work::Rate(Pace {
-                start,
-                interval_us: ((1e6 / per_s).round() as u64).max(1),
-                for_us: (for_s * 1e6) as u64,
-                shift: worker as f64 / workers as f64,
-            })
-        };
+        let interval_us = ((1e6 / per_s).round() as u64).max(1);
+        // In intervals, so that a rounded one makes no message more or less: 3 a second for 10 seconds are 30.
+        let for_us = (for_s * per_s * interval_us as f64).round() as u64;
+        let pace =
+            move |worker: usize| Work::Rate(Pace { start, interval_us, for_us, shift: worker as f64 / workers as f64 });
         self.work(&pace, None)
     }
 

@@ -80,6 +80,11 @@ impl Worker {
     fn send_due(&mut self, link: &mut Link<'_, Peer>, due_us: u64, pace: Pace) {
         let peer = link.state();
         if peer.has(Marks::AWAITS) || !peer.is_open() {
+            // One that waits for an answer from before the schedule begins with this message behind it.
+            if !peer.has(Marks(Marks::COUNTED.0 | Marks::STARTED.0)) {
+                peer.of_phase = due_us as u32;
+                peer.set(Marks::STARTED);
+            }
             return;
         }
         // Behind an answer it may have been sent before the timetable came to it.
@@ -109,14 +114,20 @@ impl Worker {
     pub(super) fn replied_at_pace(&mut self, link: &mut Link<'_, Peer>, pace: Pace, now: Instant, took_us: u64) {
         let now_us = pace.elapsed_us(now);
         let peer = link.state();
-        if !peer.has(Marks::COUNTED) {
-            return self.measure(Measure::Hold, took_us); // asked before the schedule began
-        }
         let due_us = due_of(peer.of_phase, now_us);
-        self.measure(Measure::Response, now_us.saturating_sub(due_us).max(took_us));
-        self.measure(Measure::Service, took_us);
-        self.samples.schedule.answered += 1;
-        let next_us = due_us + pace.interval_us;
+        let next_us = if peer.has(Marks::COUNTED) {
+            self.measure(Measure::Response, now_us.saturating_sub(due_us).max(took_us));
+            self.measure(Measure::Service, took_us);
+            self.samples.schedule.answered += 1;
+            due_us + pace.interval_us
+        } else {
+            let is_behind = peer.has(Marks::STARTED);
+            self.measure(Measure::Hold, took_us); // asked before the schedule began
+            if !is_behind {
+                return;
+            }
+            due_us
+        };
         if next_us <= now_us && next_us < pace.for_us {
             self.send_at_pace(link, next_us, now);
         } else {

@@ -16,6 +16,7 @@ mod ledger;
 mod lies;
 mod manners;
 mod offers;
+mod rate;
 mod receivers;
 mod rig;
 mod sizes;
