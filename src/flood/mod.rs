@@ -106,8 +106,9 @@ fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
     }
     if config.own_connections().is_empty() {
         return Err(FloodError::new(format!(
-            "{} connections are too few for so many shards; right would be one for each at least",
-            config.connections
+            "--connections {} are too few for --shard {}; right would be one for each shard at least",
+            config.connections,
+            config.shard.map_or_else(String::new, |shard| shard.to_string())
         )));
     }
     Ok(scenario)

@@ -21,6 +21,7 @@
 use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
+use toml::{Spanned, Table};
 
 /// The longest that a phase may take, a month.
 const MAX_S: f64 = 2_678_400.0;
@@ -209,20 +210,42 @@ impl FromStr for Phase {
         let name = words.next().unwrap_or_default();
         let table: Vec<&str> = words.collect();
         let toml = format!("do = {name:?}\n{}", table.join("\n"));
-        let phase: Self = toml::from_str(&toml).map_err(|error| {
-            BadScenario::new(format!("{}; right would be such as 'hold for_s=30'", error.message()))
-        })?;
+        let right = |wrong: &str| BadScenario::new(format!("{wrong}; right would be such as 'hold for_s=30'"));
+        let table: Table = toml::from_str(&toml).map_err(|error| right(error.message()))?;
+        let phase = Self::of(&table).map_err(|wrong| right(&wrong))?;
         phase.check().map(|()| phase)
     }
 }
 
+impl Phase {
+    /// What a table says, or what is wrong with it.
+    fn of(table: &Table) -> Result<Self, String> {
+        let read = |table: Table| table.try_into::<Self>().map_err(|error| error.message().to_owned());
+        let Err(wrong) = read(table.clone()) else { return read(table.clone()) };
+        // A value that does not fit is told of without its key: the one without which that is not what is wrong.
+        let culprit = table.keys().filter(|key| *key != "do").find(|key| {
+            let less = table.iter().filter(|(name, _)| name != key);
+            read(less.map(|(name, value)| (name.clone(), value.clone())).collect()) != Err(wrong.clone())
+        });
+        Err(match culprit {
+            Some(key) if !wrong.contains(&format!("`{key}`")) => format!("{key}: {wrong}"),
+            _ => wrong,
+        })
+    }
+}
+
 /// The phases of a flood.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// One after the other.
-    #[serde(rename = "phase")]
     pub phases: Vec<Phase>,
+}
+
+/// A scenario as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    phase: Vec<Spanned<Table>>,
 }
 
 impl FromStr for Scenario {
@@ -230,12 +253,18 @@ impl FromStr for Scenario {
 
     /// A TOML document with a `[[phase]]` for each.
     fn from_str(text: &str) -> Result<Self, BadScenario> {
-        let scenario: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            BadScenario::new(format!("line {line}: {}", error.message().replace('\n', " ")))
-        })?;
-        scenario.phases.iter().try_for_each(Phase::check)?;
-        Ok(scenario)
+        let at = |start: usize, wrong: &str| {
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+            BadScenario::new(format!("line {line}: {}", wrong.replace('\n', " ")))
+        };
+        let document: Document =
+            toml::from_str(text).map_err(|error| at(error.span().map_or(0, |span| span.start), error.message()))?;
+        let phases = document.phase.iter().map(|table| {
+            let start = table.span().start;
+            let phase = Phase::of(table.get_ref()).map_err(|wrong| at(start, &wrong))?;
+            phase.check().map(|()| phase).map_err(|wrong| at(start, &wrong.0))
+        });
+        Ok(Self { phases: phases.collect::<Result<_, _>>()? })
     }
 }
 

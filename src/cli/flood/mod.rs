@@ -157,8 +157,13 @@ impl Args {
 
     fn into_config(self) -> Result<Config, String> {
         request_lines(self.origin.as_deref(), &self.subprotocol, &self.header).map_err(|bad| super::setting(&bad))?;
+        let scenario = self.scenario()?;
+        scenario.planned(self.connections).map_err(|error| match &self.scenario {
+            Some(path) => format!("--scenario {}: {error}", path.display()),
+            None => format!("--phase: {error}"),
+        })?;
         Ok(Config {
-            scenario: self.scenario()?,
+            scenario,
             in_flight: self.in_flight,
             payload: self.payload,
             compression: self.compression.into_settings(),

@@ -18,5 +18,7 @@ mod manners;
 mod offers;
 mod rate;
 mod receivers;
+mod refusals;
 mod rig;
+mod scenario;
 mod sizes;
