@@ -86,7 +86,8 @@ impl Peer {
 
 /// Whether the connection with this number belongs to a part of them: of all numbers up to any, exactly that part does.
 fn belongs(number: u32, share: f64) -> bool {
-    let up_to = |number: f64| (number * share).floor();
+    // 0.29 of 100 is less than 29 as doubles have it, by less than this.
+    let up_to = |number: f64| (number * share * (1.0 + 4.0 * f64::EPSILON)).floor();
     up_to(f64::from(number) + 1.0) > up_to(f64::from(number))
 }
 
@@ -379,5 +380,22 @@ impl Driver for Worker {
             self.report();
         }
         self.show();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::belongs;
+
+    #[test]
+    fn exactly_the_share_belongs() {
+        for all in [1, 7, 100, 999, 10_000_u32] {
+            for thousandths in 0..=1000_u32 {
+                let share = f64::from(thousandths) / 1000.0;
+                let members = (0..all).filter(|number| belongs(*number, share)).count() as u64;
+                assert_eq!(members, u64::from(all) * u64::from(thousandths) / 1000, "{share} of {all}");
+            }
+        }
+        assert!((99_999_990..100_000_000).all(|number| belongs(number, 1.0) && !belongs(number, 0.0)));
     }
 }

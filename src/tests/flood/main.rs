@@ -22,3 +22,4 @@ mod refusals;
 mod rig;
 mod scenario;
 mod sizes;
+mod storms;
