@@ -73,7 +73,7 @@ impl Config {
     }
 
     /// The numbers of this shard's connections.
-    pub(super) fn own_connections(&self) -> Range<u32> {
+    pub fn own_connections(&self) -> Range<u32> {
         let all = u64::from(self.connections);
         let share = self.shard.map_or(0..all, |shard| shard.share_of(all));
         share.start as u32..share.end as u32

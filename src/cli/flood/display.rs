@@ -19,7 +19,7 @@ pub(super) struct Display {
 
 impl Display {
     pub(super) fn new(config: &Config) -> Self {
-        let planned = u64::from(config.connections);
+        let planned = config.own_connections().len() as u64;
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(planned);
             // The template is a constant, and known to be right.

@@ -21,5 +21,6 @@ mod receivers;
 mod refusals;
 mod rig;
 mod scenario;
+mod shards;
 mod sizes;
 mod storms;
