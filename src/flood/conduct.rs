@@ -6,7 +6,7 @@ use super::ledger::{Counts, add_causes};
 use super::orders::{Done, Order, Pace, Results, Samples, Slow, Work};
 use super::progress::{LOOK_EVERY, Progress, Timeline};
 use super::report::{Connections, PhaseReport, Report, SCHEMA, Schedule, SideMemory, Sides, States, Timing};
-use super::scenario::{Phase, Scenario};
+use super::scenario::{MAX_PER_S, Phase, Scenario};
 use super::server::ServerView;
 use super::{Config, FloodError};
 use crate::net::sys;
@@ -89,11 +89,12 @@ impl<'a> Flood<'a> {
         let phases = self.scenario.phases.clone();
         for (at, phase) in phases.iter().enumerate() {
             let is_drain = matches!(phase, Phase::Drain { .. });
-            if self.is_interrupted() && !is_drain {
-                continue;
-            }
             self.at = at;
             self.phase_began = Instant::now();
+            if self.is_interrupted() && !is_drain {
+                self.end_phase(); // it was not done, and has its place
+                continue;
+            }
             self.take_stock(phase);
             if is_drain && self.is_interrupted() {
                 self.crew.order_all(|| Order::Interrupt);
@@ -184,12 +185,16 @@ impl<'a> Flood<'a> {
         let open = States::from(self.crew.counts().stages).held_open() as f64;
         let total = total_per_s.map_or(0.0, |total| total * self.own_part());
         let per_s = per_s.unwrap_or(total / open.max(1.0));
-        let (workers, start) = (self.crew.len(), Instant::now() + SCHEDULE_AFTER);
+        if per_s > MAX_PER_S {
+            return Err(FloodError::new(format!(
+                "rate: {per_s:.0} messages a second on each of {open} connections; right would be up to {MAX_PER_S}, on more"
+            )));
+        }
+        let (workers, start) = (self.crew.len() as u64, Instant::now() + SCHEDULE_AFTER);
         let interval_us = ((1e6 / per_s).round() as u64).max(1);
         // In intervals, so that a rounded one makes no message more or less: 3 a second for 10 seconds are 30.
         let for_us = (for_s * per_s * interval_us as f64).round() as u64;
-        let pace =
-            move |worker: usize| Work::Rate(Pace { start, interval_us, for_us, shift: worker as f64 / workers as f64 });
+        let pace = move |worker: usize| Work::Rate(Pace { start, interval_us, for_us, worker: worker as u64, workers });
         self.work(&pace, None)
     }
 
@@ -229,6 +234,9 @@ impl<'a> Flood<'a> {
                     if next_look <= Instant::now() {
                         next_look += LOOK_EVERY;
                         self.look();
+                        if self.crew.has_lost_one() {
+                            return Err(FloodError::new("a worker has ended in the middle"));
+                        }
                     }
                     if self.is_interrupted() && !is_close {
                         break;
@@ -249,6 +257,7 @@ impl<'a> Flood<'a> {
         self.timeline.add(&samples.latencies);
         self.samples.latencies.add(&samples.latencies);
         self.samples.schedule.add(&samples.schedule);
+        self.samples.missing += samples.missing;
     }
 
     fn look(&mut self) {
@@ -269,7 +278,7 @@ impl<'a> Flood<'a> {
     }
 
     fn end_phase(&mut self) {
-        let Samples { latencies, schedule } = std::mem::take(&mut self.samples);
+        let Samples { latencies, schedule, missing } = std::mem::take(&mut self.samples);
         self.phases.push(PhaseReport {
             name: self.names[self.at].clone(),
             kind: self.scenario.phases[self.at].kind().to_owned(),
@@ -277,15 +286,18 @@ impl<'a> Flood<'a> {
             seconds: self.phase_began.elapsed().as_secs_f64(),
             latencies,
             schedule,
+            missing,
             states: States::from(self.crew.counts().stages),
         });
     }
 
-    /// Reads processor time before the first phase that is no work, and memory before the first that ends the hold.
+    /// Reads processor time when the last phase is over that opens connections or sends as fast as it can or is told to, and
+    /// memory before the first check or the drain.
     fn take_stock(&mut self, next: &Phase) {
-        let is_rest =
-            !matches!(next, Phase::Ramp { .. } | Phase::Reply { .. } | Phase::Rate { .. } | Phase::Storm { .. });
-        if is_rest && self.cpu.is_none() {
+        let is_work = |phase: &Phase| {
+            matches!(phase, Phase::Ramp { .. } | Phase::Reply { .. } | Phase::Rate { .. } | Phase::Storm { .. })
+        };
+        if self.cpu.is_none() && !self.scenario.phases[self.at..].iter().any(is_work) {
             let client = Some(own_cpu().since(&self.cpu_before));
             self.cpu = Some(Sides { server: self.view.cpu_since_begin(), client });
         }
@@ -383,6 +395,7 @@ impl<'a> Flood<'a> {
             && lost == 0
             && (answered == planned || !self.scenario.has("reply"))
             && (held == planned || !self.scenario.has("check"))
+            && self.phases.iter().all(|phase| phase.schedule.answered == phase.schedule.due && phase.missing == 0)
     }
 }
 

@@ -115,6 +115,11 @@ impl Crew {
         }
     }
 
+    /// Whether a worker has ended before it was told to: it never answers.
+    pub(super) fn has_lost_one(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     pub(super) fn join(&mut self) {
         for thread in self.threads.drain(..) {
             let _ = thread.join();

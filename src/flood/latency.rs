@@ -7,6 +7,7 @@ use hdrhistogram::serialization::{Deserializer as Reader, Serializer as _, V2Def
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The longest that is told apart: ten minutes. What is longer counts as that.
@@ -68,57 +69,119 @@ impl Measure {
 
 /// Latencies in microseconds, to three digits, from one to ten minutes.
 #[derive(Clone, Debug)]
-pub struct Latency(Histogram<u64>);
+pub struct Latency(Form);
+
+/// A histogram is for adding to; one that only waits to be read is packed, since it has a counter for each step there could be.
+#[derive(Clone, Debug)]
+enum Form {
+    Whole(Box<Histogram<u64>>),
+    /// The steps that have samples, and how many.
+    Packed(Box<[(u64, u64)]>),
+}
 
 impl Default for Latency {
     fn default() -> Self {
-        // The bounds are constants that the library accepts; were they not, no test would get past this line.
-        Self(Histogram::new_with_bounds(1, MAX_US, 3).expect("constant bounds"))
+        Self(Form::Packed(Box::default()))
     }
 }
 
 impl PartialEq for Latency {
+    /// However much room they have.
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.steps() == other.steps()
     }
 }
 
+/// With room for latencies up to `longest_us`.
+fn histogram(longest_us: u64) -> Histogram<u64> {
+    // The bounds are constants that the library accepts; were they not, no test would get past this line.
+    Histogram::new_with_bounds(1, longest_us, 3).expect("constant bounds")
+}
+
+/// Room for ten minutes would be 172 KiB, and there are many of them. It grows with what it has: 16 KiB for 2 ms, 48 KiB for 30.
+fn growing() -> Histogram<u64> {
+    let mut histogram = histogram(2);
+    histogram.auto(true);
+    histogram
+}
+
+fn record(histogram: &mut Histogram<u64>, us: u64, count: u64) {
+    // It can only fail to grow to what no address could reach.
+    let _ = histogram.record_n(us.min(MAX_US), count);
+}
+
 impl Latency {
+    fn whole(&self) -> Cow<'_, Histogram<u64>> {
+        match &self.0 {
+            Form::Whole(histogram) => Cow::Borrowed(histogram),
+            Form::Packed(steps) => {
+                let mut histogram = growing();
+                steps.iter().for_each(|&(us, count)| record(&mut histogram, us, count));
+                Cow::Owned(histogram)
+            }
+        }
+    }
+
+    #[inline]
+    fn whole_mut(&mut self) -> &mut Histogram<u64> {
+        if let Form::Packed(_) = self.0 {
+            self.0 = Form::Whole(Box::new(self.whole().into_owned()));
+        }
+        match &mut self.0 {
+            Form::Whole(histogram) => histogram,
+            Form::Packed(_) => unreachable!("it has just been unpacked"),
+        }
+    }
+
     /// Adds one.
     #[inline]
     pub fn record(&mut self, us: u64) {
-        self.0.saturating_record(us);
+        record(self.whole_mut(), us, 1);
     }
 
     /// Adds all of `other`'s: exactly as if they had been recorded here.
     pub fn add(&mut self, other: &Self) {
-        // All have the same bounds, so adding cannot fail.
-        let _ = self.0.add(&other.0);
+        let whole = self.whole_mut();
+        other.steps().into_iter().for_each(|(us, count)| record(whole, us, count));
+    }
+
+    /// Takes no more memory than its samples need; until more are added.
+    pub(super) fn pack(&mut self) {
+        self.0 = Form::Packed(self.steps().into());
     }
 
     /// How many there are.
     pub fn samples(&self) -> u64 {
-        self.0.len()
+        match &self.0 {
+            Form::Whole(histogram) => histogram.len(),
+            Form::Packed(steps) => steps.iter().map(|(_, count)| count).sum(),
+        }
     }
 
     /// What the given share of them, from 0 to 1, took at most; `None` without samples.
     pub fn quantile_us(&self, share: f64) -> Option<u64> {
-        (!self.0.is_empty()).then(|| self.0.value_at_quantile(share))
+        (self.samples() > 0).then(|| self.whole().value_at_quantile(share))
     }
 
     /// Their mean; `None` without samples.
     pub fn mean_us(&self) -> Option<f64> {
-        (!self.0.is_empty()).then(|| self.0.mean())
+        (self.samples() > 0).then(|| self.whole().mean())
     }
 
     /// The longest; `None` without samples.
     pub fn max_us(&self) -> Option<u64> {
-        (!self.0.is_empty()).then(|| self.0.max())
+        (self.samples() > 0).then(|| self.whole().max())
     }
 
-    /// The least latency of each step of the histogram that has samples, and how many: what a chart draws.
-    pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+    /// The most that each step of the histogram stands for, in order, and how many samples it has: of those that have any.
+    pub fn steps(&self) -> Vec<(u64, u64)> {
+        match &self.0 {
+            Form::Whole(histogram) => histogram
+                .iter_recorded()
+                .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+                .collect(),
+            Form::Packed(steps) => steps.to_vec(),
+        }
     }
 }
 
@@ -139,9 +202,12 @@ struct Written {
 
 impl Serialize for Latency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The same samples are the same text, however they came together.
+        let mut whole = histogram(MAX_US);
+        self.steps().into_iter().for_each(|(us, count)| whole.saturating_record_n(us, count));
         let mut bytes = Vec::new();
         V2DeflateSerializer::new()
-            .serialize(&self.0, &mut bytes)
+            .serialize(&whole, &mut bytes)
             .map_err(|error| S::Error::custom(error.to_string()))?;
         let written = Written {
             samples: self.samples(),
@@ -165,8 +231,10 @@ impl<'de> Deserialize<'de> for Latency {
         let read: Histogram<u64> = Reader::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|error| D::Error::custom(format!("histogram: {error}")))?;
-        let mut latency = Self::default();
-        latency.0.add(&read).map_err(|error| D::Error::custom(format!("histogram: {error}")))?;
+        let mut whole = histogram(MAX_US);
+        whole.add(&read).map_err(|error| D::Error::custom(format!("histogram: {error}")))?;
+        let mut latency = Self(Form::Whole(Box::new(whole)));
+        latency.pack();
         if latency.samples() != written.samples {
             return Err(D::Error::custom("histogram: it has not as many samples as the report says"));
         }
@@ -193,8 +261,53 @@ impl Latencies {
         }
     }
 
+    pub(super) fn pack(&mut self) {
+        self.0.values_mut().for_each(Latency::pack);
+    }
+
     /// Those of one measure, empty if there are none.
     pub fn of(&self, measure: Measure) -> Latency {
         self.0.get(&measure).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(samples: impl IntoIterator<Item = u64>) -> Latency {
+        let mut latency = Latency::default();
+        samples.into_iter().for_each(|us| latency.record(us));
+        latency
+    }
+
+    #[test]
+    fn however_it_grew_it_is_the_same() {
+        let all = [0, 1, 7, 2_047, 2_048, 30_000, 1_000_000, MAX_US, MAX_US + 1, u64::MAX];
+        let (whole, back) = (of(all), of(all.into_iter().rev()));
+        let mut sum = of(all[5..].iter().copied());
+        sum.add(&of(all[..5].iter().copied()));
+        let mut grown = of([]);
+        all.into_iter().for_each(|us| grown.add(&of([us])));
+        let text = |latency: &Latency| serde_json::to_string(latency).expect("JSON");
+        for other in [&back, &sum, &grown] {
+            assert_eq!((other, text(other)), (&whole, text(&whole)));
+        }
+        let read: Latency = serde_json::from_str(&text(&whole)).expect("it was written so");
+        assert_eq!((&read, text(&read)), (&whole, text(&whole)));
+        assert_eq!((whole.samples(), whole.quantile_us(0.0)), (10, Some(0)));
+        // To three digits.
+        assert!(
+            whole.max_us().is_some_and(|us| (MAX_US..MAX_US + MAX_US / 1000).contains(&us)),
+            "{:?}",
+            whole.max_us()
+        );
+        assert_ne!(whole, of(all[1..].iter().copied()));
+    }
+
+    #[test]
+    fn short_ones_take_little_room() {
+        let room = |latency: &Latency| latency.whole().distinct_values() * size_of::<u64>();
+        assert_eq!([room(&of([])), room(&of([2_000])), room(&of([30_000]))], [16 << 10, 16 << 10, 48 << 10]);
     }
 }

@@ -345,6 +345,7 @@ fn phases(parts: &[Report], began: f64) -> Vec<PhaseReport> {
             seconds: each().map(|(_, phase)| phase.seconds).fold(0.0, f64::max),
             latencies,
             schedule: schedule(each().map(|(_, phase)| phase.schedule)),
+            missing: each().map(|(_, phase)| phase.missing).sum(),
             states: states(each().map(|(_, phase)| phase.states)),
         }
     };

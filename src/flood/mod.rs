@@ -104,6 +104,16 @@ fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
             "receive and slow need a server that pushes: ws://, and neither http:// nor tcp://",
         ));
     }
+    let is_spoken = |scheme: Scheme| config.targets.iter().any(|target| target.scheme == scheme);
+    let has_fields = config.origin.is_some() || !config.fields.is_empty();
+    if is_spoken(Scheme::Tcp) && has_fields {
+        return Err(FloodError::new(
+            "tcp:// has no head in which --header or --origin could stand; right would be ws:// or http://",
+        ));
+    }
+    if !is_websocket && (!config.subprotocols.is_empty() || config.compression.is_some()) {
+        return Err(FloodError::new("--subprotocol and --compression are WebSocket's; right would be ws://"));
+    }
     if config.own_connections().is_empty() {
         return Err(FloodError::new(format!(
             "--connections {} are too few for --shard {}; right would be one for each shard at least",

@@ -48,8 +48,9 @@ pub(super) struct Pace {
     pub(super) interval_us: u64,
     /// Up to when messages are due.
     pub(super) for_us: u64,
-    /// Which part of the distance between two connections a worker is ahead of the others: they take turns.
-    pub(super) shift: f64,
+    /// Which worker this is, and of how many: they take turns.
+    pub(super) worker: u64,
+    pub(super) workers: u64,
 }
 
 /// Which part of the connections reads how slowly.
@@ -90,6 +91,8 @@ pub(super) enum Done {
 pub(super) struct Samples {
     pub(super) latencies: Latencies,
     pub(super) schedule: Schedule,
+    /// Connections that had not received all that they waited for.
+    pub(super) missing: u64,
 }
 
 /// What a worker has to show in the end.

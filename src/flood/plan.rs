@@ -51,7 +51,7 @@ impl Routes {
         };
         let room: usize = sources.iter().map(capacity).sum();
         if room < connections {
-            let needed = connections.div_ceil(ports * destinations.len().max(1));
+            let needed = connections.div_ceil((ports * destinations.len()).max(1));
             return Err(FloodError::new(format!(
                 "{connections} connections to {} addresses need {needed} source addresses with {ports} ports each \
                  (net.ipv4.ip_local_port_range), and there are {}; name more with --source, or more targets",
@@ -75,7 +75,7 @@ impl Routes {
                 });
             }
         }
-        let (offset, first) = (sys::random_number() as usize % ports, config.own_connections().start);
+        let (offset, first) = (sys::random_number() as usize % ports.max(1), config.own_connections().start);
         Ok(Self { routes, ports: usable_ports, offset, first })
     }
 

@@ -54,6 +54,7 @@ impl Timeline {
     pub(super) fn end_row(&mut self) {
         if let Some(mut row) = self.ending.take() {
             row.latencies = std::mem::take(&mut self.latencies);
+            row.latencies.pack();
             self.rows.push(row);
         }
     }

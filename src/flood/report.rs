@@ -60,9 +60,9 @@ pub struct Report {
     pub received: u64,
     /// What was compared: `content`, or only `status` if a page varies.
     pub reply_check: String,
-    /// Memory of each connection, when most were open.
+    /// Memory of each connection, before the first check or the drain.
     pub memory: Sides<SideMemory>,
-    /// CPU time from the first connect to the end of the last phase that sends messages before the hold.
+    /// CPU time from the first connect to the end of the last ramp, reply, rate or storm.
     pub cpu: Sides<Option<Cpu>>,
     /// Threads of the flood.
     pub workers: usize,
@@ -214,6 +214,8 @@ pub struct PhaseReport {
     pub latencies: Latencies,
     /// What was due in it.
     pub schedule: Schedule,
+    /// Connections that had not received all that they waited for when it ended.
+    pub missing: u64,
     /// Where the connections stood at its end.
     pub states: States,
 }
@@ -252,6 +254,12 @@ pub struct Reconciliation {
     pub figures: Vec<Agreement>,
     /// Whether all of them agree.
     pub agrees: bool,
+}
+
+impl Reconciliation {
+    pub(super) fn of(figures: Vec<Agreement>) -> Self {
+        Self { agrees: figures.iter().all(|figure| figure.agrees), figures }
+    }
 }
 
 /// One figure of both sides.

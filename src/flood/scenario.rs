@@ -25,8 +25,8 @@ use toml::{Spanned, Table};
 
 /// The longest that a phase may take, a month.
 const MAX_S: f64 = 2_678_400.0;
-/// The most messages a second on one connection.
-const MAX_PER_S: f64 = 100_000.0;
+/// The most messages a second on one connection: intervals are whole microseconds.
+pub(super) const MAX_PER_S: f64 = 1_000.0;
 
 /// One thing that a flood does. Each ends by itself.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -155,9 +155,10 @@ impl Phase {
         let each = |value: &Option<f64>, check: &dyn Fn(f64) -> Result<(), BadScenario>| value.map_or(Ok(()), check);
         match self {
             Self::Ramp { connections, per_s, over_s, steps } => {
-                if *connections == Some(0) || *steps == Some(0) {
-                    return Err(BadScenario::new("ramp: connections and steps have to be at least 1"));
+                if *connections == Some(0) {
+                    return Err(BadScenario::new("ramp: connections is 0; right would be at least 1"));
                 }
+                each(&steps.map(f64::from), &|value| within("ramp", "steps", value, 1.0, 100_000.0))?;
                 if per_s.is_some() && (over_s.is_some() || steps.is_some()) {
                     return Err(BadScenario::new("ramp: per_s says how fast already; leave over_s and steps out"));
                 }
@@ -274,6 +275,7 @@ impl Scenario {
     /// # Errors
     /// When it does not begin with a ramp, opens more connections or fewer, or goes on behind the drain.
     pub fn planned(&self, connections: u32) -> Result<Self, BadScenario> {
+        self.phases.iter().try_for_each(Phase::check)?;
         let mut phases = self.phases.clone();
         let Some(Phase::Ramp { .. }) = phases.first() else {
             return Err(BadScenario::new("the first phase has to be a ramp, which opens connections"));

@@ -22,6 +22,9 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long a server may take to notice the last of what has happened to its connections.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long it is waited for guests that are about to leave.
+const LEAVE: Duration = Duration::from_millis(500);
+
 /// The server, as the flood sees it.
 #[derive(Debug)]
 pub(super) struct ServerView<'a> {
@@ -58,8 +61,7 @@ impl<'a> ServerView<'a> {
         self.asked_in_vain = false;
         self.before = self.is_websocket().then(|| self.stats()).flatten();
         self.asked_in_vain = self.is_websocket() && self.before.is_none();
-        // Behind one address may be several, who take turns.
-        self.is_alone = self.before.is_some() && self.stats().as_ref().and_then(instance) == self.instance();
+        self.is_alone = self.before.is_some() && self.has_no_guests();
         self.cpu_before = match self.config.server_pid {
             Some(pid) => Cpu::read(pid),
             None => self.before.as_ref().and_then(cpu_of),
@@ -110,17 +112,18 @@ impl<'a> ServerView<'a> {
     }
 
     /// What the server says of the flood that is over, against what the flood saw: `None` where it cannot be known, since the
-    /// server is not one of ours, not one alone, or has other shards for guests.
+    /// server is not one of ours, not one alone, or had other guests from the beginning, as other shards are.
     pub(super) fn reconcile(&mut self, counts: &Counts) -> Option<Reconciliation> {
         self.watcher = None;
         let is_only_guest = self.config.shard.is_none() && self.config.targets.len() == 1;
         let before = self.before.as_ref().filter(|_| self.is_alone && is_only_guest)?;
         let asked = Instant::now();
         loop {
-            let after = self.stats()?;
-            if instance(&after) != instance(before) {
-                return None; // behind one address are several, or it began anew
-            }
+            // One that had /stats and has no more, or that began anew, is not the one that was flooded.
+            let after = self.stats().filter(|after| instance(after) == instance(before));
+            let Some(after) = after else {
+                return Some(Reconciliation::of(vec![agreement("servers that answer", 1, Some(1), 0)]));
+            };
             let reconciliation = compare(before, &after, counts);
             if reconciliation.agrees || asked.elapsed() > SETTLE {
                 return Some(reconciliation);
@@ -129,8 +132,22 @@ impl<'a> ServerView<'a> {
         }
     }
 
-    fn instance(&self) -> Option<&str> {
-        instance(self.before.as_ref()?)
+    /// Whether this is one server, and nobody else is there. Behind one address may be several, who take turns; and those who
+    /// are about to leave are waited for.
+    fn has_no_guests(&mut self) -> bool {
+        let asked = Instant::now();
+        loop {
+            let Some(now) = self.stats() else { return false };
+            if instance(&now) != self.before.as_ref().and_then(instance) {
+                return false;
+            }
+            let guests = guests(&now);
+            self.before = Some(now);
+            if guests == 0 || asked.elapsed() > LEAVE {
+                return guests == 0;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn is_websocket(&self) -> bool {
@@ -167,29 +184,27 @@ fn compare(before: &Value, after: &Value, counts: &Counts) -> Reconciliation {
         let count = |stats: &Value| stats["counters"][name].as_u64().unwrap_or(0);
         count(after).saturating_sub(count(before))
     };
-    // Beside its guests it has whoever asks for this; it asks anew each time, and is gone soon.
-    let left = |stats: &Value| stats["connections"]["now"].as_u64().unwrap_or(0);
     let opened = counts.opened + counts.reopened;
     let told = counts.replies + counts.received;
     // What was lost or dropped may have been answered, and what nobody asks for may come until the end.
     let is_exact = told == counts.replies && counts.sent == counts.replies && counts.lost_upgrading == 0;
     let figures = [
-        ("connections upgraded", opened, Some(opened + counts.lost_upgrading), grown("upgraded")),
-        ("messages to the server", counts.replies, Some(counts.sent), grown("messages_in")),
-        ("messages from the server", told, is_exact.then_some(told), grown("messages_delivered")),
-        ("connections left", 0, Some(0), left(after).saturating_sub(left(before))),
+        agreement("connections upgraded", opened, Some(opened + counts.lost_upgrading), grown("upgraded")),
+        agreement("messages to the server", counts.replies, Some(counts.sent), grown("messages_in")),
+        agreement("messages from the server", told, is_exact.then_some(told), grown("messages_delivered")),
+        agreement("connections left", 0, Some(0), guests(after)),
     ];
-    let figures: Vec<Agreement> = figures
-        .into_iter()
-        .map(|(what, at_least, at_most, server)| Agreement {
-            what: what.to_owned(),
-            at_least,
-            at_most,
-            server,
-            agrees: (at_least..=at_most.unwrap_or(u64::MAX)).contains(&server),
-        })
-        .collect();
-    Reconciliation { agrees: figures.iter().all(|figure| figure.agrees), figures }
+    Reconciliation::of(figures.into())
+}
+
+/// Connections of a server beside that of whoever asks.
+fn guests(stats: &Value) -> u64 {
+    stats["connections"]["now"].as_u64().unwrap_or(0).saturating_sub(1)
+}
+
+fn agreement(what: &str, at_least: u64, at_most: Option<u64>, server: u64) -> Agreement {
+    let agrees = (at_least..=at_most.unwrap_or(u64::MAX)).contains(&server);
+    Agreement { what: what.to_owned(), at_least, at_most, server, agrees }
 }
 
 /// Asks for `/stats` once a second, on a thread of its own: a server under load may take its time.

@@ -406,6 +406,7 @@ impl<S> Core<S> {
     /// instant. So all but the last millisecond is waited for there, and the rest here; gives what is left.
     pub(super) fn wait_exactly(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(left) = timeout.filter(|left| self.wake_at.is_some() && !left.is_zero()) else { return timeout };
+        let left = left.saturating_sub(self.now.instant.elapsed()); // the turn has taken its time
         if left >= Duration::from_millis(1) {
             return Some(Duration::from_millis(left.as_millis() as u64));
         }

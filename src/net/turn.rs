@@ -8,6 +8,7 @@ use super::pool::Pool;
 use super::reactor::{Core, Now};
 use super::slots::{Connection, ConnectionId, Flags};
 use super::sys;
+use crate::proto::frame::Role;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Event, Limits, Output, State};
 use std::io;
@@ -78,6 +79,10 @@ pub(super) fn on_event<D: Driver>(
     }
     if connection.flags.has(Flags::WAITS) {
         // It may have closed one direction only, and wait for its answer still; a reset is the end.
+        if event.is_error() && connection.session.role() == Role::Client {
+            connection.flags.clear(Flags::WAITS); // it reads on, to what made an end of it
+            return serve(core, driver, id);
+        }
         if event.is_error() {
             core.doom(id, Cause::Abrupt);
         }

@@ -153,7 +153,7 @@ pub(super) fn warn_client(config: &steadfast::flood::Config) {
     warn(&Ask {
         sources: named.or_else(|| (!has_many).then_some(1)),
         destinations,
-        ..Ask::new(config.connections.into(), if is_loopback { Role::Both } else { Role::Client })
+        ..Ask::new(config.own_connections().len() as u64, if is_loopback { Role::Both } else { Role::Client })
     });
 }
 
@@ -161,12 +161,7 @@ fn warn(ask: &Ask) {
     let host = Host::probe(&Tree::new("/"));
     let hit = doctor::walls_hit(ask, &host, &Costs::assumed(&host));
     // What makes the command refuse to begin it says itself, with what would do.
-    let is_refused = |wall: Wall| match wall {
-        Wall::Nofile | Wall::MaxConnections | Wall::Threads => true,
-        // A flood counts the whole range.
-        Wall::Ports => host.reserved_ports == 0,
-        _ => false,
-    };
+    let is_refused = |wall: Wall| matches!(wall, Wall::Nofile | Wall::MaxConnections | Wall::Threads | Wall::Ports);
     if hit.iter().any(|row| is_refused(row.wall)) {
         return;
     }

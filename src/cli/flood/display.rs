@@ -15,6 +15,8 @@ pub(super) struct Display {
     planned: u64,
     last_line: Option<Instant>,
     phase: String,
+    /// What had been done when it began.
+    before: u64,
 }
 
 impl Display {
@@ -28,65 +30,62 @@ impl Display {
             }
             bar
         });
-        Self { bar, planned, last_line: None, phase: String::new() }
+        Self { bar, planned, last_line: None, phase: String::new(), before: 0 }
     }
 
     pub(super) fn show(&mut self, progress: &Progress) {
+        let (total, what) = done(progress);
         let is_new = self.phase != progress.phase;
         if is_new {
             progress.phase.clone_into(&mut self.phase);
+            self.before = total;
         }
-        let counts = &progress.counts;
-        let (done, what) = match progress.kind {
-            "ramp" => (counts.opened, "opened"),
-            "reply" => (counts.answered, "answered"),
-            "check" => (counts.held, "alive"),
-            "storm" => (counts.reopened, "opened again"),
-            "drain" => (counts.in_stage(Stage::Closed), "closed"),
-            "rate" => (counts.replies, "replies"),
-            "receive" | "slow" => (counts.received, "received"),
-            _ => (progress.elapsed.as_secs_f64() as u64, "seconds held"),
-        };
-        let elapsed_s = progress.elapsed.as_secs_f64();
-        let rate = if elapsed_s > 0.0 { (done as f64 / elapsed_s) as u64 } else { 0 };
-        let open = self.planned
-            - counts.in_stage(Stage::Planned)
-            - counts.in_stage(Stage::Closed)
-            - counts.in_stage(Stage::Lost);
-        let lost = counts.in_stage(Stage::Lost);
-        let held = format!("{} held, {} lost", HumanCount(open), HumanCount(lost));
+        // What the phases before have done is not this one's.
+        let (done, elapsed_s) = (total.saturating_sub(self.before), progress.elapsed.as_secs_f64());
+        let stages: Vec<String> = STAGES
+            .iter()
+            .zip(progress.counts.stages)
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        let stages = stages.join(", ");
         if let Some(bar) = &self.bar {
+            let rate = if elapsed_s > 0.0 { (done as f64 / elapsed_s) as u64 } else { 0 };
             let (length, at, of) = match progress.length_s {
-                Some(length_s) => {
-                    (length_s, elapsed_s, format!("{elapsed_s:.0} of {length_s} s, {} {what}", HumanCount(done)))
-                }
-                None => {
-                    (self.planned as f64, done as f64, format!("{} {what}, {}/s", HumanCount(done), HumanCount(rate)))
-                }
+                Some(length_s) => (length_s, elapsed_s, format!("{elapsed_s:.0} of {length_s} s")),
+                None => (self.planned as f64, total as f64, format!("{}/s", HumanCount(rate))),
             };
             bar.update(|state| {
                 state.set_len(length.ceil() as u64);
                 state.set_pos(at.min(length) as u64);
             });
-            bar.set_message(format!("{}: {of}; {held}", progress.phase));
+            bar.set_message(format!("{}: {} {what}, {of}; {stages}", progress.phase, HumanCount(done)));
             return;
         }
         if !is_new && self.last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
             return;
         }
         self.last_line = Some(Instant::now());
-        let stages: Vec<String> = STAGES
-            .iter()
-            .zip(counts.stages)
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        crate::cli::tell(&format!("{} {elapsed_s:.1} s: {done} {what}; {}", progress.phase, stages.join(", ")));
+        crate::cli::tell(&format!("{} {elapsed_s:.1} s: {done} {what}; {stages}", progress.phase));
     }
 
     pub(super) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// What a phase is about: how much of it there has been, in all phases, and its name.
+fn done(progress: &Progress) -> (u64, &'static str) {
+    let counts = &progress.counts;
+    match progress.kind {
+        "ramp" => (counts.opened, "opened"),
+        "reply" => (counts.answered, "answered"),
+        "check" => (counts.held, "alive"),
+        "storm" => (counts.reopened, "opened again"),
+        "drain" => (counts.in_stage(Stage::Closed), "closed"),
+        "receive" | "slow" => (counts.received, "received"),
+        _ => (counts.replies, "replies"),
     }
 }

@@ -20,6 +20,9 @@ use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
 use steadfast::flood::{self, Config, Shard};
 
+/// What is further in the past is no time to begin at, but a mistake.
+const MOST_LATE: Duration = Duration::from_secs(3600);
+
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// ws://HOST:PORT/PATH, http://HOST:PORT/PATH or tcp://HOST:PORT; a port may be a range FIRST-LAST
@@ -113,8 +116,9 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
         None => humantime::parse_rfc3339(text)
             .map_err(|_| "right would be seconds since 1970, such as $(($(date +%s) + 10)), or 2026-01-31T12:00:00Z")?,
     };
-    if time < SystemTime::now() {
-        return Err(format!("that was before now, which is {}", humantime::format_rfc3339_seconds(SystemTime::now())));
+    // Who is late by a little begins at once: a shard that is missing would be worse.
+    if time + MOST_LATE < SystemTime::now() {
+        return Err(format!("that was long ago; it is {}", humantime::format_rfc3339_seconds(SystemTime::now())));
     }
     Ok(time)
 }
@@ -215,7 +219,10 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
     super::doctor::warn_client(&config);
     if let Some(start_at) = config.start_at {
-        super::tell(&format!("begins at {}", humantime::format_rfc3339_millis(start_at)));
+        super::tell(&match SystemTime::now().duration_since(start_at) {
+            Ok(late) => format!("steadfast: warning: begins {:.1} s late", late.as_secs_f64()),
+            Err(_) => format!("begins at {}", humantime::format_rfc3339_millis(start_at)),
+        });
     }
     let mut display = Display::new(&config);
     let report = match flood::run(&config, &interrupted, &mut |progress| display.show(progress)) {

@@ -280,6 +280,17 @@ impl Worker {
         }
         self.shown = false;
         self.stop_receiving(core);
+        // What is open is closed at once, and does not wait for answers first.
+        for index in 0..core.end_index() {
+            if let Some((_, peer)) = core.at(index)
+                && peer.is_open()
+            {
+                self.leave_window(peer);
+            }
+        }
+        if !matches!(self.work(), Some(Work::Close { .. })) {
+            self.work = None;
+        }
         core.doom_all(INTERRUPTED, |peer| matches!(peer.stage, Stage::Connecting | Stage::Upgrading));
     }
 }
@@ -328,6 +339,7 @@ impl Driver for Worker {
 
     fn ended(&mut self, link: &mut Link<'_, Peer>, cause: Cause) {
         let peer = link.state();
+        self.left_timetable(peer);
         self.leave_window(peer);
         self.shown = false;
         self.pages[self.orders.routes.of(peer.number).target].forget(peer.number);

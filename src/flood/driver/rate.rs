@@ -4,7 +4,7 @@
 
 use super::{Marks, Peer, Worker};
 use crate::flood::latency::Measure;
-use crate::flood::orders::Pace;
+use crate::flood::orders::{Pace, Work};
 use crate::net::link::Link;
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
@@ -19,12 +19,17 @@ pub(super) struct Timetable {
     senders: Vec<ConnectionId>,
     /// The number of the message that is due next, of all.
     next: u64,
+    /// How many wait for an answer from before the schedule, and have messages due.
+    late: usize,
 }
 
 impl Pace {
     /// When message number `message` of `senders` who take turns is due.
+    ///
+    /// In whole numbers: one interval behind a message of a connection stands its next one, to the microsecond.
     fn due_us(&self, message: u64, senders: u64) -> u64 {
-        ((message as f64 + self.shift) * self.interval_us as f64 / senders as f64) as u64
+        let turn = u128::from(message) * u128::from(self.workers) + u128::from(self.worker);
+        (turn * u128::from(self.interval_us) / (u128::from(senders) * u128::from(self.workers))) as u64
     }
 
     fn elapsed_us(&self, now: Instant) -> u64 {
@@ -63,7 +68,7 @@ impl Worker {
             let message = self.timetable.next;
             let due_us = pace.due_us(message, senders);
             if due_us >= pace.for_us {
-                return self.in_window == 0;
+                return self.in_window == 0 && self.timetable.late == 0;
             }
             if !is_begun || due_us > now_us {
                 core.wake_at(pace.start + Duration::from_micros(due_us));
@@ -81,9 +86,10 @@ impl Worker {
         let peer = link.state();
         if peer.has(Marks::AWAITS) || !peer.is_open() {
             // One that waits for an answer from before the schedule begins with this message behind it.
-            if !peer.has(Marks(Marks::COUNTED.0 | Marks::STARTED.0)) {
+            if peer.is_open() && !peer.has(Marks(Marks::COUNTED.0 | Marks::STARTED.0)) {
                 peer.of_phase = due_us as u32;
                 peer.set(Marks::STARTED);
+                self.timetable.late += 1;
             }
             return;
         }
@@ -121,17 +127,25 @@ impl Worker {
             self.samples.schedule.answered += 1;
             due_us + pace.interval_us
         } else {
-            let is_behind = peer.has(Marks::STARTED);
             self.measure(Measure::Hold, took_us); // asked before the schedule began
-            if !is_behind {
+            if !peer.has(Marks::STARTED) {
                 return;
             }
+            self.timetable.late -= 1;
             due_us
         };
         if next_us <= now_us && next_us < pace.for_us {
             self.send_at_pace(link, next_us, now);
         } else {
             self.leave_window(link.state());
+        }
+    }
+
+    /// A connection ends, perhaps before it could begin with its schedule; to be called while it has its marks.
+    pub(super) fn left_timetable(&mut self, peer: &Peer) {
+        let is_late = peer.has(Marks::AWAITS) && peer.has(Marks::STARTED) && !peer.has(Marks::COUNTED);
+        if is_late && matches!(self.work(), Some(Work::Rate(_))) {
+            self.timetable.late -= 1;
         }
     }
 }

@@ -38,7 +38,7 @@ impl Worker {
             if belongs(peer.number, slow.share) {
                 peer.set(Marks::SLOW);
                 if slow.bytes_per_s == 0 {
-                    core.with(id, |link| link.pause());
+                    core.with(id, |link| self.slow_down(link, 0));
                 }
             }
         }
@@ -48,21 +48,32 @@ impl Worker {
     pub(super) fn unasked(&mut self, link: &mut Link<'_, Peer>, payload: &[u8]) {
         self.ledger.counts.received += 1;
         self.shown = false;
-        let Some(Work::Receive { messages, slow }) = self.work() else { return };
+        let Some(Work::Receive { messages, .. }) = self.work() else { return };
         if let Some(age_us) = stamp::age_us(payload, SystemTime::now()) {
             self.measure(Measure::Age, age_us);
         }
-        let id = link.id();
         let peer = link.state();
         peer.of_phase = peer.of_phase.saturating_add(1);
         if messages.is_some_and(|wanted| peer.of_phase >= wanted) && peer.take(Marks::STARTED) {
             self.receivers.waiting -= 1;
         }
-        if peer.has(Marks::SLOW) && slow.bytes_per_s > 0 && !self.receivers.is_ending {
-            let takes = Duration::from_secs_f64(payload.len() as f64 / f64::from(slow.bytes_per_s));
-            self.receivers.paused.push(Reverse((Instant::now() + takes, id)));
-            link.pause();
+        if peer.has(Marks::SLOW) {
+            self.slow_down(link, payload.len());
         }
+    }
+
+    /// Has a slow connection stop reading: for good, or for as long as the message that it has read takes. One that waits for
+    /// an answer of before reads that first.
+    pub(super) fn slow_down(&mut self, link: &mut Link<'_, Peer>, message_bytes: usize) {
+        let Some(Work::Receive { slow, .. }) = self.work() else { return };
+        if link.state().has(Marks::AWAITS) || self.receivers.is_ending {
+            return;
+        }
+        if slow.bytes_per_s > 0 {
+            let takes = Duration::from_secs_f64(message_bytes as f64 / f64::from(slow.bytes_per_s));
+            self.receivers.paused.push(Reverse((Instant::now() + takes, link.id())));
+        }
+        link.pause();
     }
 
     /// Lets those read on whose time has come; whether the phase is over.
@@ -86,6 +97,9 @@ impl Worker {
     pub(super) fn stop_receiving(&mut self, core: &mut Core<Peer>) {
         self.receivers.is_ending = true;
         self.receivers.paused.clear();
+        if let Some(Work::Receive { messages: Some(_), .. }) = self.work() {
+            self.samples.missing += self.receivers.waiting as u64;
+        }
         let now_us = self.stamp_us(Instant::now());
         for index in 0..core.end_index() {
             let Some((id, peer)) = core.at(index) else { continue };
@@ -93,7 +107,9 @@ impl Worker {
                 continue;
             }
             peer.set(Marks::CATCHES_UP);
-            peer.since_us = now_us;
+            if !peer.has(Marks::AWAITS) {
+                peer.since_us = now_us;
+            }
             self.receivers.behind += 1;
             core.with(id, |link| {
                 link.resume();

@@ -56,7 +56,7 @@ impl Worker {
                 }
                 self.answered(peer);
             }
-            Some(Work::Check) => {
+            Some(Work::Check) if peer.has(Marks::COUNTED) => {
                 self.measure(Measure::Alive, took_us);
                 self.ledger.counts.held += u64::from(!peer.has(Marks::HELD));
                 peer.set(Marks::HELD);
@@ -65,6 +65,9 @@ impl Worker {
             _ => self.measure(Measure::Hold, took_us),
         }
         self.leave_window(link.state());
+        if link.state().has(Marks::SLOW) {
+            self.slow_down(link, 0);
+        }
     }
 
     /// All that was asked of it was answered.

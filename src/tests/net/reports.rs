@@ -66,6 +66,7 @@ fn rows(fates: &[Fate], samples: &[Sample], seconds: u64) -> Vec<Second> {
 
 fn phases(fates: &[Fate], samples: &[Sample], seconds: u64, schedule: Schedule) -> Vec<PhaseReport> {
     let phase = |name: &str, began: u64, ended: u64| PhaseReport {
+        missing: 0,
         name: name.into(),
         kind: name.into(),
         began_s: began as f64,
