@@ -133,7 +133,7 @@ fn agreements(report: &Report) -> String {
         vec![figure.what.clone(), words::both_sides(figure), word.to_owned()]
     };
     let figures = report.reconciliation.iter().flat_map(|reconciliation| &reconciliation.figures);
-    table("What both sides say", &["figure", "", "both sides"], figures.map(row).collect())
+    table("What both sides say", &["figure", "what they say", "both sides"], figures.map(row).collect())
 }
 
 /// As many rows as the charts have points.
