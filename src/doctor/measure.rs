@@ -2,7 +2,7 @@
 
 use super::groups;
 use super::host::{Host, Tree};
-use super::slabs::Slabs;
+use super::slabs::{Objects, Slabs};
 use crate::net::fd_table;
 use crate::net::pairs::Pairs;
 use crate::stats::Memory;
@@ -17,6 +17,8 @@ const MIN_PAIRS: usize = 500;
 /// Sockets between two readings. The first of them fill what the kernel's slabs have left from before, and do not count.
 const STEP: usize = 10;
 const IGNORED: usize = 400;
+/// Pairs over which objects are counted, at the least.
+const WINDOW: usize = 400;
 /// Kernel memory of a watched socket on Linux 6.18, x86-64.
 const USUAL_BYTES: f64 = 4_180.0;
 /// For how long clients are connected, however slow the host is.
@@ -99,24 +101,32 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     let tracked = || Host::conntrack_count(tree).unwrap_or(0);
     let (tracked_before, began) = (tracked(), Instant::now());
     // Each end is measured over as many as may wait to be accepted.
-    let run = (host.somaxconn.unwrap_or(128) as usize).min(most - IGNORED);
+    let run = (host.somaxconn.unwrap_or(128) as usize).min((most - IGNORED) / 2);
     let mut pairs = Pairs::new(most, run)?;
     let (mut connected, mut accepted) = (Runs::new(), Runs::new());
     let ignored = IGNORED.min(run);
     sample(tree, ignored, Duration::MAX, || pairs.connect())?;
     sample(tree, ignored, Duration::MAX, || pairs.accept())?;
-    let (before, slabs_before) = (settled(tree), Slabs::read(tree, host.page_bytes));
-    let ignored = pairs.len();
-    while connected.is_empty() || (pairs.len() + run <= most && began.elapsed() < PATIENCE) {
+    let before = settled(tree);
+    let (mut slabs, mut counted, mut objects) = (Slabs::read(tree, host.page_bytes), pairs.len(), None::<Objects>);
+    while connected.is_empty() || (pairs.len() + run <= most && began.elapsed() < 2 * PATIENCE) {
         let (count, points) = sample(tree, run, PATIENCE, || pairs.connect())?;
         connected.push(points);
         accepted.push(sample(tree, count, Duration::MAX, || pairs.accept())?.1);
+        if pairs.len() >= counted + WINDOW {
+            let now = Slabs::read(tree, host.page_bytes);
+            let seen = now.objects_per_pair(&slabs, pairs.len() - counted);
+            objects = Some(match objects.take() {
+                Some(first) => first.least(&seen),
+                None => seen,
+            });
+            (slabs, counted) = (now, pairs.len());
+        }
     }
-    let sockets = 2 * (pairs.len() - ignored) as u64;
-    let by_cache = Slabs::read(tree, host.page_bytes).bytes_per_socket(&slabs_before, sockets);
+    let by_cache = objects.and_then(|objects| objects.bytes());
     // The growth of all is too little where slabs had free places, as behind many connections of before.
     let of_all = || settled(tree).kernel_bytes_per_socket(&before).map(|bytes| bytes.max(USUAL_BYTES));
-    let kernel_bytes_per_socket = by_cache.or_else(of_all);
+    let kernel_bytes_per_socket = by_cache.map(|bytes| bytes / 2.0).or_else(of_all);
     let (count, grown) = (pairs.len() as u64, tracked().saturating_sub(tracked_before));
     drop(pairs);
     let default = Costs::default();

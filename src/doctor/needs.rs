@@ -139,7 +139,10 @@ impl Case<'_> {
                 of_host.into_iter().chain(of_groups).chain(host.nproc).min()
             }
             Wall::Conntrack => host.conntrack.map(|table| table.max.saturating_sub(table.count)),
-            Wall::HostMemory => Some(host.memory.available_bytes + host.memory.own_bytes),
+            // Where proc(5) is not there, nothing is known of it.
+            Wall::HostMemory => {
+                (host.memory.total_bytes > 0).then_some(host.memory.available_bytes + host.memory.own_bytes)
+            }
             Wall::GroupMemory => self.tightest_group().map(|group| group.available_bytes() + host.memory.own_bytes),
             Wall::Backlog => host.somaxconn.map(|max| max.min(BACKLOG as u64)),
             Wall::TcpMem => host.tcp_mem_bytes.map(|[.., limit]| limit),

@@ -82,6 +82,7 @@ fn verdict(case: &Case<'_>, wall: Wall, have: Option<u64>, need: Option<u64>) ->
         Wall::Conntrack => case.costs.is_tracked && have.is_some(),
         Wall::GroupMemory => have.is_some(),
         Wall::TcpMem => have.is_none(),
+        Wall::Backlog => case.role().has_server(),
         // Without a plan there is none to start.
         Wall::Threads => need.is_some(),
         Wall::Cpu => false,

@@ -3,10 +3,6 @@
 use super::host::Tree;
 use std::collections::HashMap;
 
-/// A cache has to grow by this for each socket to be one of those that sockets are made of; what else the host does
-/// meanwhile is seldom so much.
-const MIN_GROWTH: f64 = 0.2;
-
 /// The objects in use and their sizes, by the names of their caches.
 #[derive(Debug, Default)]
 pub(super) struct Slabs(HashMap<String, (f64, f64)>);
@@ -26,15 +22,35 @@ impl Slabs {
         Self(text.lines().filter_map(cache).collect())
     }
 
-    /// Bytes that each of `sockets` has taken since `before`, the share of what a slab cannot use included.
+    /// How many objects of each cache each of `pairs` connections has taken since `before`.
     ///
-    /// This does not notice objects that lay free in slabs, so it tells what a socket takes where there are none left; the
-    /// growth of all slabs is less on a host that has held many connections before.
-    pub(super) fn bytes_per_socket(&self, before: &Self, sockets: u64) -> Option<f64> {
-        let grown = self.0.iter().filter_map(|(name, &(used, bytes))| {
-            let each = (used - before.0.get(name)?.0) / sockets as f64;
-            (each >= MIN_GROWTH).then_some(each * bytes)
+    /// That is a whole number, so what else the host does meanwhile falls to rounding. And objects that lay free in slabs do not
+    /// matter: the growth of all slabs is less on a host that has held many connections before.
+    pub(super) fn objects_per_pair(&self, before: &Self, pairs: usize) -> Objects {
+        let taken = self.0.iter().filter_map(|(name, &(used, bytes))| {
+            let objects = ((used - before.0.get(name)?.0) / pairs as f64).round();
+            (objects > 0.0).then(|| (name.clone(), (objects, bytes)))
         });
-        Some(grown.sum()).filter(|&sum: &f64| sum > 0.0)
+        Objects(taken.collect())
+    }
+}
+
+/// Objects of a connection, and the bytes of each, the share of what a slab cannot use included.
+#[derive(Debug)]
+pub(super) struct Objects(HashMap<String, (f64, f64)>);
+
+impl Objects {
+    /// What was seen both times: something else may have taken as many, but hardly twice.
+    pub(super) fn least(mut self, other: &Self) -> Self {
+        self.0.retain(|name, (objects, _)| {
+            *objects = other.0.get(name).map_or(0.0, |(others, _)| objects.min(*others));
+            *objects > 0.0
+        });
+        self
+    }
+
+    /// All of them; `None` where none were seen.
+    pub(super) fn bytes(&self) -> Option<f64> {
+        Some(self.0.values().map(|(objects, bytes)| objects * bytes).sum()).filter(|&sum: &f64| sum > 0.0)
     }
 }

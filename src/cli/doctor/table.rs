@@ -106,6 +106,7 @@ fn note(row: &Row, host: &Host) -> String {
         Wall::Conntrack if row.have.is_none() => "this kernel has none".into(),
         Wall::Conntrack if row.verdict == Verdict::DoesNotBind => "no rule is hooked to it".into(),
         Wall::GroupMemory if row.have.is_none() => "no control group bounds it".into(),
+        Wall::Backlog if row.verdict == Verdict::DoesNotBind => "only who accepts has one".into(),
         Wall::Backlog if fact("max_syn_backlog").is_some() => {
             format!("without syncookies {} handshakes at a time", count(fact("max_syn_backlog").unwrap_or(0)))
         }

@@ -1,7 +1,7 @@
 //! The command, on this host.
 
 use crate::apply::in_namespace;
-use crate::host::{Ended, Running, has_strace, run, steadfast};
+use crate::host::{Ended, Running, Serve, has_strace, run, steadfast};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -119,6 +119,18 @@ fn tables_of_a_small_limit() {
         (&json!("process"), &json!(200), &json!(200))
     );
     assert!(row["command"].as_str().is_some_and(|command| command.starts_with("ulimit -n ")), "{row}");
+}
+
+#[test]
+fn a_server_starts_with_what_is_forecast_and_with_no_more() {
+    let (_, value) = json("ulimit -n 150", &["--connections", "10", "--no-measure"]);
+    let most = value["forecast"]["server"]["connections"].as_u64().expect("a number");
+    let max = ["--max-connections", &most.to_string()];
+    Serve::start_under("ulimit -n 150", &max).stop();
+    let more = (most + 1).to_string();
+    let ended = run("ulimit -n 150", &["serve", "--listen", "127.0.0.1:0", "--max-connections", &more]);
+    assert_eq!((ended.code(), ended.err.len()), (2, 1), "{ended:?}");
+    assert!(ended.err[0].contains("RLIMIT_NOFILE is 150"), "{ended:?}");
 }
 
 #[test]

@@ -236,6 +236,17 @@ fn soft_walls_end_nobody() {
     assert_eq!(row(&diagnosis, Wall::TcpMem).verdict, Verdict::DoesNotBind);
 }
 
+#[test]
+fn each_side_has_walls_that_are_not_the_others() {
+    let of = |role| examine(&ask(role), &large(), &Costs::default());
+    let verdicts = |role, walls: [Wall; 3]| walls.map(|wall| row(&of(role), wall).verdict);
+    let walls = [Wall::Ports, Wall::Backlog, Wall::MaxConnections];
+    use Verdict::{DoesNotBind, Holds};
+    assert_eq!(verdicts(Role::Server, walls), [DoesNotBind, Holds, DoesNotBind]);
+    assert_eq!(verdicts(Role::Client, walls), [Holds, DoesNotBind, DoesNotBind]);
+    assert_eq!(verdicts(Role::Both, walls), [Holds, Holds, DoesNotBind]);
+}
+
 fn hosts() -> impl Strategy<Value = Host> {
     let limit = || 100_u64..3_000_000;
     (limit(), limit(), limit(), 1_u64..60_000, 100_u64..40_000, any::<bool>()).prop_map(
