@@ -57,22 +57,34 @@ pub(super) fn figure(verdict: &Verdict) -> String {
     }
 }
 
-/// How it went, in one line.
+/// How it went, in one line: what was done, or all that was not.
 pub(super) fn outcome(report: &Report) -> String {
     let Connections { planned, opened, answered, held, closed, lost, .. } = report.connections;
-    // A scenario may ask nothing, and hold nothing.
-    let steps = [("opened", true), ("answered", answered == planned), ("held", held == planned), ("closed", true)];
-    let done: Vec<&str> = steps.into_iter().filter(|(_, is_done)| *is_done).map(|(step, _)| step).collect();
-    let is_whole = [opened, closed, lost] == [planned, planned, 0];
-    let agrees = report.reconciliation.as_ref().is_none_or(|both| both.agrees);
-    match (report.ok, agrees || !is_whole) {
-        (true, _) => {
-            let (last, first) = done.split_last().map_or(("", &[][..]), |(last, first)| (*last, first));
-            format!("all {} and {last}", first.join(", "))
-        }
-        (false, true) => "NOT all opened, answered, held and closed".to_owned(),
-        (false, false) => "NOT well: what both sides counted does not agree".to_owned(),
+    if report.ok {
+        // A scenario may ask nothing, and hold nothing.
+        let steps = [("opened", true), ("answered", answered == planned), ("held", held == planned), ("closed", true)];
+        let done: Vec<&str> = steps.into_iter().filter(|(_, is_done)| *is_done).map(|(step, _)| step).collect();
+        let (last, first) = done.split_last().map_or(("", &[][..]), |(last, first)| (*last, first));
+        return format!("all {} and {last}", first.join(", "));
     }
+    let does = |kind: &str| report.phases.iter().any(|phase| phase.kind == kind);
+    let went_all_the_way = [opened, closed, lost] == [planned, planned, 0]
+        && (answered == planned || !does("reply"))
+        && (held == planned || !does("check"));
+    let unanswered = report.schedule.due.saturating_sub(report.schedule.answered);
+    let missing: u64 = report.phases.iter().map(|phase| phase.missing).sum();
+    let agrees = report.reconciliation.as_ref().is_none_or(|both| both.agrees);
+    let reasons: Vec<String> = [
+        (!went_all_the_way).then(|| "NOT all opened, answered, held and closed".to_owned()),
+        (unanswered > 0)
+            .then(|| format!("NOT all answered that was due at a constant rate: {} were not", count(unanswered))),
+        (missing > 0).then(|| format!("NOT all received what they waited for: {} did not", count(missing))),
+        (!agrees).then(|| "NOT agreed: what both sides counted differs".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if reasons.is_empty() { "NOT done to the end".to_owned() } else { reasons.join("; ") }
 }
 
 /// What was lost, by cause: `3 refused, 2 timeout: connect`.

@@ -81,6 +81,7 @@ const PHASE: Kind = Object(&[
     ("seconds", Number),
     ("latencies", LATENCIES),
     ("schedule", SCHEDULE),
+    ("missing", Number),
     ("states", STATES),
 ]);
 
