@@ -5,6 +5,7 @@ use crate::kill::{How, killing};
 use crate::rig::{assert_agrees, assert_sums, counts, flood};
 use serde_json::{Value, json};
 use std::sync::atomic::AtomicBool;
+use steadfast::flood::latency::{Latencies, MEASURES};
 use steadfast::flood::scenario::Scenario;
 use steadfast::flood::{self, Config};
 use steadfast::server::Server;
@@ -80,4 +81,12 @@ fn whoever_looks_on_sees_every_connection_at_every_tick() {
     assert_eq!(report.states.counts().iter().sum::<u64>(), 300);
     assert_eq!(report.lost_by_cause.keys().collect::<Vec<_>>(), ["close code 4000"]);
     assert!(report.reconciliation.as_ref().is_some_and(|both| both.agrees), "{:?}", report.reconciliation);
+    // What was measured is in one row, and in one phase.
+    let (mut rows, mut phases) = (Latencies::default(), Latencies::default());
+    report.timeline.iter().for_each(|row| rows.add(&row.latencies));
+    report.phases.iter().for_each(|phase| phases.add(&phase.latencies));
+    for measure in MEASURES {
+        let all = &report.timing(measure).latency;
+        assert_eq!((&rows.of(measure), &phases.of(measure)), (all, all), "{measure:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Messages at a constant rate: each is sent and measured, also those that were due while the server stalled.
 
 use crate::host::{Local, Serve, quick};
-use crate::rig::{Flooding, assert_agrees, assert_whole, number, phases};
+use crate::rig::{Flooding, assert_agrees, assert_sums, assert_whole, counts, flood, number, phases};
 use serde_json::Value;
 use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use steadfast::flood::report::Report;
 use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::{self, Config};
+use steadfast::server::Protocol;
 
 /// How long a server is stopped.
 const STALL: Duration = Duration::from_secs(1);
@@ -82,6 +83,41 @@ fn who_waits_for_an_answer_from_before_is_late_and_leaves_nothing_out() {
     assert_whole(&ended, &report, 10);
     assert_schedule(&report, 100);
     server.stop();
+}
+
+#[test]
+fn each_protocol_has_a_rate() {
+    let local = Local::start(quick());
+    let raw = Local::start(steadfast::server::Config { protocol: Protocol::Tcp, ..quick() });
+    let urls = [
+        format!("ws://{}/echo", local.address),
+        format!("http://{}/", local.address),
+        format!("tcp://{}", raw.address),
+    ];
+    for url in urls {
+        let phases = phases(&["ramp", "rate per_s=20 for_s=0.5", "storm share=0.5", "rate per_s=10 for_s=0.5"]);
+        let (ended, report) =
+            flood(&[&[url.as_str(), "--connections", "20", "--payload", "1-500"], &phases[..]].concat());
+        assert_whole(&ended, &report, 20);
+        assert_schedule(&report, 300);
+    }
+}
+
+#[test]
+fn a_server_that_goes_in_the_middle_ends_the_schedule_and_not_the_books() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let phases = phases(&["ramp", "rate per_s=50 for_s=2"]);
+    let mut flooding = Flooding::start(&[&[url.as_str(), "--connections", "20"], &phases[..]].concat());
+    flooding.reaches("rate");
+    server.running.signal("KILL");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 20);
+    assert_eq!((ended.code(), counts(&report, ["opened", "closed", "lost"])), (1, [20, 0, 20]), "{report}");
+    let [due, sent, answered] = ["due", "sent", "answered"].map(|name| number(&report["schedule"], name));
+    assert!(due == 2000 && sent < due && answered <= sent, "{}", report["schedule"]);
+    assert_eq!(report["response"]["samples"], answered);
+    assert_eq!((number(&report, "sent"), number(&report, "replies")), (sent, answered));
 }
 
 /// In this process, for what only counts.
