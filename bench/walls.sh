@@ -71,7 +71,8 @@ enter_namespace() {
     leave_namespace
     unshare --net sleep 1000 &
     holder=$!
-    until [[ $(readlink "/proc/$holder/ns/net") != "$(readlink /proc/self/ns/net)" && $(<"/proc/$holder/comm") == sleep ]]; do
+    # unshare(1) becomes sleep(1) when it has left the namespace.
+    until [[ $(<"/proc/$holder/comm") == sleep ]]; do
         sleep 0.05
     done
     seed=(nsenter --target "$holder" --net)

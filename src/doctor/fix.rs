@@ -70,11 +70,14 @@ pub(super) fn fix(case: &Case<'_>, wall: Wall, need: u64) -> Option<Fix> {
         Some(Fix::Sysctl { name, value: rounded(value).to_string(), was: was?.to_string() })
     };
     match wall {
-        Wall::Nofile => Some(Fix::Ulimit {
-            option: "-n",
-            directive: "LimitNOFILE",
-            value: need,
-            needs_privilege: need > host.nofile.1 && !host.can_raise,
+        Wall::Nofile => Some(match case.reactors_needed() {
+            Some(value) => Fix::Flag { command: "serve", flag: "--reactors", value },
+            None => Fix::Ulimit {
+                option: "-n",
+                directive: "LimitNOFILE",
+                value: need,
+                needs_privilege: need > host.nofile.1 && !host.can_raise,
+            },
         }),
         Wall::NrOpen => sysctl("fs.nr_open", need, have),
         Wall::FileMax => sysctl("fs.file-max", need.saturating_add(host.files), host.file_max),

@@ -2,7 +2,7 @@
 
 use super::groups;
 use super::host::{Host, Tree};
-use super::slabs::{Objects, Slabs};
+use super::slabs::{Objects, Slabs, median_bytes};
 use crate::net::fd_table;
 use crate::net::pairs::Pairs;
 use crate::stats::Memory;
@@ -17,8 +17,8 @@ const MIN_PAIRS: usize = 500;
 /// Sockets between two readings. The first of them fill what the kernel's slabs have left from before, and do not count.
 const STEP: usize = 10;
 const IGNORED: usize = 400;
-/// Pairs over which objects are counted, at the least.
-const WINDOW: usize = 400;
+/// Sockets of one end over which objects are counted.
+const WINDOW: usize = 300;
 /// Kernel memory of a watched socket on Linux 6.18, x86-64.
 const USUAL_BYTES: f64 = 4_180.0;
 /// For how long clients are connected, however slow the host is.
@@ -83,9 +83,15 @@ impl Costs {
     }
 }
 
-/// How many sockets of one end there were, and what the control group used, at several moments; a list for each time that
-/// the end had its turn.
-type Runs = Vec<Vec<(f64, f64)>>;
+/// What was seen of one end while it grew.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How many sockets there were, and what the control group used, at several moments; a list for each time that the end
+    /// had its turn.
+    used: Vec<Vec<(f64, f64)>>,
+    /// What each socket took, several times.
+    objects: Vec<Objects>,
+}
 
 /// Opens up to four thousand loopback connections, a quarter of what there is room for at the most, closes them, and tells
 /// what they cost. Takes about half a second, and raises the soft limit of RLIMIT_NOFILE to the hard one.
@@ -103,36 +109,26 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     // Each end is measured over as many as may wait to be accepted.
     let run = (host.somaxconn.unwrap_or(128) as usize).min((most - IGNORED) / 2);
     let mut pairs = Pairs::new(most, run)?;
-    let (mut connected, mut accepted) = (Runs::new(), Runs::new());
+    let (mut connected, mut accepted) = (Seen::default(), Seen::default());
     let ignored = IGNORED.min(run);
-    sample(tree, ignored, Duration::MAX, || pairs.connect())?;
-    sample(tree, ignored, Duration::MAX, || pairs.accept())?;
+    (0..ignored).try_for_each(|_| pairs.connect())?;
+    (0..ignored).try_for_each(|_| pairs.accept())?;
     let before = settled(tree);
-    let (mut slabs, mut counted, mut objects) = (Slabs::read(tree, host.page_bytes), pairs.len(), None::<Objects>);
-    while connected.is_empty() || (pairs.len() + run <= most && began.elapsed() < 2 * PATIENCE) {
-        let (count, points) = sample(tree, run, PATIENCE, || pairs.connect())?;
-        connected.push(points);
-        accepted.push(sample(tree, count, Duration::MAX, || pairs.accept())?.1);
-        if pairs.len() >= counted + WINDOW {
-            let now = Slabs::read(tree, host.page_bytes);
-            let seen = now.objects_per_pair(&slabs, pairs.len() - counted);
-            objects = Some(match objects.take() {
-                Some(first) => first.least(&seen),
-                None => seen,
-            });
-            (slabs, counted) = (now, pairs.len());
-        }
+    while connected.used.is_empty() || (pairs.len() + run <= most && began.elapsed() < 2 * PATIENCE) {
+        let count = connected.grow(host, tree, run, PATIENCE, || pairs.connect())?;
+        accepted.grow(host, tree, count, Duration::MAX, || pairs.accept())?;
     }
-    let by_cache = objects.and_then(|objects| objects.bytes());
+    // A socket that waits to be accepted is there already, so each end alone is not what a socket takes.
+    let by_cache = median_bytes(&connected.objects).zip(median_bytes(&accepted.objects));
     // The growth of all is too little where slabs had free places, as behind many connections of before.
     let of_all = || settled(tree).kernel_bytes_per_socket(&before).map(|bytes| bytes.max(USUAL_BYTES));
-    let kernel_bytes_per_socket = by_cache.map(|bytes| bytes / 2.0).or_else(of_all);
+    let kernel_bytes_per_socket = by_cache.map(|(client, server)| (client + server) / 2.0).or_else(of_all);
     let (count, grown) = (pairs.len() as u64, tracked().saturating_sub(tracked_before));
     drop(pairs);
     let default = Costs::default();
     // A kernel that does not charge kernel memory (cgroup.memory=nokmem) shows no growth here.
-    let client = median_slope(&connected).unwrap_or(default.client.charged_bytes_per_socket);
-    let server = median_slope(&accepted).unwrap_or(default.server.charged_bytes_per_socket);
+    let client = median_slope(&connected.used).unwrap_or(default.client.charged_bytes_per_socket);
+    let server = median_slope(&accepted.used).unwrap_or(default.server.charged_bytes_per_socket);
     Ok(Costs {
         measured_pairs: count,
         kernel_bytes_per_socket: kernel_bytes_per_socket.unwrap_or(default.kernel_bytes_per_socket),
@@ -142,25 +138,33 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     })
 }
 
-/// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then at what the control group uses.
-/// Gives how many they were.
-fn sample(
-    tree: &Tree,
-    count: usize,
-    patience: Duration,
-    mut make: impl FnMut() -> io::Result<()>,
-) -> io::Result<(usize, Vec<(f64, f64)>)> {
-    let began = Instant::now();
-    let mut points = Vec::with_capacity(count / STEP + 1);
-    let mut made = 0;
-    while made < count && (made < MIN_PAIRS || began.elapsed() < patience) {
-        make()?;
-        made += 1;
-        if made % STEP == 0 {
-            points.extend(groups::memory_used(tree).map(|bytes| (made as f64, bytes as f64)));
+impl Seen {
+    /// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then. Gives how many they were.
+    fn grow(
+        &mut self,
+        host: &Host,
+        tree: &Tree,
+        count: usize,
+        patience: Duration,
+        mut make: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<usize> {
+        let (began, mut made, mut used) = (Instant::now(), 0, Vec::new());
+        let mut slabs = Slabs::read(tree, host.page_bytes);
+        while made < count && (made < MIN_PAIRS || began.elapsed() < patience) {
+            make()?;
+            made += 1;
+            if made % STEP == 0 {
+                used.extend(groups::memory_used(tree).map(|bytes| (made as f64, bytes as f64)));
+            }
+            if made % WINDOW == 0 {
+                let now = Slabs::read(tree, host.page_bytes);
+                self.objects.push(now.objects_since(&slabs, WINDOW));
+                slabs = now;
+            }
         }
+        self.used.push(used);
+        Ok(made)
     }
-    Ok((made, points))
 }
 
 /// How many pairs may be opened: no more than a quarter of what anybody here has left.
@@ -185,7 +189,7 @@ fn settled(tree: &Tree) -> Memory {
 /// The median of the slopes between two points of a run that lie at least half of it apart (as Theil and Sen have it for any
 /// two). Each core takes 256 KiB in advance from a group, so that its use grows by steps, and other processes may be in it:
 /// that moves some slopes far, and the median little. `None` without any.
-fn median_slope(runs: &Runs) -> Option<f64> {
+fn median_slope(runs: &[Vec<(f64, f64)>]) -> Option<f64> {
     let mut slopes = Vec::new();
     for run in runs {
         for (at, &(x, y)) in run.iter().enumerate() {

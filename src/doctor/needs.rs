@@ -21,6 +21,20 @@ const DESCRIPTOR_BYTES: u64 = 8;
 const SERVER_THREADS: u64 = 2;
 const CLIENT_THREADS: u64 = 1;
 
+/// The smallest table with which a number of reactors that is given holds what is asked.
+fn smallest_table(wanted: Wanted) -> usize {
+    let (mut too_small, mut enough) = (wanted.table, 1 << 33);
+    while too_small + 1 < enough {
+        let middle = too_small.midpoint(enough);
+        if Plan::find(Wanted { table: middle, ..wanted }).is_some() {
+            enough = middle;
+        } else {
+            too_small = middle;
+        }
+    }
+    enough
+}
+
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
@@ -69,12 +83,17 @@ impl Case<'_> {
             }
             Ok(plan) => plan,
             Err(Impossible::TableTooSmall { needed }) => return needed as u64,
-            Err(Impossible::TooFewReactors { .. }) => {
-                let reactors = wanted.reactors.unwrap_or(1).max(1);
-                return (connections / reactors as u64).max(self.host.table() + 1);
-            }
+            Err(Impossible::TooFewReactors { .. }) => return smallest_table(wanted) as u64,
         };
         plan.fullest_table(wanted.listeners) as u64
+    }
+
+    /// As many reactors as the server would need, where those that it was given are too few.
+    pub(super) fn reactors_needed(&self) -> Option<u64> {
+        match Plan::new(self.wanted(true, self.ask.connections)) {
+            Err(Impossible::TooFewReactors { needed }) if self.role().has_server() => Some(needed as u64),
+            _ => None,
+        }
     }
 
     /// Threads of both sides together, reactors and others; `None` where one has no plan.

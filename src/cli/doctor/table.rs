@@ -87,7 +87,10 @@ fn note(row: &Row, host: &Host) -> String {
                 .collect();
             let forbidden =
                 if host.own_tables { "" } else { "unshare(CLONE_FILES) is forbidden, so one table has to do" };
-            [tables.join(", "), forbidden.into()]
+            let (soft, hard) = host.nofile;
+            let raised =
+                if soft < hard { format!("soft {}, which is raised to it", count(soft)) } else { String::new() };
+            [tables.join(", "), forbidden.into(), raised]
                 .into_iter()
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()

@@ -5,7 +5,14 @@ use crate::host::{Ended, Running, Serve, has_strace, run, steadfast};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use steadfast::net::fd_table::{Plan, Wanted};
+
+/// One measures at a time: each would see the other's connections come and go.
+fn alone() -> MutexGuard<'static, ()> {
+    static MEASURING: Mutex<()> = Mutex::new(());
+    MEASURING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn json(setup: &str, arguments: &[&str]) -> (Ended, Value) {
     let ended = run(setup, &[&["doctor", "--json"], arguments].concat());
@@ -19,6 +26,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn what_fits() {
+    let _alone = alone();
     let ended = run("", &["doctor", "--connections", "1000"]);
     assert_eq!(ended.code(), 0, "{ended:?}");
     let text = ended.out.join("\n");
@@ -57,6 +65,7 @@ fn what_does_not_fit() {
 
 #[test]
 fn the_schema_of_the_json() {
+    let _alone = alone();
     let (ended, value) = json("", &["--connections", "1000", "--explain"]);
     assert_eq!(ended.code(), 0, "{ended:?}");
     let members = "schema connections role fits rows forecast costs sentence applied myths";
@@ -92,6 +101,7 @@ fn the_schema_of_the_json() {
 
 #[test]
 fn what_a_connection_costs_is_measured_here() {
+    let _alone = alone();
     let (ended, value) = json("ulimit -n 20000 2>/dev/null || true", &["--connections", "1000"]);
     let costs = &value["costs"];
     assert!(costs["measured_pairs"].as_u64().is_some_and(|pairs| pairs >= 500), "{costs}: {ended:?}");

@@ -187,9 +187,19 @@ fn one_table_has_to_do_where_unshare_is_forbidden() {
 #[test]
 fn reactors_that_are_named_hold_what_their_tables_hold() {
     let host = Host { nofile: (1000, 1000), ..large() };
-    let one = Ask { reactors: Some(1), ..ask(Role::Server) };
+    let one = Ask { reactors: Some(1), ..Ask::new(10_000, Role::Server) };
     let diagnosis = examine(&one, &host, &Costs::default());
     assert_eq!(diagnosis.forecast.server, most(1000 - 64 - 2, Wall::Nofile));
+    // More of them would do, or one larger table.
+    let short = row(&diagnosis, Wall::Nofile);
+    let Some(Fix::Flag { command: "serve", flag: "--reactors", value }) = short.fix else { panic!("{short:?}") };
+    let fits = |reactors: u64, table: u64| {
+        let host = Host { nofile: (table, table), nr_open: Some(1 << 30), ..host.clone() };
+        examine(&Ask { reactors: Some(reactors as usize), ..one.clone() }, &host, &Costs::default()).fits
+    };
+    assert!(fits(value, 1000) && !fits(value - 1, 1000), "{value}");
+    let table = short.need.expect("a number");
+    assert!(fits(1, table) && !fits(1, table - 1), "{table}");
 }
 
 #[test]
