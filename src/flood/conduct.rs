@@ -96,6 +96,7 @@ impl<'a> Flood<'a> {
                 continue;
             }
             self.take_stock(phase);
+            self.phase_began = Instant::now(); // a server under load may have taken its time to answer
             if is_drain && self.is_interrupted() {
                 self.crew.order_all(|| Order::Interrupt);
             }

@@ -32,12 +32,14 @@ pub(super) struct Timeline {
     latencies: Latencies,
     /// The row of the second that has just ended; what the workers measured in it is on its way.
     ending: Option<Second>,
+    /// When the next second is over, from the beginning of the flood.
+    next_s: u64,
     pub(super) rows: Vec<Second>,
 }
 
 impl Timeline {
     pub(super) fn new(began: Instant) -> Self {
-        Self { began, latencies: Latencies::default(), ending: None, rows: Vec::new() }
+        Self { began, latencies: Latencies::default(), ending: None, next_s: 1, rows: Vec::new() }
     }
 
     pub(super) fn add(&mut self, latencies: &Latencies) {
@@ -46,8 +48,7 @@ impl Timeline {
 
     /// Whether another second is over, whose row is to be begun with [`Timeline::begin_row`].
     pub(super) fn is_due(&self) -> bool {
-        let begun = self.rows.len() + usize::from(self.ending.is_some());
-        self.began.elapsed() >= Duration::from_secs(begun as u64 + 1)
+        self.began.elapsed() >= Duration::from_secs(self.next_s)
     }
 
     /// Ends the row before, with what has been measured until now.
@@ -61,6 +62,8 @@ impl Timeline {
 
     pub(super) fn begin_row(&mut self, phase: &str, counts: &Counts, server_user_bytes: Option<u64>) {
         let memory = Memory::read(None);
+        // Seconds that nobody saw have no row.
+        self.next_s = self.began.elapsed().as_secs() + 1;
         self.ending = Some(Second {
             at_s: self.began.elapsed().as_secs_f64(),
             phase: phase.to_owned(),

@@ -184,7 +184,10 @@ impl Phase {
                     }
                 }
             }
-            Self::Receive { for_s, .. } => seconds("for_s", *for_s),
+            Self::Receive { for_s, messages } => {
+                each(&messages.map(f64::from), &|value| within("receive", "messages", value, 1.0, 4e9))?;
+                seconds("for_s", *for_s)
+            }
             Self::Slow { for_s, share: part, .. } => {
                 seconds("for_s", *for_s)?;
                 share(*part)

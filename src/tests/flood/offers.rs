@@ -10,13 +10,9 @@ use steadfast::proto::extension::Compression;
 use steadfast::proto::upgrade::Policy;
 use steadfast::server::{Config, Handler, Message, Peer, Server};
 
-const MORE: [&str; 12] = [
+const MORE: [&str; 8] = [
     "--connections",
     "5",
-    "--subprotocol",
-    "v2.chat",
-    "--subprotocol",
-    "v1.chat",
     "--header",
     "X-Load: 7",
     "--header",
@@ -35,7 +31,9 @@ fn an_upgrade_has_the_fields_and_the_offers() {
     let (tell, heads) = channel();
     let address = stranger(move |head| tell.send(head.to_owned()).is_ok());
     let url = format!("ws://{address}/path?query=1");
-    let (ended, report) = flood(&[&[url.as_str(), "--compression"], &MORE[..]].concat());
+    let (ended, report) = flood(
+        &[&[url.as_str(), "--compression", "--subprotocol", "v2.chat", "--subprotocol", "v1.chat"], &MORE[..]].concat(),
+    );
     assert_whole(&ended, &report, 5);
     let heads: Vec<String> = heads.try_iter().collect();
     assert_eq!(heads.len(), 5);

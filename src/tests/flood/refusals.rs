@@ -20,7 +20,7 @@ fn flags_that_make_no_sense() {
         (&["--shard", "1/100001"], &["--shard", "1/100001", "1/4"]),
         (&["--shard", "1/20"], &["--connections 10", "--shard 1/20", "one for each"]),
         (&["--shard", "1/2", "--source", "127.0.0.1"], &["--shard 1/2", "--source"]),
-        (&["--start-at", "0"], &["--start-at", "'0'", "before now"]),
+        (&["--start-at", "0"], &["--start-at", "'0'", "long ago"]),
         (&["--start-at", "soon"], &["--start-at", "'soon'", "since 1970", "T12:00:00Z"]),
         (&["--payload", "0"], &["--payload", "'0'", "20-2000", "exp:MEAN", "64:90"]),
         (&["--payload", "9-5"], &["--payload", "9-5", "go up"]),

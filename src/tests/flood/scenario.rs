@@ -43,7 +43,6 @@ total_per_s = 200
 [[phase]]
 do = 'receive'
 for_s = 0.1
-messages = 1
 
 [[phase]]
 do = 'storm'
@@ -94,7 +93,7 @@ fn a_line_says_the_same_as_a_table() {
         "check",
         "rate for_s=0.5 per_s=10.0",
         "  rate   total_per_s=200 for_s=0.5 ",
-        "receive for_s=0.1 messages=1",
+        "receive for_s=0.1",
         "storm share=0.5",
         "slow share=0.5 for_s=0.1 bytes_per_s=1000",
         "drain over_s=0.2",
