@@ -105,6 +105,23 @@ fn an_interrupt_ends_a_rate() {
 }
 
 #[test]
+fn an_interrupt_ends_a_flood_whose_server_has_stalled() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let scenario = phases(&["ramp", "rate per_s=50 for_s=3600"]);
+    let mut flooding = Flooding::start(&[&[url.as_str(), "--connections", "20"], &scenario[..]].concat());
+    flooding.reaches("rate");
+    server.running.signal("STOP");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 20);
+    assert_eq!(report["lost_by_cause"], json!({ "timeout: close": 20 }), "{report}");
+    assert_eq!((ended.code(), &report["reconciliation"]), (1, &Value::Null), "{ended:?}");
+    server.running.signal("CONT");
+    server.stop();
+}
+
+#[test]
 fn an_interrupt_ends_what_receives() {
     assert_interruptible(&["ramp", "receive for_s=3600"], 40);
     assert_interruptible(&["ramp", "slow for_s=3600 share=0.5"], 40);

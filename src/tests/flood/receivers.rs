@@ -1,10 +1,15 @@
 //! Those who only receive: the age of what they get, when they have enough, and those who are slow.
 
 use crate::host::{Local, Serve, quick};
-use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, number, phases};
+use crate::rig::{
+    assert_agrees, assert_sums, assert_whole, counts, echo_frames, flood, foreign, grant, number, phases, read_head,
+};
+use crate::wire::{CLOSE, TEXT};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::net::listener::SocketBuffers;
 use steadfast::net::sweep::Deadlines;
@@ -84,6 +89,38 @@ fn what_has_no_stamp_has_no_age() {
     assert_agrees(&report);
     assert_eq!((&report["age"]["samples"], &report["age"]["p50_us"]), (&json!(0), &Value::Null));
     assert_eq!(report["received"], 3 * ALL);
+}
+
+#[test]
+fn nobody_waits_for_those_who_are_lost() {
+    const EVERY: Duration = Duration::from_millis(20);
+    let came = AtomicUsize::new(0);
+    let address = foreign(move |mut stream| {
+        let head = read_head(&mut stream)?;
+        if !head.contains("Upgrade: websocket") {
+            return Ok(()); // asked for its /stats
+        }
+        grant(&mut stream, &head, "")?;
+        let mut pushes = stream.try_clone()?;
+        // One half is sent to for ever, the other never, until it is closed.
+        if came.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            thread::spawn(move || {
+                while pushes.write_all(&[TEXT, 1, b'x']).is_ok() {
+                    thread::sleep(EVERY);
+                }
+            });
+        } else {
+            thread::sleep(20 * EVERY);
+            pushes.write_all(&[CLOSE, 2, 0x0f, 0xa1])?;
+        }
+        echo_frames(&mut stream)
+    });
+    let url = format!("ws://{address}/");
+    let scenario = phases(&["ramp", "receive for_s=600 messages=3"]);
+    let (ended, report) = flood(&[&[url.as_str(), "--connections", "10"], &scenario[..]].concat());
+    assert_sums(&ended, &report, 10);
+    assert_eq!(report["lost_by_cause"], json!({ "close code 4001": 5 }), "{report}");
+    assert_eq!((ended.code(), counts(&report, ["closed"])), (1, [5]), "{ended:?}");
 }
 
 #[test]
