@@ -95,7 +95,9 @@ impl<'a> Flood<'a> {
                 self.end_phase(); // it was not done, and has its place
                 continue;
             }
-            self.take_stock(phase);
+            if !self.is_interrupted() {
+                self.take_stock(phase);
+            }
             self.phase_began = Instant::now(); // a server under load may have taken its time to answer
             if is_drain && self.is_interrupted() {
                 self.crew.order_all(|| Order::Interrupt);

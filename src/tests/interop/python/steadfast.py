@@ -122,7 +122,7 @@ class Flood:
     def assert_all(self, planned):
         """Every connection went the whole way."""
         whole = dict.fromkeys(("planned", "opened", "answered", "held", "closed"), planned)
-        assert self.connections == whole | {"lost": 0}, self.output
+        assert self.connections == whole | {"lost": 0, "reopened": 0}, self.output
         assert not self.causes
         assert self.code == 0, self.output
 
