@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 const PAIRS: usize = 4000;
 /// Fewer than this say nothing.
 const MIN_PAIRS: usize = 500;
-/// Sockets between two readings. The first of them fill what the kernel's slabs have left from before, and do not count.
-const STEP: usize = 10;
+/// The first fill what the kernel's slabs have left from before, and do not count.
 const IGNORED: usize = 400;
+/// Sockets between two readings of what a group uses.
+const STEP: usize = 4;
+/// Steps of a group's use that say more than all readings.
+const MIN_STEPS: usize = 4;
 /// Sockets of one end over which objects are counted.
 const WINDOW: usize = 300;
 /// Kernel memory of a watched socket on Linux 6.18, x86-64.
@@ -187,11 +190,13 @@ fn settled(tree: &Tree) -> Memory {
 }
 
 /// The median of the slopes between two points of a run that lie at least half of it apart (as Theil and Sen have it for any
-/// two). Each core takes 256 KiB in advance from a group, so that its use grows by steps, and other processes may be in it:
-/// that moves some slopes far, and the median little. `None` without any.
+/// two), so that what other processes of the group do now and then moves it little. `None` without any.
 fn median_slope(runs: &[Vec<(f64, f64)>]) -> Option<f64> {
     let mut slopes = Vec::new();
     for run in runs {
+        // A core takes 64 pages in advance from a group, so its use grows by steps; where one begins all before it was used up.
+        let steps: Vec<_> = run.windows(2).filter(|pair| pair[1].1 > pair[0].1).map(|pair| pair[1]).collect();
+        let run = if steps.len() < MIN_STEPS { run } else { &steps };
         for (at, &(x, y)) in run.iter().enumerate() {
             let far = run.get(at + run.len().div_ceil(2)..).unwrap_or_default();
             slopes.extend(far.iter().map(|&(far_x, far_y)| (far_y - y) / (far_x - x)));

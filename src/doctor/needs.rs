@@ -17,6 +17,9 @@ pub(super) const IN_FLIGHT: u64 = 256;
 /// A place in a descriptor table: a pointer. A table grows by doubling.
 const DESCRIPTOR_BYTES: u64 = 8;
 
+/// What a control group is charged for the record of a port that is bound to (tcp_bind_bucket, Linux 6.18).
+const PORT_BYTES: f64 = 136.0;
+
 /// Threads beside the reactors: the main one, and that of the signals.
 const SERVER_THREADS: u64 = 2;
 const CLIENT_THREADS: u64 = 1;
@@ -132,9 +135,23 @@ impl Case<'_> {
             let fixed = side.fixed_bytes
                 + side.bytes_per_reactor * self.reactors(server, connections)
                 + tables * of_table.next_power_of_two() * DESCRIPTOR_BYTES;
-            fixed as f64 + connections as f64 * (kernel + side.bytes_per_connection as f64)
+            let shared = if is_charged && !server { self.shared_ports(connections) * PORT_BYTES } else { 0.0 };
+            fixed as f64 + connections as f64 * (kernel + side.bytes_per_connection as f64) - shared
         };
         self.sides().map(of_side).sum::<f64>().ceil() as u64
+    }
+
+    /// How many connections of a client are from a port that another of its sources uses too, as far as chance has it. The
+    /// kernel keeps one record for both, and the few thousand that are measured hardly share any.
+    fn shared_ports(&self, connections: u64) -> f64 {
+        let each = (self.host.ports / 2).max(1).saturating_mul(self.ask.destinations.max(1));
+        let sources = self.ask.sources.unwrap_or_else(|| connections.div_ceil(each)).max(1) as f64;
+        let of_source = connections as f64 / sources;
+        // connect(2) takes every other port first.
+        let half = self.host.ports as f64 / 2.0;
+        let from = if of_source <= half { half } else { self.host.ports as f64 };
+        let used = from * (1.0 - (1.0 - (of_source / from).min(1.0)).powf(sources));
+        (connections as f64 - used).max(0.0)
     }
 
     /// The control group that has the least left.
