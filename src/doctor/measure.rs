@@ -67,13 +67,13 @@ impl Default for Costs {
                 charged_bytes_per_socket: 1_500.0,
                 bytes_per_connection: 51,
                 bytes_per_reactor: 140_000,
-                fixed_bytes: 730_000,
+                fixed_bytes: 500_000,
             },
             client: Side {
                 charged_bytes_per_socket: 4_090.0,
                 bytes_per_connection: 68,
                 bytes_per_reactor: 440_000,
-                fixed_bytes: 745_000,
+                fixed_bytes: 520_000,
             },
         }
     }

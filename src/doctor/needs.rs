@@ -20,6 +20,9 @@ const DESCRIPTOR_BYTES: u64 = 8;
 /// What a control group is charged for the record of a port that is bound to (tcp_bind_bucket, Linux 6.18).
 const PORT_BYTES: f64 = 136.0;
 
+/// Pages that each core takes from a group before they are used, half of them on average; it gives them back at the limit.
+const PAGES_IN_ADVANCE: u64 = 64;
+
 /// Threads beside the reactors: the main one, and that of the signals.
 const SERVER_THREADS: u64 = 2;
 const CLIENT_THREADS: u64 = 1;
@@ -179,7 +182,10 @@ impl Case<'_> {
             Wall::HostMemory => {
                 (host.memory.total_bytes > 0).then_some(host.memory.available_bytes + host.memory.own_bytes)
             }
-            Wall::GroupMemory => self.tightest_group().map(|group| group.available_bytes() + host.memory.own_bytes),
+            Wall::GroupMemory => {
+                let in_advance = host.cores * PAGES_IN_ADVANCE / 2 * host.page_bytes;
+                self.tightest_group().map(|group| group.available_bytes() + host.memory.own_bytes + in_advance)
+            }
             Wall::Backlog => host.somaxconn.map(|max| max.min(BACKLOG as u64)),
             Wall::TcpMem => host.tcp_mem_bytes.map(|[.., limit]| limit),
             Wall::Orphans => host.max_orphans,
