@@ -1,7 +1,7 @@
 //! What would change a wall, what of it can be changed at once, and how to undo that.
 
-use super::host::{Tree, sysctl_path};
 use super::needs::Case;
+use super::tree::{Tree, sysctl_path};
 use super::{Row, Wall};
 use crate::net::listener::BACKLOG;
 use serde::Serialize;

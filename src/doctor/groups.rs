@@ -1,6 +1,6 @@
 //! Control groups of both versions, and all that a group is in: a limit of any of them binds; cgroups(7).
 
-use super::host::Tree;
+use super::tree::Tree;
 use std::path::{Path, PathBuf};
 
 /// Version 1 says "no limit" with a number near 2^63.

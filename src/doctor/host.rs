@@ -1,8 +1,8 @@
 //! What this host has, as proc(5), sysctl(8) and cgroups(7) tell it: read once, into plain figures.
 
 use super::groups::{self, CpuQuota, MemoryGroup, PidsGroup};
+use super::tree::Tree;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// Bits of a capability set, capabilities(7).
 const CAP_SYS_ADMIN: u32 = 21;
@@ -10,52 +10,6 @@ const CAP_SYS_RESOURCE: u32 = 24;
 
 /// AT_PAGESZ of getauxval(3).
 const AT_PAGESZ: u64 = 6;
-
-/// The root of a file system: `/`, or what a test has made up.
-#[derive(Clone, Debug)]
-pub struct Tree(PathBuf);
-
-impl Tree {
-    /// The files below `root`.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self(root.into())
-    }
-
-    /// Where a file lies that is known by its absolute path.
-    pub fn place(&self, path: impl AsRef<Path>) -> PathBuf {
-        let path = path.as_ref();
-        self.0.join(path.strip_prefix("/").unwrap_or(path))
-    }
-
-    /// The text of a file, if there is one and it may be read.
-    pub fn text(&self, path: impl AsRef<Path>) -> Option<String> {
-        fs::read_to_string(self.place(path)).ok()
-    }
-
-    /// A file that is one number; `None` too for `max`.
-    pub fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
-        self.text(path)?.trim().parse().ok()
-    }
-
-    /// The sysctl `name`, such as `fs.nr_open`, as it stands in /proc/sys.
-    pub fn sysctl(&self, name: &str) -> Option<String> {
-        Some(self.text(sysctl_path(name))?.trim().to_owned())
-    }
-
-    fn sysctl_number(&self, name: &str) -> Option<u64> {
-        self.sysctl(name)?.parse().ok()
-    }
-
-    fn sysctl_numbers(&self, name: &str) -> Vec<u64> {
-        let text = self.sysctl(name).unwrap_or_default();
-        text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
-    }
-}
-
-/// Where a sysctl is a file.
-pub fn sysctl_path(name: &str) -> PathBuf {
-    Path::new("/proc/sys").join(name.replace('.', "/"))
-}
 
 /// The connection tracking of this network namespace; nf_conntrack-sysctl.rst of the kernel's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! What a connection costs this host: opened, watched, and closed again, a few thousand of them.
 
 use super::groups;
-use super::host::{Host, Tree};
+use super::host::Host;
 use super::slabs::{Objects, Slabs, median_bytes};
+use super::tree::Tree;
 use crate::net::fd_table;
 use crate::net::pairs::Pairs;
 use crate::stats::Memory;

@@ -11,11 +11,13 @@ mod needs;
 pub mod probe;
 mod rows;
 mod slabs;
+pub mod tree;
 
 pub use fix::Fix;
-pub use host::{Host, Tree};
+pub use host::Host;
 pub use measure::{Costs, measure};
 pub use rows::{Row, Scope, Verdict};
+pub use tree::Tree;
 
 use needs::Case;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! What no file tells: whether a thread may have a table of its own, and how many epoll watches the user has.
 
-use super::host::{Host, Tree};
+use super::host::Host;
+use super::tree::Tree;
 use crate::net::sys;
 use std::collections::HashSet;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The kernel's slabs by what they hold, slabinfo(5): for root alone.
 
-use super::host::Tree;
+use super::tree::Tree;
 use std::collections::{HashMap, HashSet};
 
 /// The objects in use and their sizes, by the names of their caches.

@@ -3,6 +3,7 @@
 mod myths;
 mod script;
 mod table;
+mod words;
 
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use std::io::Write;
@@ -170,8 +171,8 @@ fn warn(ask: &Ask) {
     super::tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
          steadfast doctor --connections {connections} --role {role} tells more",
-        table::count(connections),
-        table::short_name(row.wall),
-        table::count(row.most.unwrap_or(0))
+        words::count(connections),
+        words::short_name(row.wall),
+        words::count(row.most.unwrap_or(0))
     ));
 }

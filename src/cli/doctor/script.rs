@@ -1,6 +1,6 @@
 //! What would change a wall, as commands.
 
-use super::table::{count, role_words};
+use super::words::{count, role_words};
 use std::fmt::Write;
 use steadfast::doctor::fix::Applied;
 use steadfast::doctor::{Diagnosis, Fix};

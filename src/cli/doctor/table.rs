@@ -1,34 +1,9 @@
 //! The doctor's table and its last sentence, in words.
 
 use super::script::command;
-use indicatif::HumanCount;
+use super::words::{count, role_words, short_name};
 use std::fmt::Write;
 use steadfast::doctor::{Diagnosis, Host, Most, Role, Row, Scope, Verdict, Wall};
-
-pub(super) fn count(number: u64) -> String {
-    HumanCount(number).to_string()
-}
-
-/// How a wall is called in a sentence.
-pub(super) fn short_name(wall: Wall) -> &'static str {
-    match wall {
-        Wall::Nofile => "RLIMIT_NOFILE",
-        Wall::NrOpen => "fs.nr_open",
-        Wall::FileMax => "fs.file-max",
-        Wall::EpollWatches => "fs.epoll.max_user_watches",
-        Wall::Ports => "net.ipv4.ip_local_port_range",
-        Wall::MaxConnections => "--max-connections",
-        Wall::Threads => "the number of threads",
-        Wall::Conntrack => "nf_conntrack_max",
-        Wall::HostMemory => "memory",
-        Wall::GroupMemory => "the memory of the control group",
-        Wall::Backlog => "net.core.somaxconn",
-        Wall::TcpMem => "net.ipv4.tcp_mem",
-        Wall::Orphans => "net.ipv4.tcp_max_orphans",
-        Wall::TimeWait => "net.ipv4.tcp_max_tw_buckets",
-        Wall::Cpu => "processor time",
-    }
-}
 
 /// What it is.
 fn title(wall: Wall) -> &'static str {
@@ -172,14 +147,6 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
         costs.kernel_bytes_per_socket, costs.server.bytes_per_connection, costs.client.bytes_per_connection
     );
     text + &sentence(diagnosis) + "\n"
-}
-
-pub(super) fn role_words(role: Role) -> &'static str {
-    match role {
-        Role::Server => "server alone",
-        Role::Client => "client alone",
-        Role::Both => "both sides",
-    }
 }
 
 /// A number that is as exact as the wall behind it: memory is known to three digits.

@@ -2,6 +2,7 @@
 
 use super::charts::{self, Chart};
 use super::plot::{Failed, Size};
+use super::words::escape;
 use super::{colours, tables, words};
 use steadfast::flood::latency::Measure;
 use steadfast::flood::report::Report;
@@ -43,26 +44,6 @@ pub(super) fn html(report: &Report) -> Result<String, Failed> {
     page += &tables::tables(report);
     page += &format!("</main>\n<footer>{}, schema {}</footer>\n", escape(&report.program), escape(&report.schema));
     Ok(page)
-}
-
-/// What comes from outside, so that it is text and nothing else.
-pub(super) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            // Characters that a document may not have, or that turn what follows around.
-            control if control.is_control() || matches!(control, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                safe += "\u{fffd}";
-            }
-            letter => safe.push(letter),
-        }
-    }
-    safe
 }
 
 fn is_well(report: &Report) -> bool {

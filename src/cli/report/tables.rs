@@ -1,6 +1,6 @@
 //! The tables of the page: everything that its charts show, for who reads or hears it rather.
 
-use super::html::escape;
+use super::words::escape;
 use super::{charts, words};
 use steadfast::flood::latency::{Latency, MEASURES};
 use steadfast::flood::ledger::STAGES;

@@ -110,3 +110,23 @@ pub(super) fn both_sides(figure: &Agreement) -> String {
     };
     format!("the server says {}, the flood saw {saw}", count(figure.server))
 }
+
+/// What comes from outside, so that it is text and nothing else.
+pub(super) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe += "&amp;",
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '"' => safe += "&quot;",
+            '\'' => safe += "&#39;",
+            // Characters that a document may not have, or that turn what follows around.
+            control if control.is_control() || matches!(control, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                safe += "\u{fffd}";
+            }
+            letter => safe.push(letter),
+        }
+    }
+    safe
+}
