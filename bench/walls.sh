@@ -164,7 +164,7 @@ set_up() {
     ports)
         enter_namespace
         "${seed[@]}" sysctl -qw net.ipv4.ip_local_port_range='30000 39999'
-        # A flood counts the range alone, so it goes on until connect(2) finds no port.
+        # The flood refuses what is beyond its ports, so that its own count of them is what is run into.
         "${seed[@]}" sysctl -qw net.ipv4.ip_local_reserved_ports='31000-32999'
         doctor_flags=(--sources 1) flood_flags=(--source 127.0.0.1)
         ;;
@@ -238,7 +238,7 @@ try_wall() {
     # In braces, so that what bash tells of processes that the kernel has killed goes to the file too.
     {
         case $wall in
-        nofile | memory) bisect ;;
+        nofile | ports | memory) bisect ;;
         *) run_into $((forecast * 11 / 10)) || true ;;
         esac
     } 2>>"$scratch/bash.err"
