@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer as Reader, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer as Reader, Serializer as _, V2DeflateSerializer, V2Serializer};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -75,13 +75,13 @@ pub struct Latency(Form);
 #[derive(Clone, Debug)]
 enum Form {
     Whole(Box<Histogram<u64>>),
-    /// The steps that have samples, and how many.
-    Packed(Box<[(u64, u64)]>),
+    /// How many samples, and the format V2 of HdrHistogram: some two bytes for each step that has any.
+    Packed(u64, Box<[u8]>),
 }
 
 impl Default for Latency {
     fn default() -> Self {
-        Self(Form::Packed(Box::default()))
+        Self(Form::Packed(0, Box::default()))
     }
 }
 
@@ -110,13 +110,18 @@ fn record(histogram: &mut Histogram<u64>, us: u64, count: u64) {
     let _ = histogram.record_n(us.min(MAX_US), count);
 }
 
+fn steps(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_since_last_iteration())).collect()
+}
+
 impl Latency {
     fn whole(&self) -> Cow<'_, Histogram<u64>> {
         match &self.0 {
             Form::Whole(histogram) => Cow::Borrowed(histogram),
-            Form::Packed(steps) => {
-                let mut histogram = growing();
-                steps.iter().for_each(|&(us, count)| record(&mut histogram, us, count));
+            Form::Packed(0, _) => Cow::Owned(growing()),
+            Form::Packed(_, bytes) => {
+                let mut histogram = Reader::new().deserialize(&mut &bytes[..]).expect("it was written by this");
+                histogram.auto(true);
                 Cow::Owned(histogram)
             }
         }
@@ -124,12 +129,12 @@ impl Latency {
 
     #[inline]
     fn whole_mut(&mut self) -> &mut Histogram<u64> {
-        if let Form::Packed(_) = self.0 {
+        if let Form::Packed(..) = self.0 {
             self.0 = Form::Whole(Box::new(self.whole().into_owned()));
         }
         match &mut self.0 {
             Form::Whole(histogram) => histogram,
-            Form::Packed(_) => unreachable!("it has just been unpacked"),
+            Form::Packed(..) => unreachable!("it has just been unpacked"),
         }
     }
 
@@ -147,14 +152,18 @@ impl Latency {
 
     /// Takes no more memory than its samples need; until more are added.
     pub(super) fn pack(&mut self) {
-        self.0 = Form::Packed(self.steps().into());
+        let mut bytes = Vec::new();
+        // Writing to a Vec cannot fail, and what is not packed is as right.
+        if V2Serializer::new().serialize(&self.whole(), &mut bytes).is_ok() {
+            self.0 = Form::Packed(self.samples(), bytes.into());
+        }
     }
 
     /// How many there are.
     pub fn samples(&self) -> u64 {
         match &self.0 {
             Form::Whole(histogram) => histogram.len(),
-            Form::Packed(steps) => steps.iter().map(|(_, count)| count).sum(),
+            Form::Packed(samples, _) => *samples,
         }
     }
 
@@ -175,13 +184,7 @@ impl Latency {
 
     /// The most that each step of the histogram stands for, in order, and how many samples it has: of those that have any.
     pub fn steps(&self) -> Vec<(u64, u64)> {
-        match &self.0 {
-            Form::Whole(histogram) => histogram
-                .iter_recorded()
-                .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
-                .collect(),
-            Form::Packed(steps) => steps.to_vec(),
-        }
+        steps(&self.whole())
     }
 }
 
