@@ -116,7 +116,9 @@ fn an_interrupt_ends_a_flood_whose_server_has_stalled() {
     let (ended, report) = flooding.ended();
     assert_sums(&ended, &report, 20);
     assert_eq!(report["lost_by_cause"], json!({ "timeout: close": 20 }), "{report}");
-    assert_eq!((ended.code(), &report["reconciliation"]), (1, &Value::Null), "{ended:?}");
+    // Nor can it be asked what it saw, and that is said.
+    assert_eq!((ended.code(), &report["reconciliation"]["agrees"]), (1, &Value::Bool(false)), "{ended:?}");
+    assert_eq!(report["reconciliation"]["figures"][0]["what"], "servers that answer", "{ended:?}");
     server.running.signal("CONT");
     server.stop();
 }
