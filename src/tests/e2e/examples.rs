@@ -65,7 +65,10 @@ fn chat() {
     let mut bob = open(address, "/rooms/kitchen");
     assert_eq!(ada.frame(), text("somebody comes"));
     bob.send(&frame(TEXT, b"hello"));
-    assert_eq!((ada.frame(), bob.frame()), (text("hello"), text("hello")));
+    assert_eq!(ada.frame(), text("hello"));
+    // That somebody came, before him, may have been on its way to his reactor still when he did.
+    let heard = std::iter::repeat_with(|| bob.frame()).find(|heard| *heard != text("somebody comes"));
+    assert_eq!(heard, Some(text("hello")));
     drop(bob);
     assert_eq!(ada.frame(), text("somebody leaves"));
     stranger.assert_silent();
