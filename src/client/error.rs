@@ -1,44 +1,11 @@
 //! Why a connection was not opened, and how one ended.
 
-use crate::proto::answer::BadField;
 use crate::proto::close::{CloseCode, Fault};
 use crate::proto::http::{HeadError, HeadLimits, parse_response};
-use crate::proto::upgrade::Rejected;
+use crate::proto::upgrade::{BadSetting, Rejected};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-
-/// A setting that cannot be sent as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BadSetting {
-    /// A field that cannot stand among those of the request.
-    Field(String, BadField),
-    /// An origin that is neither `null` nor has a scheme and a host.
-    Origin(String),
-    /// Origin is set twice, as itself and among the fields.
-    TwoOrigins,
-    /// A subprotocol that is no token, or stands there twice (RFC 6455 section 4.1).
-    Subprotocol(String),
-}
-
-impl fmt::Display for BadSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Field(field, bad) => write!(f, "header {field:?}: {bad}"),
-            Self::Origin(origin) => {
-                write!(f, "origin {origin:?} is none; right would be one such as https://example.org, or null")
-            }
-            Self::TwoOrigins => f.write_str("the origin is set twice, once among the headers; once would be right"),
-            Self::Subprotocol(name) => write!(
-                f,
-                "subprotocol {name:?} is no token of RFC 9110, or stands there twice; right would be one such as \
-                 chat or v2.example.org"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for BadSetting {}
 
 /// An answer other than 101, of which the fields are kept: they often say what would help.
 #[derive(Clone, Debug)]

@@ -32,8 +32,9 @@ mod config;
 mod error;
 mod url;
 
-pub use config::{Config, request_lines};
-pub use error::{BadSetting, ConnectError, Ending, Refused};
+pub use crate::proto::upgrade::BadSetting;
+pub use config::Config;
+pub use error::{ConnectError, Ending, Refused};
 pub use url::{BadUrl, Url};
 
 use crate::net::sys;

@@ -25,7 +25,7 @@ pub mod verdict;
 pub use config::{Config, Shard};
 pub use progress::Progress;
 
-use crate::client::request_lines;
+use crate::proto::upgrade::request_lines;
 use conduct::Flood;
 use crew::Crew;
 use orders::Orders;

@@ -1,6 +1,6 @@
 //! The opening handshake, RFC 6455 section 4, both roles.
 
-use super::answer::Answer;
+use super::answer::{Answer, BadField, field_line, is_token};
 use super::extension::{self, Agreed, Compression};
 use super::http::{self, Request, Response};
 use base64::Engine;
@@ -336,4 +336,71 @@ pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Agr
         bits => Compression { context_takeover: bits & 16 != 0, max_window_bits: bits & 15, ..Compression::default() },
     };
     extension::confirm(fields.extensions(), &ours).ok_or(Rejected::NotOffered)
+}
+
+/// A setting that cannot be sent as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadSetting {
+    /// A field that cannot stand among those of the request.
+    Field(String, BadField),
+    /// An origin that is neither `null` nor has a scheme and a host.
+    Origin(String),
+    /// Origin is set twice, as itself and among the fields.
+    TwoOrigins,
+    /// A subprotocol that is no token, or stands there twice (RFC 6455 section 4.1).
+    Subprotocol(String),
+}
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(field, bad) => write!(f, "header {field:?}: {bad}"),
+            Self::Origin(origin) => {
+                write!(f, "origin {origin:?} is none; right would be one such as https://example.org, or null")
+            }
+            Self::TwoOrigins => f.write_str("the origin is set twice, once among the headers; once would be right"),
+            Self::Subprotocol(name) => write!(
+                f,
+                "subprotocol {name:?} is no token of RFC 9110, or stands there twice; right would be one such as \
+                 chat or v2.example.org"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadSetting {}
+
+/// The field lines of a request that are not the handshake's own, each with its CRLF: the `origin` if there is one, and
+/// `fields`, each as `Name: value`. The `subprotocols` are judged too, which the handshake writes.
+///
+/// # Errors
+/// [`BadSetting`], the first of them.
+///
+/// ```
+/// use steadfast::proto::upgrade::request_lines;
+/// let lines = request_lines(Some("https://example.org"), &[], &["X-From: load".to_owned()]);
+/// assert_eq!(lines.as_deref(), Ok("X-From: load\r\nOrigin: https://example.org\r\n"));
+/// ```
+pub fn request_lines(origin: Option<&str>, subprotocols: &[String], fields: &[String]) -> Result<String, BadSetting> {
+    let wrong = |(at, name): &(usize, &String)| !is_token(name) || subprotocols[..*at].contains(name);
+    if let Some((_, name)) = subprotocols.iter().enumerate().find(wrong) {
+        return Err(BadSetting::Subprotocol(name.clone()));
+    }
+    let mut lines = String::new();
+    for field in fields {
+        let line = field_line(field).map_err(|bad| BadSetting::Field(field.clone(), bad))?;
+        let is_origin = line.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case("origin"));
+        if is_origin && origin.is_some() {
+            return Err(BadSetting::TwoOrigins);
+        }
+        lines += &line;
+    }
+    if let Some(origin) = origin {
+        let graphic = origin.bytes().all(|byte| byte.is_ascii_graphic());
+        if !graphic || (origin != "null" && !origin.contains("://")) {
+            return Err(BadSetting::Origin(origin.to_owned()));
+        }
+        lines += &format!("Origin: {origin}\r\n");
+    }
+    Ok(lines)
 }

@@ -14,11 +14,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use steadfast::client::request_lines;
 use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
 use steadfast::flood::{self, Config, Shard};
+use steadfast::proto::upgrade::request_lines;
 
 /// What is further in the past is no time to begin at, but a mistake.
 const MOST_LATE: Duration = Duration::from_secs(3600);

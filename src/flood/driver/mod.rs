@@ -212,7 +212,7 @@ impl Worker {
         self.paced = 0;
         self.cursor = 0;
         match work {
-            Work::Rate(pace) => self.make_timetable(core, pace),
+            Work::Rate(_) => self.make_timetable(core),
             Work::Receive { slow, .. } => self.begin_to_receive(core, slow),
             Work::Storm { share } => self.drop_some(core, share),
             _ => {}

@@ -44,7 +44,7 @@ fn due_of(low: u32, now_us: u64) -> u64 {
 }
 
 impl Worker {
-    pub(super) fn make_timetable(&mut self, core: &mut Core<Peer>, _pace: Pace) {
+    pub(super) fn make_timetable(&mut self, core: &mut Core<Peer>) {
         self.timetable = Timetable::default();
         for index in 0..core.end_index() {
             if let Some((id, peer)) = core.at(index)

@@ -117,7 +117,7 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["flood/plan"], modules: &["flood", "net/sys"], crates: &["socket2"] },
     Room {
         names: &["flood"],
-        modules: &["client", "flood", "net", "proto", "stats"],
+        modules: &["flood", "net", "proto", "stats"],
         crates: &["base64", "hdrhistogram", "serde", "serde_json", "toml"],
     },
     // What it looks at is a file or a limit; what it measures are sockets, which belong to `net`.
