@@ -117,7 +117,7 @@ impl Deflate {
         match self.inflaters.pop() {
             Some(mut inflater) => {
                 inflater.reset();
-                inflater.begun = false;
+                inflater.begin_message();
                 inflater
             }
             None => Box::new(Inflater::new()),
@@ -179,6 +179,9 @@ impl Deflater {
     }
 }
 
+/// Fewer than four bytes behind these are never [`TAIL`].
+const NO_BYTES: [u8; 4] = [1; 4];
+
 /// One decompressor, 47 KiB.
 pub(super) struct Inflater {
     raw: zlib_rs::Inflate,
@@ -186,6 +189,8 @@ pub(super) struct Inflater {
     ended: bool,
     /// Some of the message at hand has come.
     begun: bool,
+    /// The last bytes that have come.
+    last_bytes: [u8; 4],
 }
 
 impl fmt::Debug for Inflater {
@@ -197,7 +202,7 @@ impl fmt::Debug for Inflater {
 impl Inflater {
     /// With the largest window, whatever was agreed upon: its memory is the same for all.
     pub(super) fn new() -> Self {
-        Self { raw: zlib_rs::Inflate::new(false, 15), ended: false, begun: false }
+        Self { raw: zlib_rs::Inflate::new(false, 15), ended: false, begun: false, last_bytes: NO_BYTES }
     }
 
     fn reset(&mut self) {
@@ -219,6 +224,7 @@ impl Inflater {
         let mut rest = input;
         self.ended &= input.is_empty();
         self.begun |= !input.is_empty();
+        self.keep_last(input);
         loop {
             let (in_before, out_before) = (self.raw.total_in(), self.raw.total_out());
             let status = self.raw.decompress(rest, piece, InflateFlush::SyncFlush);
@@ -243,7 +249,25 @@ impl Inflater {
         }
     }
 
+    fn begin_message(&mut self) {
+        (self.begun, self.last_bytes) = (false, NO_BYTES);
+    }
+
+    /// Keeps the last four bytes of what has come, of which `input` is the latest.
+    fn keep_last(&mut self, input: &[u8]) {
+        if let Some(last) = input.last_chunk() {
+            self.last_bytes = *last;
+        } else {
+            self.last_bytes.rotate_left(input.len());
+            self.last_bytes[4 - input.len()..].copy_from_slice(input);
+        }
+    }
+
     /// The message is complete. Where the window is not kept, one that stops in the middle of a block shows.
+    ///
+    /// Two forms are read that section 7.2.1 does not let a sender write, as other implementations read them: no bytes at
+    /// all for an empty message, and a message whose tail was not cut off. The latter cannot be taken for another one: the
+    /// last byte that remains after the cut has a bit of a block's header, which is zero, and so is not 255.
     pub(super) fn finish(
         &mut self,
         keeps_window: bool,
@@ -251,15 +275,16 @@ impl Inflater {
         max_bytes: u64,
         piece: &mut Box<[u8]>,
     ) -> Result<(), Fault> {
-        // 7.2.3.6: even an empty message is one byte; the tail alone would be taken for half a block.
+        // The tail alone would be taken for half a block.
         if !self.begun {
-            return Err(Fault::DeflateInvalid);
+            return Ok(());
         }
         if !self.ended {
-            let tail: &[u8] = if keeps_window { &TAIL } else { &TAIL_AND_END };
-            self.inflate(tail, out, max_bytes, piece)?;
+            let from = if self.last_bytes == TAIL { TAIL.len() } else { 0 };
+            let to = if keeps_window { TAIL.len() } else { TAIL_AND_END.len() };
+            self.inflate(&TAIL_AND_END[from..to], out, max_bytes, piece)?;
         }
-        self.begun = false;
+        self.begin_message();
         if self.ended || keeps_window { Ok(()) } else { Err(Fault::DeflateInvalid) }
     }
 }

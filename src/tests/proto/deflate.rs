@@ -210,13 +210,51 @@ fn an_empty_message_is_read() {
         let fragments = [(OPEN_TEXT | RSV1, &b""[..]), (LAST, &[0]), (OPEN_TEXT | RSV1, &[0]), (LAST, b"")];
         sees(start, "in fragments", &fragments, &[empty.clone(), empty.clone()]);
         let blocks = Blocks::default().fixed(false).end().stored("").fixed(false).end().message();
-        for nothing in [&[(TEXT | RSV1, &b""[..])][..], &[(OPEN_TEXT | RSV1, b""), (LAST, b"")]] {
-            fails(start, "not even that", nothing, &[], Fault::DeflateInvalid);
-            let hello = Seen::text("Hello");
-            let behind = [&[(TEXT | RSV1, &HELLO[..])], nothing].concat();
-            fails(start, "not even that, behind another", &behind, &[hello], Fault::DeflateInvalid);
-        }
         sees(start, "in empty blocks", &[(BINARY | RSV1, &blocks)], &[Seen::Binary(vec![])]);
+    }
+}
+
+/// RSV1 without a payload breaks 7.2.3.6, and other implementations read it. The messages after it are as they were.
+#[test]
+fn compressed_message_without_bytes_is_empty() {
+    let (empty, hello) = (Seen::text(""), Seen::text("Hello"));
+    for start in every_start() {
+        for nothing in [&[(TEXT | RSV1, &b""[..])][..], &[(OPEN_TEXT | RSV1, b""), (MORE, b""), (LAST, b"")]] {
+            sees(start, "alone", nothing, std::slice::from_ref(&empty));
+            let one = [(TEXT | RSV1, &HELLO[..])];
+            let between = [&one[..], nothing, nothing, &one].concat();
+            sees(start, "between others", &between, &[hello.clone(), empty.clone(), empty.clone(), hello.clone()]);
+        }
+    }
+}
+
+/// A sender that does not cut off what 7.2.1 has it cut off is read as other implementations read it.
+#[test]
+fn compressed_message_with_its_tail_is_read() {
+    let (tail, hello) = ([0, 0, 0xff, 0xff], Seen::text("Hello"));
+    let with_tail = |payload: &[u8]| [payload, &tail].concat();
+    for start in every_start() {
+        for payload in [&HELLO[..], b"\x00\x05\x00\xfa\xffHello\x00", &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00]]
+        {
+            let whole = with_tail(payload);
+            let input = [(TEXT | RSV1, &*whole), (TEXT | RSV1, &HELLO), (TEXT | RSV1, &whole)];
+            sees(start, "whole", &input, &[hello.clone(), hello.clone(), hello.clone()]);
+            for cut in 0..=whole.len() {
+                let pieces = [(OPEN_TEXT | RSV1, &whole[..cut]), (LAST, &whole[cut..]), (TEXT | RSV1, &HELLO)];
+                sees(start, &format!("cut at {cut}"), &pieces, &[hello.clone(), hello.clone()]);
+            }
+        }
+        let empty = with_tail(&[0]);
+        sees(start, "an empty message", &[(TEXT | RSV1, &*empty); 2], &[Seen::text(""), Seen::text("")]);
+        if peer_keeps(start.0, start.1) {
+            let (first, second) = (with_tail(&HELLO), with_tail(&HELLO_AGAIN));
+            let input = [(TEXT | RSV1, &*first), (TEXT | RSV1, &second)];
+            sees(start, "a window", &input, &[hello.clone(), hello.clone()]);
+        } else {
+            let open = Blocks::default().fixed(false).literals("Hello").into_unended();
+            let open = with_tail(&open);
+            fails(start, "in the middle of a block", &[(TEXT | RSV1, &open)], &[], Fault::DeflateInvalid);
+        }
     }
 }
 
@@ -286,7 +324,7 @@ fn truncated_streams_fail_where_no_window_is_kept() {
     let whole = fixed(text);
     assert_eq!(naive.message(&whole).unwrap(), text.as_bytes());
     for (role, parameters) in every_start().filter(|(role, parameters)| !peer_keeps(*role, parameters)) {
-        for length in 0..whole.len() {
+        for length in 1..whole.len() {
             let short = &whole[..length];
             for input in [&[(TEXT | RSV1, short)][..], &[(OPEN_TEXT | RSV1, short), (LAST, b"")]] {
                 let pieces = frames(role, input);

@@ -68,9 +68,12 @@ pub(super) struct Naive {
 }
 
 impl Naive {
-    /// Inflates a message, its tail put back (RFC 7692 section 7.2.2), which has to end where a block ends.
+    /// Inflates a message, its tail put back (RFC 7692 section 7.2.2) unless it is there, which has to end where a block
+    /// ends. No bytes at all are an empty message.
     pub(super) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
-        let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+        let tail = [0, 0, 0xff, 0xff];
+        let has_tail = payload.is_empty() || payload.ends_with(&tail);
+        let whole = if has_tail { payload.to_vec() } else { [payload, &tail].concat() };
         let mut bits = Bits { bytes: &whole, at: 0 };
         let from = self.all.len();
         while bits.at < 8 * whole.len() {
