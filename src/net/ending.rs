@@ -66,6 +66,11 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
 fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, deadline: Deadline) {
     let cause = Cause::Deadline(deadline);
     match deadline {
+        // A browser opens connections in advance. It would take a 408 that comes before its request for the response to it,
+        // and try again on its own where the connection has just closed.
+        Deadline::Head if core.slots.get(id).is_none_or(|connection| !connection.session.has_partial()) => {
+            core.doom(id, cause);
+        }
         Deadline::Head => {
             core.with(id, |link| {
                 link.answer(&Answer::refusal(408), Asked::default());

@@ -2,6 +2,7 @@
 
 use crate::host::{Local, quick};
 use crate::wire::{PATIENCE, TEXT, UPGRADE, Wire, frame, refusals_since};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::Config;
@@ -163,14 +164,15 @@ fn hasty() -> Config {
     Config { deadlines: Deadlines { head_s: 2, close_s: 1, ..Deadlines::default() }, ..Config::default() }
 }
 
-/// Sends `pieces` without end, until an answer comes.
-fn drip(wire: &mut Wire, pieces: &[u8]) {
+/// Sends `piece` again and again, until an answer or the end comes.
+fn drip(wire: &mut Wire, piece: &[u8]) {
     let began = Instant::now();
     wire.socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
-    for piece in pieces.iter().cycle() {
-        wire.send_if_taken(&[*piece]);
-        if wire.socket.peek(&mut [0]).is_ok() {
-            break;
+    loop {
+        wire.send_if_taken(piece);
+        match wire.socket.peek(&mut [0]) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {}
+            _ => break,
         }
         assert!(began.elapsed() < PATIENCE, "no answer to a head that never ends");
     }
@@ -178,7 +180,7 @@ fn drip(wire: &mut Wire, pieces: &[u8]) {
 }
 
 #[test]
-fn a_head_that_never_comes_is_answered_408() {
+fn head_that_does_not_end_is_answered_408_and_one_that_never_begins_is_not() {
     let local = Local::start(hasty());
     let mut stats = Wire::connect(local.address);
     let before = stats.stats();
@@ -190,13 +192,14 @@ fn a_head_that_never_comes_is_answered_408() {
     let mut second = Wire::connect(local.address);
     second.send(&[GET_STATS, b"GET / HT"].concat());
     assert_eq!(second.answer().status, 200);
-    for wire in [&mut silent, &mut half, &mut second] {
+    silent.assert_ended();
+    for wire in [&mut half, &mut second] {
         let answer = wire.answer();
         assert_eq!((answer.status, answer.closes()), (408, true));
         wire.assert_ended();
     }
     let after = stats.stats_until("three deadlines", |stats| stats["counters"]["ended_by_deadline"] == 3);
-    assert_eq!(refusals_since(&before, &after), [("refused_408".to_owned(), 3)]);
+    assert_eq!(refusals_since(&before, &after), [("refused_408".to_owned(), 2)]);
     neighbour.echo(b"still here");
 }
 
@@ -211,6 +214,6 @@ fn the_deadline_of_a_head_is_for_all_of_it() {
     // Empty lines are ignored, and so buy no time either.
     let mut empty = Wire::connect(local.address);
     drip(&mut empty, b"\r\n");
-    assert_eq!(empty.answer().status, 408);
+    empty.assert_gone();
     neighbour.echo(b"still here");
 }
