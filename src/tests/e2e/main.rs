@@ -27,6 +27,7 @@ mod regressions;
 mod reports;
 mod schema;
 mod stop;
+mod strictness;
 mod tokens;
 mod unix;
 mod wire;

@@ -236,9 +236,7 @@ impl<'a> Reading<'a> {
         let none = |name: &str| self.values(name).is_empty();
         let key = self.values("sec-websocket-key").first().copied().unwrap_or_default();
         let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
-        // Of the last character four bits stand for nothing, and are zero.
-        let is_key =
-            key.len() == 24 && key[..22].iter().all(is_base64) && b"AQgw".contains(&key[21]) && key.ends_with(b"==");
+        let is_key = key.len() == 24 && key[..22].iter().all(is_base64) && key.ends_with(b"==");
         let body = !none("transfer-encoding") || self.values("content-length").iter().any(|length| *length != b"0");
         request.method == "GET"
             && request.minor_version == 1
