@@ -143,6 +143,8 @@ struct Defaults {
     read_buffer_bytes: u64,
     max_upgrades_per_s: u32,
     max_connections_per_source: u32,
+    source_prefix_v4: u32,
+    source_prefix_v6: u32,
     drain_s: u32,
     drain_hard_s: u32,
     max_events_per_turn: u32,
@@ -164,6 +166,8 @@ impl Default for Defaults {
             read_buffer_bytes: config.read_buffer_bytes as u64,
             max_upgrades_per_s: config.max_upgrades_per_s,
             max_connections_per_source: config.max_connections_per_source,
+            source_prefix_v4: config.source_prefix_v4,
+            source_prefix_v6: config.source_prefix_v6,
             drain_s: config.drain_s,
             drain_hard_s: config.drain_hard_s,
             max_events_per_turn: config.max_events_per_turn,
@@ -186,8 +190,12 @@ limits! {
     max_body_bytes: u64 { limits.max_body_bytes } 0..=1 << 40, "BYTES";
     /// Upgrades of each reactor in a second; more are answered 503 with Retry-After
     max_upgrades_per_s: u32 { max_upgrades_per_s } 1.., "N";
-    /// Connections of each source address; more are answered 503 with Retry-After
+    /// Connections of each source; more are answered 503 with Retry-After, closed at once, and take no place
     max_connections_per_source: u32 { max_connections_per_source } 1.., "N";
+    /// Bits of an IPv4 address that make a source
+    source_prefix_v4: u32 { source_prefix_v4 } 1..=32, "BITS";
+    /// Bits of an IPv6 address that make a source
+    source_prefix_v6: u32 { source_prefix_v6 } 1..=128, "BITS";
     /// Bytes that may wait for a connection which does not keep up; see --overflow
     max_queued_bytes: u64 { queued_bytes } 1..=1 << 40, "BYTES";
     /// Messages that may wait for it
@@ -274,6 +282,8 @@ impl Args {
             protocol: self.protocol.into(),
             max_connections: self.max_connections.map(|max| max as usize),
             max_connections_per_source: settings.max_connections_per_source,
+            source_prefix_v4: settings.source_prefix_v4,
+            source_prefix_v6: settings.source_prefix_v6,
             reactors: self.reactors.map(usize::from),
             limits: Limits { head, ..settings.limits },
             queue: QueueLimits {

@@ -4,8 +4,10 @@ use super::counters::Counters;
 use super::link::{Cause, Link, QueueLimits, Sent};
 use super::outgoing::{Queueing, send_or_keep};
 use super::pool::{Pool, RING_BYTES};
-use super::quota::{Buffers, Quota, Sources, Tally};
+use super::quota::{Buffers, Quota, Tally};
+use super::refusal::Refusals;
 use super::slots::{Connection, ConnectionId, Flags, Slots};
+use super::sources::{Source, SourcePrefixes, Sources};
 use super::sweep::{Deadlines, TICK_MS};
 use super::turn::{self, Tools};
 use super::{ending, outgoing, sys};
@@ -20,7 +22,6 @@ use mio::{Interest, Poll};
 use socket2::{SockAddr, SockRef, Socket};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -68,7 +69,7 @@ impl Settings {
             deadlines: Deadlines::default(),
             max_connections,
             quota,
-            sources: Sources::new(u32::MAX),
+            sources: Sources::new(u32::MAX, SourcePrefixes::default()),
             buffers: Buffers::new(u64::MAX),
             read_buffer_bytes: RING_BYTES,
             max_events_per_turn: TURN_EVENTS as usize,
@@ -118,7 +119,8 @@ pub struct Core<S> {
     pub(super) started: Instant,
     pub(super) listeners: Vec<Listener>,
     /// Where connections are from, if that is limited.
-    pub(super) sources: HashMap<ConnectionId, IpAddr>,
+    pub(super) sources: HashMap<ConnectionId, Source>,
+    pub(super) refusals: Refusals,
     pub(super) tally: Tally,
     /// Accepting failed or is full: until a tick passes or a descriptor is freed.
     pub(super) accept_paused: bool,
@@ -153,6 +155,7 @@ impl<S> Core<S> {
             started: instant,
             listeners: Vec::new(),
             sources: HashMap::new(),
+            refusals: Refusals::default(),
             tally: Tally::default(),
             accept_paused: false,
             wake_at: None,
@@ -391,7 +394,8 @@ impl<S> Core<S> {
         if !self.ready.is_empty() || accepting || std::mem::take(&mut self.is_busy) {
             return Some(Duration::ZERO);
         }
-        let tick = (!self.slots.is_empty() || self.accept_paused).then(|| {
+        let has_deadlines = !self.slots.is_empty() || !self.refusals.is_empty();
+        let tick = (has_deadlines || self.accept_paused).then(|| {
             let next_ms = (u64::from(self.now.tick) + 1) * TICK_MS;
             (self.started + Duration::from_millis(next_ms)).saturating_duration_since(self.now.instant)
         });
@@ -431,6 +435,7 @@ impl<S> Core<S> {
             self.queueing.tick = tick;
             self.now.second = (elapsed_ms / 1000) as u32;
             self.accept_paused = false;
+            self.refusals.pass_tick(tick);
             if !self.listeners.is_empty() {
                 self.write_date();
             }

@@ -89,7 +89,7 @@ counters! {
     closed_slow,
     /// Messages for connections that were gone.
     sent_to_gone,
-    /// Times that a connection came which its source has too many of.
+    /// Connections refused at accept because their source had too many.
     over_source_limit,
     /// Bytes received.
     bytes_in,

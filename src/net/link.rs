@@ -395,11 +395,6 @@ impl<S> Link<'_, S> {
         self.connection.flags.has(Flags::WAITS)
     }
 
-    /// Whether it came when its source had as many connections as it may.
-    pub fn is_over_limit(&self) -> bool {
-        self.connection.flags.has(Flags::OVER_LIMIT)
-    }
-
     /// Answers a request.
     pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
         self.counters.refused(answer.status);

@@ -1,10 +1,8 @@
-//! What all reactors of a plan may hold together: connections, those of one source, bytes.
+//! What all reactors of a plan may hold together: connections, and bytes.
 
 use super::slots::ConnectionId;
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many connections all reactors of a plan may hold together; exactly so many fit.
 #[derive(Debug)]
@@ -30,43 +28,6 @@ impl Quota {
     pub(super) fn give_back(&self, places: usize) {
         if places > 0 {
             self.used.fetch_sub(places, Ordering::Relaxed);
-        }
-    }
-}
-
-/// How many connections each source address has, over all reactors.
-#[derive(Debug)]
-pub struct Sources {
-    max: u32,
-    counts: Mutex<HashMap<IpAddr, u32>>,
-}
-
-impl Sources {
-    /// Room for `max` connections of each; the largest value is "no limit", for which nothing is counted.
-    pub fn new(max: u32) -> Arc<Self> {
-        Arc::new(Self { max, counts: Mutex::default() })
-    }
-
-    pub(super) fn is_limited(&self) -> bool {
-        self.max < u32::MAX
-    }
-
-    /// Whether there is room for one more of `source`, which then counts.
-    pub(super) fn enter(&self, source: IpAddr) -> bool {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(source).or_default();
-        let fits = *count < self.max;
-        *count += u32::from(fits);
-        fits
-    }
-
-    pub(super) fn leave(&self, source: IpAddr) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&source);
-            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! frees and sweeps before it sleeps again.
 
 pub use super::core::{Core, Now, Settings, TURN_ACCEPTS, TURN_EVENTS};
-pub use super::quota::{Buffers, Quota, Sources};
+pub use super::quota::{Buffers, Quota};
 
 use super::core::Listener;
 use super::counters::Counters;
@@ -191,13 +191,16 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let mut accepted = 0;
-        for _ in 0..places {
+        // Those that are refused take no place, and yet are accepted within the budget of this iteration.
+        for _ in 0..self.core.settings.max_accepts_per_turn {
+            if accepted == places {
+                break;
+            }
             let listener = &mut self.core.listeners[at];
             match sys::accept(listener.socket.as_fd()) {
                 Ok(socket) => {
-                    accepted += 1;
                     let session = (listener.session)();
-                    self.welcome(socket, session);
+                    accepted += usize::from(self.welcome(socket, session));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.ready = false;
@@ -216,34 +219,44 @@ impl<D: Driver> Reactor<D> {
         self.core.settings.quota.give_back(places - accepted);
     }
 
-    /// A connection's first turn comes at once: often the request is there. Then it is registered, if it stays.
+    /// Takes a connection in, unless its source has too many; gives whether it took a place. Its first turn comes at once:
+    /// often the request is there. Then it is registered, if it stays.
     #[inline]
-    fn welcome(&mut self, socket: OwnedFd, session: Session) {
+    fn welcome(&mut self, socket: OwnedFd, session: Session) -> bool {
+        let mut source = None;
+        if self.core.settings.sources.is_limited() {
+            // Without an address, as over a unix socket, there is no source.
+            source = self.core.settings.sources.prefixes().source_of_socket(&socket);
+            if source.is_some_and(|source| !self.core.settings.sources.enter(source)) {
+                self.refuse_source(socket, &session);
+                return false;
+            }
+        }
         let id = self.core.slots.insert(socket, session, self.core.now.tick, D::State::default());
         self.core.counters.opened.add(1);
-        if self.core.settings.sources.is_limited() {
-            self.enter(id);
+        if let Some(source) = source {
+            self.core.sources.insert(id, source);
         }
         turn::serve(&mut self.core, &mut self.driver, id);
         self.core.register(id);
+        true
     }
 
-    /// Counts a connection with its source. One that is too many is known by it when it asks for something.
-    fn enter(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.slots.get(id) else { return };
-        // Without an address, as over a unix socket, there is no source.
-        let Ok(Some(address)) = SockRef::from(&connection.socket).peer_addr().map(|peer| peer.as_socket()) else {
-            return;
-        };
-        if self.core.settings.sources.enter(address.ip()) {
-            self.core.sources.insert(id, address.ip());
+    /// Refuses a connection whose source has as many as it may. What speaks no HTTP is closed without a word.
+    #[cold]
+    fn refuse_source(&mut self, socket: OwnedFd, session: &Session) {
+        let core = &mut self.core;
+        core.counters.over_source_limit.add(1);
+        if session.state() == State::Raw {
             return;
         }
-        self.core.counters.over_source_limit.add(1);
-        connection.flags.set(Flags::OVER_LIMIT);
-        if connection.session.state() == State::Raw {
-            self.core.doom(id, Cause::Answered); // it has no words for a refusal
-        }
+        core.counters.refused(503);
+        let max = core.settings.sources.max();
+        let reason =
+            format!("Your address has as many connections as it may have here ({max}); close one, or retry later.\n");
+        // Clients that are refused together do not come back together.
+        let retry_after_s = 1 + u32::from(u8::from_ne_bytes(core.out.random.take())) % 10;
+        core.refusals.refuse(socket, (&reason, retry_after_s), &core.out.standing, core.now.tick);
     }
 
     fn free_doomed(&mut self) {

@@ -63,8 +63,6 @@ impl Flags {
     pub(super) const DIRTY: Self = Self(1 << 10);
     /// A request waits for its answer: nothing is read.
     pub(super) const WAITS: Self = Self(1 << 11);
-    /// Its source had as many connections as it may when it came.
-    pub(super) const OVER_LIMIT: Self = Self(1 << 12);
     /// Its outbox has something that nobody has tried to send.
     pub(super) const FRESH: Self = Self(1 << 13);
     /// The two bits of its [`Overflow`].

@@ -97,9 +97,6 @@ impl App {
 
     fn request(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
         let asked = Asked::from(request);
-        if link.is_over_limit() {
-            return refuse_for_now(link, asked);
-        }
         if !is_known(request.method) {
             return link.answer(&Answer::refusal(501), asked);
         }
@@ -147,7 +144,7 @@ impl App {
     fn expects(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
         let wanted =
             request.method == "POST" && self.routes.of(request.path()).is_some_and(|route| route.post.is_some());
-        if wanted && !link.is_over_limit() {
+        if wanted {
             link.proceed();
         } else {
             self.request(link, request);

@@ -5,6 +5,7 @@ use crate::net::link::QueueLimits;
 use crate::net::listener::{Endpoint, SocketBuffers};
 use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{TURN_ACCEPTS, TURN_EVENTS};
+use crate::net::sources::SourcePrefixes;
 use crate::net::sweep::Deadlines;
 use crate::proto::answer::{field_line, is_token};
 use crate::proto::session::Limits;
@@ -67,8 +68,13 @@ settings! {
     protocol: Protocol = Protocol::default(),
     /// The most connections in all; `None` for as many as one descriptor table holds.
     max_connections: Option<usize> = None,
-    /// The most connections of one address; more are answered 503 with Retry-After. The largest value is "no limit".
+    /// The most connections of one source; more are answered 503 with Retry-After and closed when they are accepted, and take
+    /// no place. The largest value is "no limit". Connections over unix sockets have no source.
     max_connections_per_source: u32 = u32::MAX,
+    /// Bits of an IPv4 address that make a source: 1 to 32.
+    source_prefix_v4: u32 = SourcePrefixes::default().v4,
+    /// Bits of an IPv6 address that make a source: 1 to 128. A host is usually given a /64, and has all addresses in it.
+    source_prefix_v6: u32 = SourcePrefixes::default().v6,
     /// The number of reactors; `None` for as many as cores, or as many tables as the connections need.
     reactors: Option<usize> = None,
     /// What a peer may make grow.
@@ -104,6 +110,10 @@ settings! {
 }
 
 impl Config {
+    pub(super) fn source_prefixes(&self) -> SourcePrefixes {
+        SourcePrefixes { v4: self.source_prefix_v4, v6: self.source_prefix_v6 }
+    }
+
     /// What a mistake in the policy would only show when a connection comes.
     pub(super) fn check(&self) -> Result<String, StartError> {
         if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
@@ -131,6 +141,12 @@ impl Config {
         }
         if self.max_events_per_turn == 0 || self.max_accepts_per_turn == 0 {
             return Err(StartError("a turn has at least one event, and one accept".into()));
+        }
+        let SourcePrefixes { v4, v6 } = self.source_prefixes();
+        for (flag, prefix, max) in [("--source-prefix-v4", v4, 32), ("--source-prefix-v6", v6, 128)] {
+            if !(1..=max).contains(&prefix) {
+                return Err(StartError(format!("{flag} {prefix} is out of range; expected 1 to {max}")));
+            }
         }
         let line =
             |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));

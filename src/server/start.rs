@@ -11,7 +11,8 @@ use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
 use crate::net::listener::{self, Endpoint, SocketBuffers};
 use crate::net::mailbox::Mailbox;
-use crate::net::reactor::{Buffers, Quota, Reactor, Settings, Sources};
+use crate::net::reactor::{Buffers, Quota, Reactor, Settings};
+use crate::net::sources::Sources;
 use crate::net::sys;
 use crate::proto::session::Session;
 use crate::stats::{Memory, memory_limit_bytes};
@@ -91,7 +92,7 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
         deadlines: config.deadlines,
         max_connections: plan.per_reactor,
         quota: Quota::new(plan.max_connections),
-        sources: Sources::new(config.max_connections_per_source),
+        sources: Sources::new(config.max_connections_per_source, config.source_prefixes()),
         buffers: Buffers::new(max_buffer_bytes),
         read_buffer_bytes: config.read_buffer_bytes,
         max_events_per_turn: config.max_events_per_turn as usize,

@@ -4,7 +4,7 @@ use crate::host::{Scratch, Serve, run, text};
 use crate::wire::Wire;
 
 /// One line that has all of `words`, and exit code 2.
-fn assert_refused(arguments: &[&str], words: &[&str]) {
+pub(crate) fn assert_refused(arguments: &[&str], words: &[&str]) {
     let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
     let ended = run("", &arguments);
     assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{arguments:?}: {ended:?}");

@@ -84,6 +84,8 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/listener"], modules: &["net/sys"], crates: &["socket2"] },
     Room { names: &["net/pairs"], modules: &["net/sys"], crates: &["mio", "socket2"] },
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
+    Room { names: &["net/sources"], modules: &[], crates: &["socket2"] },
+    Room { names: &["net/refusal"], modules: &["net/sys", "proto/answer"], crates: &["socket2"] },
     Room { names: &["net/quota"], modules: &["net/slots"], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
     Room { names: &["net/outbox"], modules: &["proto/frame", "proto/shared"], crates: &[] },
