@@ -1,44 +1,14 @@
 //! HTTP/1.1 heads as they come (RFC 9112): requests and responses. The grammar is httparse's; the limits and the few
 //! fields that a WebSocket endpoint looks at are ours.
 
+pub use super::head::{HeadError, HeadLimits};
+
+use super::path;
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 /// The most header fields that a head may have.
 pub const MAX_FIELDS: usize = 100;
-
-/// Why a head was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HeadError {
-    /// Not HTTP (400).
-    Malformed,
-    /// The request line is longer than `max_request_line_bytes` (414).
-    TargetTooLong,
-    /// The head is longer than `max_head_bytes`, or has more than [`MAX_FIELDS`] fields (431).
-    TooLarge,
-    /// A version of HTTP other than 1.0 and 1.1 (505).
-    Version,
-    /// The body is longer than `max_body_bytes` (413).
-    BodyTooLarge,
-    /// Something is expected that is not 100-continue (417).
-    Expectation,
-    /// A transfer coding other than chunked (501).
-    TransferCoding,
-}
-
-impl HeadError {
-    /// The status code that answers it.
-    pub fn status(self) -> u16 {
-        match self {
-            Self::Malformed => 400,
-            Self::TargetTooLong => 414,
-            Self::TooLarge => 431,
-            Self::Version => 505,
-            Self::BodyTooLarge => 413,
-            Self::Expectation => 417,
-            Self::TransferCoding => 501,
-        }
-    }
-}
 
 impl From<httparse::Error> for HeadError {
     fn from(error: httparse::Error) -> Self {
@@ -47,39 +17,6 @@ impl From<httparse::Error> for HeadError {
             httparse::Error::Version => Self::Version,
             _ => Self::Malformed,
         }
-    }
-}
-
-/// How large a head may be.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
-    /// Request line, its end included.
-    pub max_request_line_bytes: usize,
-    /// Whole head.
-    pub max_head_bytes: usize,
-}
-
-impl HeadLimits {
-    /// The same for a response: its status line has no limit of its own.
-    fn of_response(self) -> Self {
-        Self { max_request_line_bytes: self.max_head_bytes, ..self }
-    }
-
-    /// As much of a head as is judged, and what it is if it does not end there. What lies behind a limit is never
-    /// looked at, so that a head comes to the same end however it was cut.
-    fn within(self, head: &[u8]) -> (&[u8], Option<HeadError>) {
-        let (line, max) = (self.max_request_line_bytes, self.max_head_bytes);
-        let judged = &head[..head.len().min(max)];
-        if judged.len() > line && memchr::memchr(b'\n', &judged[..line]).is_none() {
-            return (&judged[..line], Some(HeadError::TargetTooLong));
-        }
-        (judged, (head.len() > max).then_some(HeadError::TooLarge))
-    }
-}
-
-impl Default for HeadLimits {
-    fn default() -> Self {
-        Self { max_request_line_bytes: 8 << 10, max_head_bytes: 16 << 10 }
     }
 }
 
@@ -262,7 +199,7 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The request target.
     pub target: &'a str,
-    /// 0 or 1, for HTTP/1.0 and HTTP/1.1.
+    /// 0 for HTTP/1.0, and 1 for HTTP/1.1 and later.
     pub minor_version: u8,
     /// Its header fields.
     pub fields: Fields<'a>,
@@ -271,10 +208,23 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The path, without the query; of a target in absolute form too (RFC 9112 section 3.2.2).
+    /// The path as it came, percent-encoded, without the query; of a target in absolute form too (RFC 9112 section 3.2.2).
     pub fn path(&self) -> &'a str {
         let (_, target) = self.split_target();
         memchr::memchr(b'?', target.as_bytes()).map_or(target, |at| &target[..at])
+    }
+
+    /// The path as routes are matched: percent-encoded characters that need no encoding are decoded, and the digits of other
+    /// encodings are upper case (RFC 3986 sections 6.2.2.1 and 6.2.2.2). So `/p%6fll` is `/poll`, while `/a%2fb` is `/a%2Fb`:
+    /// the slash is no separator. Segments of dots are not resolved, and double slashes stay.
+    pub fn normal_path(&self) -> Cow<'a, str> {
+        path::normal(self.path())
+    }
+
+    /// Whether it asks for an upgrade. RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in
+    /// an HTTP/1.0 request."
+    pub fn asks_for_upgrade(&self) -> bool {
+        self.fields.upgrade_websocket && self.minor_version > 0
     }
 
     /// The host, and the port if there is one, that is asked for: of a target in absolute form, else of the field Host.
@@ -314,7 +264,7 @@ impl<'a> Request<'a> {
 pub struct Response<'a> {
     /// The status code.
     pub status: u16,
-    /// 0 or 1, for HTTP/1.0 and HTTP/1.1.
+    /// 0 for HTTP/1.0, and 1 for HTTP/1.1 and later.
     pub minor_version: u8,
     /// Its header fields.
     pub fields: Fields<'a>,
@@ -343,12 +293,10 @@ pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
     let (input, over) = limits.within(input);
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
-    let parsed = head.parse_with_uninit_headers(input, &mut headers).or_else(|error| match error {
-        httparse::Error::Version => {
-            judge_version(input.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or_default(), b"HTTP/0.0\r\n")
-        }
-        error => Err(error.into()),
-    })?;
+    let parsed = match head.parse_with_uninit_headers(input, &mut headers) {
+        Err(httparse::Error::Version) => return parse_later_request(input, over),
+        parsed => parsed?,
+    };
     let Some(bytes) = complete(parsed, input, over)? else { return Ok(None) };
     let (Some(method), Some(target), Some(minor_version)) = (head.method, head.path, head.version) else {
         return Err(HeadError::Malformed);
@@ -357,14 +305,71 @@ pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
     Ok(Some((Request { method, target, minor_version, fields, body: b"" }, bytes)))
 }
 
-/// Whether a version that is none of ours has the form of RFC 9112 section 2.3, where a 0 stands for a digit: then it
-/// is another one, else it is no HTTP; and while it is not all there, it may be either.
-fn judge_version(version: &[u8], form: &[u8]) -> Result<httparse::Status<usize>, HeadError> {
+/// Reads the version of a head that httparse does not know; gives what follows it, or `None` while it is not all there. In
+/// `form`, which is that of RFC 9112 section 2.3, a 0 stands for any digit.
+///
+/// RFC 9110 section 2.5: "A recipient that receives a message with a major version number that it implements and a minor
+/// version number higher than what it implements SHOULD process the message as if it was in the highest minor version".
+fn later_version<'a>(version: &'a [u8], form: &[u8]) -> Result<Option<&'a [u8]>, HeadError> {
     let fits = |(&byte, &form): (&u8, &u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
     if !version.iter().zip(form).all(fits) {
         return Err(HeadError::Malformed);
     }
-    if version.len() < form.len() { Ok(httparse::Status::Partial) } else { Err(HeadError::Version) }
+    match version.get(form.len()..) {
+        None => Ok(None),
+        Some(rest) if version.starts_with(b"HTTP/1.") => Ok(Some(rest)),
+        Some(_) => Err(HeadError::Version),
+    }
+}
+
+/// What `input` has behind the empty lines that may stand in front of a head.
+fn skip_empty_lines(input: &[u8]) -> &[u8] {
+    let empty = input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    &input[empty..]
+}
+
+/// The fields of a head that httparse read no further than to its version; they are all of `rest`, behind the first line.
+fn later_fields<'a>(input: &'a [u8], rest: &'a [u8], over: Option<HeadError>) -> Parsed<Fields<'a>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let (parsed, headers) = match httparse::parse_headers(rest, &mut headers)? {
+        httparse::Status::Complete((bytes, headers)) => {
+            (httparse::Status::Complete(input.len() - rest.len() + bytes), headers)
+        }
+        httparse::Status::Partial => (httparse::Status::Partial, &[][..]),
+    };
+    let bytes = complete(parsed, input, over)?;
+    Ok(bytes.map(|bytes| (Fields::collect(headers, &input[..bytes]), bytes)))
+}
+
+/// A request of HTTP/1.2 or later. Its method and its target have been judged already.
+#[cold]
+#[inline(never)]
+fn parse_later_request(input: &[u8], over: Option<HeadError>) -> Parsed<Request<'_>> {
+    let mut parts = skip_empty_lines(input).splitn(3, |&byte| byte == b' ');
+    let mut part = || parts.next().unwrap_or_default();
+    let (method, target, version) = (part(), part(), part());
+    let Some(rest) = later_version(version, b"HTTP/0.0\r\n")? else { return over.map_or(Ok(None), Err) };
+    let (Ok(method), Ok(target)) = (std::str::from_utf8(method), std::str::from_utf8(target)) else {
+        return Err(HeadError::Malformed);
+    };
+    let fields = later_fields(input, rest, over)?;
+    Ok(fields.map(|(fields, bytes)| (Request { method, target, minor_version: 1, fields, body: b"" }, bytes)))
+}
+
+/// A response of HTTP/1.2 or later.
+#[cold]
+#[inline(never)]
+fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Response<'_>> {
+    let line = later_version(skip_empty_lines(input), b"HTTP/0.0 ")?;
+    let Some((line, rest)) = line.and_then(|line| line.split_at_checked(memchr::memchr(b'\n', line)? + 1)) else {
+        return over.map_or(Ok(None), Err);
+    };
+    let known = [b"HTTP/1.1 ", line, b"\r\n"].concat();
+    let mut head = httparse::Response::new(&mut []);
+    head.parse(&known)?;
+    let status = head.code.ok_or(HeadError::Malformed)?;
+    let fields = later_fields(input, rest, over)?;
+    Ok(fields.map(|(fields, bytes)| (Response { status, minor_version: 1, fields }, bytes)))
 }
 
 /// A kind of head that may arrive in pieces.
@@ -417,10 +422,10 @@ pub fn parse_response(input: &[u8], limits: HeadLimits) -> Parsed<Response<'_>> 
     let mut head = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let parsed = config.parse_response_with_uninit_headers(&mut head, input, &mut headers);
-    let parsed = parsed.or_else(|error| match error {
-        httparse::Error::Version => judge_version(input, b"HTTP/0.0 "),
-        error => Err(error.into()),
-    })?;
+    let parsed = match parsed {
+        Err(httparse::Error::Version) => return parse_later_response(input, over),
+        parsed => parsed?,
+    };
     let Some(bytes) = complete(parsed, input, over)? else { return Ok(None) };
     let (Some(status), Some(minor_version)) = (head.code, head.version) else { return Err(HeadError::Malformed) };
     let fields = Fields::collect(head.headers, &input[..bytes]);

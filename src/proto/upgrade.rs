@@ -111,7 +111,9 @@ pub enum Refusal {
     Version,
     /// No key, or one that is not 16 bytes in base64 (400).
     Key,
-    /// No Host, or two; or HTTP/1.0; or a body (400).
+    /// HTTP/1.0, which has no upgrades (426).
+    OldHttp,
+    /// No Host, or two; or a body (400).
     Malformed,
     /// From a page that may not (403).
     Origin,
@@ -123,7 +125,7 @@ impl Refusal {
         let (status, more_fields) = match self {
             Self::Method => (405, "Allow: GET\r\n"),
             // RFC 9110 section 15.5.22: a 426 says in Upgrade what is required.
-            Self::NotUpgrade => (426, "Upgrade: websocket\r\n"),
+            Self::NotUpgrade | Self::OldHttp => (426, "Upgrade: websocket\r\n"),
             // RFC 6455 section 4.4.
             Self::Version => (426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
             Self::Key | Self::Malformed => (400, ""),
@@ -142,13 +144,17 @@ pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Ac
     if request.method != "GET" {
         return Err(Refusal::Method);
     }
+    // 4.2.1: "An HTTP/1.1 or higher GET request".
+    if request.minor_version == 0 {
+        return Err(Refusal::OldHttp);
+    }
     if !fields.upgrade_websocket || !fields.connection_upgrade {
         return Err(Refusal::NotUpgrade);
     }
-    // 4.2.1: "An HTTP/1.1 or higher GET request"; and one that has content is none.
+    // A request that has content is no upgrade: what follows it would be read as frames.
     let has_length = fields.content_length.is_some_and(|length| length != b"0");
     let has_body = has_length || fields.transfer_encoding.is_some();
-    if request.minor_version == 0 || fields.host.is_none() || fields.has_duplicate || has_body {
+    if fields.host.is_none() || fields.has_duplicate || has_body {
         return Err(Refusal::Malformed);
     }
     if fields.websocket_version != Some(b"13") {

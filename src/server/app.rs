@@ -1,5 +1,6 @@
 //! The driver of a server's reactor: it hands what happens to the handlers, and what they ask for to the reactor.
 
+use super::accept::Html;
 use super::admission::Admission;
 use super::desk::{Common, Waiting};
 use super::drain::Drain;
@@ -105,31 +106,41 @@ impl App {
             return link.answer(&empty("Allow: GET, HEAD, OPTIONS, POST\r\n"), asked);
         }
         let routes = Arc::clone(&self.routes);
-        let Some(route) = routes.of(request.path()) else {
+        let path = request.normal_path();
+        let Some(route) = routes.of(&path) else {
             return link.answer(&Answer { close: false, ..Answer::refusal(404) }, asked);
         };
         match (request.method, &route.post) {
             ("OPTIONS", _) => link.answer(&empty(route.allow()), asked),
-            ("GET" | "HEAD", _) => self.get(link, request, &routes, route, asked),
-            ("POST", Some(_)) if request.fields.upgrade_websocket => not_allowed(link, route, asked),
+            ("GET" | "HEAD", _) => self.get(link, request, &routes, (route, &path), asked),
+            ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(link, route, asked),
             ("POST", Some(_)) if !request.has_length() => link.answer(&Answer::refusal(411), asked),
             ("POST", Some(responder)) => self.reply(link, responder(request), asked),
             _ => not_allowed(link, route, asked),
         }
     }
 
-    fn get(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>, routes: &Routes, route: &Route, asked: Asked) {
-        let path = request.path();
-        let page = routes.get_of(path);
-        // Whoever tries to upgrade, and does it wrongly, is told so.
-        let upgrades = request.fields.upgrade_websocket || request.fields.websocket_version.is_some();
+    fn get(
+        &mut self,
+        link: &mut Link<'_, Seat>,
+        request: &Request<'_>,
+        routes: &Routes,
+        (route, path): (&Route, &str),
+        asked: Asked,
+    ) {
+        // A client that tries to upgrade, and does it wrongly, is told so.
+        let fields = &request.fields;
+        let upgrades = request.minor_version > 0 && (fields.upgrade_websocket || fields.websocket_version.is_some());
         if let Some(handler) = route.handler
-            && (upgrades || !page.is_some_and(|(_, page)| page.is_for(request)))
+            && (upgrades || !routes.get_of(path).is_some_and(|(_, page)| page.is_for(request)))
         {
             return self.upgrade(link, request, handler, asked);
         }
-        match page {
-            Some((_, Get::Page(page))) => self.respond(link, page, asked),
+        match routes.get_of(path) {
+            Some((_, Get::Page(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
+                link.answer(&Answer { close: false, ..Answer::refusal(406) }, asked);
+            }
+            Some((_, Get::Page(page) | Get::Front(page))) => self.respond(link, page, asked),
             Some((_, Get::Call(responder))) => self.reply(link, responder(request), asked),
             Some((_, Get::Stats)) => {
                 let document = Response::new("application/json", status::json(&self.common.shared));
@@ -142,8 +153,8 @@ impl App {
 
     /// A client with content to send asks whether it is wanted.
     fn expects(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
-        let wanted =
-            request.method == "POST" && self.routes.of(request.path()).is_some_and(|route| route.post.is_some());
+        let route = || self.routes.of(&request.normal_path()).is_some_and(|route| route.post.is_some());
+        let wanted = request.method == "POST" && route();
         if wanted {
             link.proceed();
         } else {

@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod accept;
 mod admission;
 mod app;
 mod config;
@@ -57,7 +58,8 @@ use std::sync::Arc;
 
 /// A server to be: its settings, a method for each, and what stands behind its paths.
 ///
-/// A path is taken as it stands in the request, without the query; one that ends with an asterisk, as in `/chat/*`, has all
+/// A path is taken as it stands in the request, without the query, and with what needs no percent-encoding decoded: `/p%6Fll`
+/// is `/poll`, see [`Request::normal_path`], while a slash that is encoded separates nothing. One that ends with an asterisk, as in `/chat/*`, has all
 /// that begins like it. Just this path is looked for first, then the longest with an asterisk. To a WebSocket and to plain
 /// HTTP the same path may mean different things.
 #[derive(Debug, Default)]
@@ -117,10 +119,18 @@ impl Server {
     }
 
     /// Answers GET and HEAD of a path with the same always. Beside a handler of WebSockets it is for those who accept
-    /// `text/html`: all others are told that the path wants an upgrade (426).
+    /// `text/html`, by name or as `text/*`: all others are told that the path wants an upgrade (426). Where there is no handler,
+    /// a request that rules HTML out (`text/html;q=0`) is answered 406.
     #[must_use]
     pub fn page(mut self, path: &str, response: Response) -> Self {
         self.routes.at(path).get = Some(Get::Page(response));
+        self
+    }
+
+    /// As [`Server::page`], but beside a handler of WebSockets it is for all that do not rule HTML out.
+    #[must_use]
+    fn front_page(mut self, path: &str, response: Response) -> Self {
+        self.routes.at(path).get = Some(Get::Front(response));
         self
     }
 

@@ -1,11 +1,13 @@
 //! Which path is what: handlers of WebSockets, and answers of plain HTTP.
 
+use super::accept::Html;
 use super::files::Files;
 use super::handler::Handler;
 use super::seat::{Chair, chair};
 use crate::net::link::Overflow;
 use crate::proto::answer::{BadField, field_line};
 use crate::proto::http::Request;
+use crate::proto::path;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +45,10 @@ impl Response {
     /// JSON, as it is to be sent.
     pub fn json(document: impl Into<String>) -> Self {
         Self::new("application/json", document.into().into_bytes())
+    }
+
+    pub(super) fn is_html(&self) -> bool {
+        self.content_type.starts_with("text/html")
     }
 
     /// With another status, from 200 to 599 (RFC 9110 section 15); any other becomes 500.
@@ -133,6 +139,8 @@ pub(super) enum Get {
     /// The same always; and where a handler is beside it, only to those who take HTML, which a client that failed to upgrade
     /// does not say.
     Page(Response),
+    /// The same always, to all but those who say that they do not take HTML.
+    Front(Response),
     Call(Responder),
     Files(Files),
     Stats,
@@ -142,9 +150,8 @@ impl Get {
     /// Whether a request for a path that has a handler too is one for this, and no failed upgrade.
     pub(super) fn is_for(&self, request: &Request<'_>) -> bool {
         match self {
-            Self::Page(_) => {
-                request.fields.values("accept").any(|value| memchr::memmem::find(value, b"text/html").is_some())
-            }
+            Self::Page(_) => Html::of(&request.fields) == Html::Wanted,
+            Self::Front(_) => Html::of(&request.fields) != Html::Refused,
             _ => true,
         }
     }
@@ -217,8 +224,9 @@ impl Routes {
         self.paths.iter().filter(|route| route.fits(path)).find_map(|route| Some((route, route.get.as_ref()?)))
     }
 
-    /// Adds to a path, or begins it.
+    /// Adds to a path, or begins it. Paths are kept as requests are looked up, see [`Request::normal_path`].
     pub(super) fn at(&mut self, path: &str) -> &mut Route {
+        let path = &*path::normal(path);
         let (path, is_prefix) = path.strip_suffix('*').map_or((path, false), |prefix| (prefix, true));
         let known = self.paths.iter().position(|route| route.path == path && route.is_prefix == is_prefix);
         let index = known.unwrap_or_else(|| {

@@ -106,7 +106,7 @@ fn name_of(text: &str, max_chars: usize) -> Option<String> {
 
 impl Handler<Guest> for Chat {
     fn opened(&mut self, peer: &mut Peer<Guest>, request: &Request, _subprotocol: Option<&str>) {
-        let room = match request.path().strip_prefix("/chat/").unwrap_or_default() {
+        let room = match request.normal_path().strip_prefix("/chat/").unwrap_or_default() {
             "" => Some("lobby".to_owned()),
             room => name_of(room, MAX_ROOM_CHARS),
         };

@@ -49,8 +49,7 @@ impl Tour {
         let chat = Response::html(include_str!("../pages/chat.html"));
         let server = match self.leaves_index {
             true => server,
-            // To whoever does not upgrade, also where he does not say what he accepts.
-            false => server.answer("/", |_: &Request<'_>| Response::html(include_str!("../pages/index.html"))),
+            false => server.front_page("/", Response::html(include_str!("../pages/index.html"))),
         };
         server
             .route_with(&["/", "/echo"], Overflow::Close, || Echo)

@@ -65,7 +65,7 @@ fn not_upgrades() -> Vec<Bad> {
         bad("a long key", upgrade(key, "dGhlIHNhbXBsZSBub25jZSEhIQ=="), 400),
         bad("a key that is no base64", upgrade(key, "dGhlIHNhbXBsZSBub25j%Q=="), 400),
         bad("two keys", upgrade("Upgrade: w", &format!("Sec-WebSocket-Key: {key}\r\nUpgrade: w")), 400),
-        bad("an upgrade by HTTP/1.0", upgrade("HTTP/1.1", "HTTP/1.0"), 400),
+        Bad { field: needed, ..bad("an upgrade by HTTP/1.0", upgrade("HTTP/1.1", "HTTP/1.0"), 426) },
         bad("an upgrade with a body", upgrade("Upgrade: w", "Content-Length: 3\r\nUpgrade: w"), 400),
         bad("a foreign page", upgrade("Upgrade: w", "Origin: http://b\r\nUpgrade: w"), 403),
         bad("an unknown path", upgrade("/echo", "/nothing"), 404),

@@ -282,7 +282,7 @@ fn a_hook_is_asked_about_right_upgrades_alone() {
     let cases = [
         (UPGRADE.replace("Version: 13", "Version: 8"), 426),
         (UPGRADE.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400),
-        (UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), 400),
+        (UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), 426),
         (UPGRADE.replace("Connection: Upgrade\r\n", ""), 426),
         (UPGRADE.replace("GET", "POST"), 405),
         (UPGRADE.replace("/echo", "/nothing"), 404),

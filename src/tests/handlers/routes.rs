@@ -91,8 +91,18 @@ fn just_this_path_comes_first_and_then_the_longest_with_an_asterisk() {
         ("/chats", "rest"),
         ("/", "rest"),
         ("http://a/chat/room/1", "one"),
-        // As it stands there: nothing is decoded, and no dots are resolved.
-        ("/chat/%72oom", "all"),
+        // What needs no encoding is decoded, and nothing else; no dots are resolved.
+        ("/chat/%72oom", "room"),
+        ("/%63h%61t", "chat"),
+        ("/%63hat/%72oom/2", "in room"),
+        ("/chat%2Froom", "rest"),
+        ("/chat/room%2f1", "all"),
+        ("/chat/roo%256D", "all"),
+        ("/chat/room%00", "all"),
+        ("/chat/roo%6", "all"),
+        ("/chat/roo%+6d", "all"),
+        ("/chat//room", "all"),
+        ("/chat/room/%2e%2e/x", "in room"),
         ("/chat/room/../x", "in room"),
         ("/CHAT", "rest"),
     ];
@@ -124,13 +134,26 @@ fn body(answer: &Answer) -> (u16, &str) {
 fn a_page_beside_a_handler_is_for_those_who_take_html() {
     let server = Server::from(single()).route("/ws", || Plain).page("/ws", Response::html("the page"));
     let local = Local::serve(server.route("/", || Plain).answer("/", |_: &Request<'_>| Response::html("home")));
-    let accepts = ["Accept: text/html\r\n", "accept: application/xml;q=0.9, text/html;q=0.8\r\n"];
+    let accepts = [
+        "Accept: text/html\r\n",
+        "accept: application/xml;q=0.9, text/html;q=0.8\r\n",
+        "Accept: Text/*\r\n",
+        "Accept: */*;q=0\r\nAccept: text/html;level=1;q=0.001\r\n",
+        "Accept: text/*;q=0, text/html\r\n",
+    ];
     for accept in accepts {
         let page = ask(local.address, "GET /ws?x", accept);
         assert_eq!((body(&page), page.closes()), ((200, "the page"), false), "{page:?}");
         assert_eq!(page.field("Content-Type"), Some("text/html; charset=utf-8"));
     }
-    for other in ["", "Accept: */*\r\n", "Accept: application/json\r\n", "X-Accept: text/html\r\n"] {
+    let refusing = [
+        "Accept: text/html;q=0\r\n",
+        "Accept: text/html ; Q=0.000 , text/*, */*\r\n",
+        "Accept: text/*;q=0, */*\r\n",
+        "Accept: */*;q=0\r\n",
+    ];
+    let others = ["", "Accept: */*\r\n", "Accept: application/json\r\n", "X-Accept: text/html\r\n"];
+    for other in others.into_iter().chain(refusing) {
         let refused = ask(local.address, "GET /ws", other);
         assert_eq!((refused.status, refused.field("Upgrade")), (426, Some("websocket")), "{other:?}: {refused:?}");
     }

@@ -64,7 +64,7 @@ fn a_refused_upgrade_closes_and_reads_no_further() {
         ((key, "dGhlIHNhbXBsZSBub25j!!=="), bad),
         ((key, "dGhlIHNhbXBsZSBub25jZS4uLi4="), bad),
         (("Sec-WebSocket-Key", "X-Key"), bad),
-        (("HTTP/1.1", "HTTP/1.0"), bad),
+        (("HTTP/1.1", "HTTP/1.0"), not_upgrade),
         (("Origin: http://example.com", "Origin: http://example.org"), (403, "Forbidden", "")),
         (("Origin: http://example.com", "Origin: http://example.com:81"), (403, "Forbidden", "")),
         (("Origin: http://example.com", "Origin: null"), (403, "Forbidden", "")),

@@ -84,12 +84,43 @@ fn bare_line_feeds_get_400() {
 fn other_versions_get_505() {
     for (name, input) in [
         ("HTTP/2.0", "GET / HTTP/2.0\r\nHost: h\r\n\r\n"),
-        ("HTTP/1.2", "GET / HTTP/1.2\r\nHost: h\r\n\r\n"),
         ("HTTP/0.9", "GET / HTTP/0.9\r\nHost: h\r\n\r\n"),
         ("HTTP/2.0, line only", "GET / HTTP/2.0\r\n"),
         ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ] {
         refused(name, Limits::default(), input, HeadError::Version);
+    }
+}
+
+/// RFC 9110 section 2.5: a minor version that is higher than ours is processed as ours.
+#[test]
+fn later_minor_versions_are_taken_for_http_1_1() {
+    for minor in 2..=9 {
+        taken(&format!("HTTP/1.{minor}"), Limits::default(), format!("GET /x HTTP/1.{minor}\r\nHost: h\r\n\r\n"), "/x");
+    }
+    for (name, input) in [
+        ("no Host", "GET / HTTP/1.2\r\n\r\n"),
+        ("two digits", "GET / HTTP/1.10\r\nHost: h\r\n\r\n"),
+        ("a letter", "GET / HTTP/1.x\r\nHost: h\r\n\r\n"),
+        ("a space behind it", "GET / HTTP/1.2 \r\nHost: h\r\n\r\n"),
+        ("a bare LF behind it", "GET / HTTP/1.2\nHost: h\r\n\r\n"),
+        ("a field that is none", "GET / HTTP/1.2\r\nHost: h\r\nX\r\n\r\n"),
+        ("NUL in a field", "GET / HTTP/1.2\r\nHost: h\r\nX: \0\r\n\r\n"),
+    ] {
+        refused(name, Limits::default(), input, HeadError::Malformed);
+    }
+    let fields = "X: y\r\n".repeat(MAX_FIELDS);
+    let input = format!("GET / HTTP/1.3\r\nHost: h\r\n{fields}\r\n");
+    refused("too many fields", Limits::default(), input, HeadError::TooLarge);
+    for answer in ["HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.9 200\r\nContent-Length: 2\r\n\r\nhi"] {
+        Transcript::new(answer, Start::HttpClient, answer)
+            .sees([Seen::Response(200), Seen::Body(b"hi".to_vec()), Seen::ResponseEnd])
+            .leaves(State::Http);
+    }
+    for answer in ["HTTP/1.2 20 OK\r\n\r\n", "HTTP/1.2 200 a\x01\r\n\r\n", "HTTP/1.2 200 OK\nX: y\r\n\r\n"] {
+        Transcript::new(answer, Start::HttpClient, answer)
+            .sees([Seen::BadHead(HeadError::Malformed)])
+            .leaves(State::Closed);
     }
 }
 

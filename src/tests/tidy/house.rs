@@ -17,7 +17,8 @@ pub(super) const HOUSE: &[Room] = &[
     // The core. Of these, `close` alone needs another: a reason has to be UTF-8.
     Room { names: &["proto/ring", "proto/mask"], modules: &[], crates: &[] },
     Room { names: &["proto/utf8"], modules: &[], crates: &["simdutf8"] },
-    Room { names: &["proto/http"], modules: &[], crates: &["httparse", "memchr"] },
+    Room { names: &["proto/head", "proto/path"], modules: &[], crates: &["memchr"] },
+    Room { names: &["proto/http"], modules: &["proto/head", "proto/path"], crates: &["httparse", "memchr"] },
     Room { names: &["proto/close"], modules: &["proto/utf8"], crates: &[] },
     Room { names: &["proto/answer", "proto/body"], modules: &["proto/http"], crates: &[] },
     Room { names: &["proto/rules"], modules: &["proto/body", "proto/http"], crates: &[] },

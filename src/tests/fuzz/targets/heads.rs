@@ -150,8 +150,12 @@ fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
+/// A later minor version is taken for 1 (RFC 9110 section 2.5).
 fn version(version: &[u8]) -> Option<u8> {
-    [b"HTTP/1.0", b"HTTP/1.1"].iter().position(|one| *one == version).map(|minor| minor as u8)
+    match version.strip_prefix(b"HTTP/1.") {
+        Some([digit @ b'0'..=b'9']) => Some(u8::from(*digit > b'0')),
+        _ => None,
+    }
 }
 
 /// Method, target and minor version (RFC 9112 section 3).

@@ -1,0 +1,68 @@
+//! The limits of a head, and why one is refused.
+
+/// Why a head was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeadError {
+    /// Not HTTP (400).
+    Malformed,
+    /// The request line is longer than `max_request_line_bytes` (414).
+    TargetTooLong,
+    /// The head is longer than `max_head_bytes`, or has more than [`MAX_FIELDS`](super::http::MAX_FIELDS) fields (431).
+    TooLarge,
+    /// A version of HTTP other than 1.x (505).
+    Version,
+    /// The body is longer than `max_body_bytes` (413).
+    BodyTooLarge,
+    /// Something is expected that is not 100-continue (417).
+    Expectation,
+    /// A transfer coding other than chunked (501).
+    TransferCoding,
+}
+
+impl HeadError {
+    /// The status code that answers it.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::TargetTooLong => 414,
+            Self::TooLarge => 431,
+            Self::Version => 505,
+            Self::BodyTooLarge => 413,
+            Self::Expectation => 417,
+            Self::TransferCoding => 501,
+        }
+    }
+}
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Request line, its end included.
+    pub max_request_line_bytes: usize,
+    /// Whole head.
+    pub max_head_bytes: usize,
+}
+
+impl HeadLimits {
+    /// The same for a response: its status line has no limit of its own.
+    pub(super) fn of_response(self) -> Self {
+        Self { max_request_line_bytes: self.max_head_bytes, ..self }
+    }
+
+    /// As much of a head as is judged, and what it is if it does not end there. What lies behind a limit is never
+    /// looked at, so that a head comes to the same end however it was cut.
+    pub(super) fn within(self, head: &[u8]) -> (&[u8], Option<HeadError>) {
+        let (line, max) = (self.max_request_line_bytes, self.max_head_bytes);
+        let judged = &head[..head.len().min(max)];
+        if judged.len() > line && memchr::memchr(b'\n', &judged[..line]).is_none() {
+            return (&judged[..line], Some(HeadError::TargetTooLong));
+        }
+        (judged, (head.len() > max).then_some(HeadError::TooLarge))
+    }
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { max_request_line_bytes: 8 << 10, max_head_bytes: 16 << 10 }
+    }
+}

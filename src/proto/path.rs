@@ -1,0 +1,26 @@
+//! Paths of requests in one form, so that each has one route (RFC 3986 section 6.2.2).
+
+use std::borrow::Cow;
+
+/// Decodes the percent-encoded characters that need no encoding: letters, digits, and `-._~`. Decoding any other would change
+/// what the path means; their encodings get upper-case digits. What is no encoding stays as it is.
+pub(crate) fn normal(path: &str) -> Cow<'_, str> {
+    let Some(first) = memchr::memchr(b'%', path.as_bytes()) else { return Cow::Borrowed(path) };
+    let (mut normal, mut rest) = (path[..first].to_owned(), &path[first..]);
+    while let Some(next) = rest.chars().next() {
+        match encoded(rest) {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => normal.push(byte.into()),
+            Some(byte) => normal += &format!("%{byte:02X}"),
+            None => normal.push(next),
+        }
+        rest = &rest[encoded(rest).map_or(next.len_utf8(), |_| 3)..];
+    }
+    Cow::Owned(normal)
+}
+
+/// The byte that is percent-encoded at the front of `text`, if one is.
+fn encoded(text: &str) -> Option<u8> {
+    let digits =
+        text.strip_prefix('%')?.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
