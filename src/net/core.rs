@@ -10,7 +10,7 @@ use super::slots::{Connection, ConnectionId, Flags, Slots};
 use super::sources::{Source, SourcePrefixes, Sources};
 use super::sweep::{Deadlines, TICK_MS};
 use super::turn::{self, Tools};
-use super::{ending, outgoing, sys};
+use super::{date, ending, outgoing, sys};
 use crate::proto::deflate::Deflate;
 use crate::proto::extension::Compression;
 use crate::proto::mask::RandomSource;
@@ -443,9 +443,9 @@ impl<S> Core<S> {
         passed
     }
 
-    /// RFC 9110 section 6.6.1: what answers with a clock says when.
+    /// RFC 9110 section 6.6.1: an answer has a date where the clock has one.
     pub(super) fn write_date(&mut self) {
-        self.out.standing.date = httpdate::fmt_http_date(SystemTime::now());
+        self.out.standing.date = date::format(SystemTime::now()).unwrap_or_default();
     }
 
     /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.

@@ -447,6 +447,11 @@ impl<S> Link<'_, S> {
         u8::from_ne_bytes(self.out.random.take())
     }
 
+    /// The date of an answer that is made now; empty where the clock has none.
+    pub fn date(&self) -> &str {
+        &self.out.standing.date
+    }
+
     /// Sends a GET, with more field lines, each with its CRLF; for a session of [`Session::http_client`].
     pub fn request(&mut self, host: &str, path: &str, fields: &str) {
         self.connection.session.request(host, path, fields, self.out);

@@ -2,6 +2,7 @@
 
 mod core;
 pub mod counters;
+pub mod date;
 mod ending;
 pub mod fd_table;
 pub mod link;

@@ -146,7 +146,9 @@ impl App {
                 let document = Response::new("application/json", status::json(&self.common.shared));
                 self.respond(link, &document, asked);
             }
-            Some((route, Get::Files(files))) => send_file(link, files.find(route.rest(path), request), asked),
+            Some((route, Get::Files(files))) => {
+                send_file(link, files.find(route.rest(path), request, link.date()), asked)
+            }
             None => not_allowed(link, route, asked),
         }
     }

@@ -1,5 +1,6 @@
 //! Files of a folder, as they are asked for: with type, length and date, and no way out of the folder.
 
+use crate::net::date;
 use crate::net::sys::{self, errno};
 use crate::proto::http::Request;
 use std::fs::File;
@@ -7,7 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A folder that is served.
 #[derive(Clone, Debug)]
@@ -56,8 +57,8 @@ impl Files {
         Ok(Self { folder: Arc::new(folder), leases: Arc::new(()) })
     }
 
-    /// Finds what `path`, as it stands in the request behind the route's own, names.
-    pub(super) fn find(&self, path: &str, request: &Request<'_>) -> Found {
+    /// Finds what `path`, as it stands in the request behind the route's own, names; `today` is the answer's own date.
+    pub(super) fn find(&self, path: &str, request: &Request<'_>, today: &str) -> Found {
         let Ok(mut name) = percent_encoding::percent_decode_str(path).decode_utf8().map(|name| name.into_owned())
         else {
             return Found::nothing(404, "");
@@ -71,7 +72,7 @@ impl Files {
             name.push_str("index.html");
         }
         match sys::open_beneath(self.folder.as_fd(), name.trim_start_matches('/')) {
-            Ok(file) => self.judge(file.into(), &name, is_folder, request),
+            Ok(file) => self.judge(file.into(), &name, is_folder, request, today),
             // EAGAIN: something was renamed while it was looked for.
             Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE | errno::EAGAIN)) => {
                 Found::nothing(503, "Retry-After: 1\r\n")
@@ -80,7 +81,7 @@ impl Files {
         }
     }
 
-    fn judge(&self, mut file: File, name: &str, is_index: bool, request: &Request<'_>) -> Found {
+    fn judge(&self, mut file: File, name: &str, is_index: bool, request: &Request<'_>, today: &str) -> Found {
         let Ok(about) = file.metadata() else { return Found::nothing(404, "") };
         let path = request.path();
         if about.is_dir() && !is_index && !path.starts_with("//") {
@@ -90,9 +91,9 @@ impl Files {
         if !about.is_file() {
             return Found::nothing(404, "");
         }
-        let (bytes, modified) = (about.len(), about.modified().unwrap_or(UNIX_EPOCH));
-        let date = httpdate::fmt_http_date(modified);
-        let fields = format!("Last-Modified: {date}\r\nX-Content-Type-Options: nosniff\r\n");
+        // A time before 1970 has no date, so there is none to tell or to compare.
+        let (bytes, modified) = (about.len(), about.modified().ok().filter(|time| *time >= UNIX_EPOCH));
+        let fields = format!("{}X-Content-Type-Options: nosniff\r\n", last_modified(modified, today));
         if !is_as_wanted(request, modified) {
             return Found::nothing(412, "");
         }
@@ -116,21 +117,36 @@ impl Files {
     }
 }
 
-/// RFC 9110 section 13.1.3: whether the client has what was modified last at `modified`. Dates have whole seconds.
-fn is_known(request: &Request<'_>, modified: SystemTime) -> bool {
-    let Some(since) = date(request, "if-modified-since") else { return false };
-    modified < since + Duration::from_secs(1) && request.fields.values("if-none-match").next().is_none()
+/// The field Last-Modified (RFC 9110 section 8.8.2). A time in the future is replaced by that of the answer (section
+/// 8.8.2.1), so no year from 10000 on is written unless the clock has one too.
+fn last_modified(modified: Option<SystemTime>, today: &str) -> String {
+    let is_future = |time| date::parse(today).is_some_and(|today| !date::is_until(time, today));
+    let written = match modified {
+        Some(time) if is_future(time) => Some(today.to_owned()),
+        Some(time) => date::format(time),
+        None => None,
+    };
+    written.map_or_else(String::new, |date| format!("Last-Modified: {date}\r\n"))
+}
+
+/// RFC 9110 section 13.1.3: whether the client has what was modified last at `modified`.
+fn is_known(request: &Request<'_>, modified: Option<SystemTime>) -> bool {
+    is_until(modified, request, "if-modified-since").unwrap_or(false)
+        && request.fields.values("if-none-match").next().is_none()
 }
 
 /// RFC 9110 section 13.2.2: whether what the client insists on holds. Nothing here has an entity tag.
-fn is_as_wanted(request: &Request<'_>, modified: SystemTime) -> bool {
+fn is_as_wanted(request: &Request<'_>, modified: Option<SystemTime>) -> bool {
     let mut tags = request.fields.values("if-match").peekable();
     if tags.peek().is_some() {
         return tags.all(|tag| tag == b"*");
     }
-    date(request, "if-unmodified-since").is_none_or(|since| modified < since + Duration::from_secs(1))
+    is_until(modified, request, "if-unmodified-since").unwrap_or(true)
 }
 
-fn date(request: &Request<'_>, field: &str) -> Option<SystemTime> {
-    httpdate::parse_http_date(std::str::from_utf8(request.fields.values(field).next()?).ok()?).ok()
+/// Whether `modified` is no later than the date in a field of the request. A condition on a date does not count where
+/// either of them is no date (RFC 9110 sections 13.1.3 and 13.1.4).
+fn is_until(modified: Option<SystemTime>, request: &Request<'_>, field: &str) -> Option<bool> {
+    let text = std::str::from_utf8(request.fields.values(field).next()?).ok()?;
+    Some(date::is_until(modified?, date::parse(text)?))
 }

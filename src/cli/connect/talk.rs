@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use steadfast::client::{Client, Ending, Heard};
+use steadfast::net::date;
 use steadfast::proto::close::CloseCode;
 use steadfast::proto::session::MessageKind;
 
@@ -208,7 +209,7 @@ impl Talk {
             self.client.ping(self.pings_sent.to_string().as_bytes());
         }
         if self.every.as_mut().is_some_and(|every| every.is_due(now)) && room {
-            self.client.send(self.kind, httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+            self.client.send(self.kind, date::format(SystemTime::now()).unwrap_or_default().as_bytes());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The time, pushed at an interval.
 
+use crate::net::date;
 use crate::server::{Desk, Handler, Message, Peer, Request};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +35,7 @@ impl Ticker {
     /// old it is. As JSON.
     pub fn text(self, tick: u64) -> String {
         let now = SystemTime::now();
-        let (time, interval_ms) = (httpdate::fmt_http_date(now), self.interval.as_millis());
+        let (time, interval_ms) = (date::format(now).unwrap_or_default(), self.interval.as_millis());
         let at_us = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         format!(r#"{{"n":{tick},"time":"{time}","interval_ms":{interval_ms},"at_us":{at_us}}}"#)
     }

@@ -11,6 +11,7 @@ mod alive;
 mod compress;
 mod control;
 mod counting;
+mod dates;
 mod drain;
 mod endings;
 mod files;
