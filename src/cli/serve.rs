@@ -53,7 +53,7 @@ impl From<ProtocolArg> for Protocol {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST or unix:PATH; may be repeated
+    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST, unix:PATH or unix:@NAME; may be repeated
     #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:8080")]
     listen: Vec<Endpoint>,
     /// ws: HTTP/1.1 and WebSocket; tcp: whatever comes is sent back

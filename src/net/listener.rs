@@ -2,13 +2,17 @@
 
 use super::sys;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::ffi::OsString;
 use std::fmt;
+use std::fs::Metadata;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::SystemTime;
 
 /// What listen(2) is asked for; the kernel takes the smaller of this and net.core.somaxconn.
 pub const BACKLOG: i32 = 65_535;
@@ -18,7 +22,8 @@ pub const BACKLOG: i32 = 65_535;
 pub enum Endpoint {
     /// Addresses, one for each port of a range.
     Tcp(Vec<SocketAddr>),
-    /// The path of a unix socket.
+    /// The path of a unix socket. One that begins with `@` is the name of an abstract socket, which has no file (unix(7)); a
+    /// file of such a name is `./@name`.
     Unix(PathBuf),
 }
 
@@ -30,7 +35,8 @@ impl fmt::Display for BadEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; right would be 127.0.0.1:8080, 0.0.0.0:7000-7099, [::1]:8080 or unix:/run/steadfast.sock",
+            "{}; right would be 127.0.0.1:8080, 0.0.0.0:7000-7099, [::1]:8080, unix:/run/steadfast.sock or \
+             unix:@name",
             self.0
         )
     }
@@ -41,13 +47,13 @@ impl std::error::Error for BadEndpoint {}
 impl FromStr for Endpoint {
     type Err = BadEndpoint;
 
-    /// `ADDRESS:PORT`, `ADDRESS:FIRST-LAST` or `unix:PATH`; an address may be a name.
+    /// `ADDRESS:PORT`, `ADDRESS:FIRST-LAST`, `unix:PATH` or `unix:@NAME`; an address may be a name.
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() {
-                Err(BadEndpoint("the path of the unix socket is missing".into()))
-            } else {
-                Ok(Self::Unix(path.into()))
+            return match path {
+                "" => Err(BadEndpoint("the path of the unix socket is missing".into())),
+                "@" => Err(BadEndpoint("the name of the abstract unix socket is missing".into())),
+                _ => Ok(Self::Unix(path.into())),
             };
         }
         let (host, ports) = text.rsplit_once(':').ok_or_else(|| BadEndpoint("the port is missing".into()))?;
@@ -170,22 +176,70 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Listens on a unix socket at `path`; one that a dead server left there is replaced.
-///
-/// # Errors
-/// As socket(2), bind(2) and listen(2); `AddrInUse` if someone still answers there.
-pub fn listen_unix(path: &PathBuf) -> io::Result<OwnedFd> {
-    let address = SockAddr::unix(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket {
-        let probe = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
-        match probe.connect(&address) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-            _ => return Err(io::ErrorKind::AddrInUse.into()),
+/// The file of a unix socket that [`listen_unix`] made, as it can be told from one that replaces it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// Where the file system keeps it: an inode may be used again.
+    born: Option<SystemTime>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let about = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: about.dev(), inode: about.ino(), born: about.created().ok() })
+    }
+
+    /// Removes the file, unless another one has its path by now.
+    pub fn remove(&self) {
+        if Self::of(&self.path).is_ok_and(|found| found == *self) {
+            // One that cannot be removed stays, and the next server replaces it.
+            let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Listens on a unix socket at `path`, or at an abstract name; one that a dead server left there is replaced. Returns the
+/// socket and its file, if it has one.
+///
+/// # Errors
+/// As socket(2), bind(2) and listen(2); `AddrInUse` if a program listens there.
+pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, Option<SocketFile>)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    if let [b'@', name @ ..] = path.as_os_str().as_bytes() {
+        let name = OsString::from_vec([b"\0", name].concat());
+        socket.bind(&SockAddr::unix(name)?)?;
+        socket.listen(BACKLOG)?;
+        return Ok((socket.into(), None));
+    }
+    let address = SockAddr::unix(path)?;
+    let is_socket = |found: Metadata| found.file_type().is_socket();
+    if std::fs::symlink_metadata(path).is_ok_and(is_socket) {
+        remove_dead(path, &address)?;
+    }
     socket.bind(&address)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    let file = SocketFile::of(path)?;
+    if let Err(error) = socket.listen(BACKLOG) {
+        file.remove();
+        return Err(error);
+    }
+    Ok((socket.into(), Some(file)))
+}
+
+/// Removes the socket at `path` if no program listens at it.
+fn remove_dead(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let found = SocketFile::of(path)?;
+    // A socket whose queue is full is in use: connect(2) would wait for room there, or says EAGAIN.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            found.remove();
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
 }

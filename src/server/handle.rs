@@ -44,10 +44,11 @@ impl Handle {
         }
     }
 
-    /// Tells all to go, and takes away the files of the sockets that nobody listens at any more.
+    /// Removes the files of the unix sockets, and tells all reactors to stop.
     fn leave(&self, mail: &Mail) {
-        self.all(mail);
+        // While their sockets are open no other file can have their inodes, so each is known for what it is.
         drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.all(mail);
     }
 
     /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has.

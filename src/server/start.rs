@@ -9,7 +9,7 @@ use super::routes::Routes;
 use super::status::Shared;
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
-use crate::net::listener::{self, Endpoint, SocketBuffers};
+use crate::net::listener::{self, Endpoint, SocketBuffers, SocketFile};
 use crate::net::mailbox::Mailbox;
 use crate::net::reactor::{Buffers, Quota, Reactor, Settings};
 use crate::net::sources::Sources;
@@ -19,7 +19,6 @@ use crate::stats::{Memory, memory_limit_bytes};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -110,15 +109,13 @@ fn expect_news(heard: &Receiver<News>) -> News {
     heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
 }
 
-/// The files of our unix sockets: gone when the server stops, and when it never starts.
+/// The files of our unix sockets. They are removed when the server stops, and when it does not start.
 #[derive(Debug, Default)]
-pub(super) struct SocketFiles(Vec<PathBuf>);
+pub(super) struct SocketFiles(Vec<SocketFile>);
 
 impl Drop for SocketFiles {
     fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
+        self.0.iter().for_each(SocketFile::remove);
     }
 }
 
@@ -126,9 +123,9 @@ fn listen_unix(endpoints: &[Endpoint], files: &mut SocketFiles) -> Result<Vec<Ar
     let mut sockets = Vec::new();
     for endpoint in endpoints {
         let Endpoint::Unix(path) = endpoint else { continue };
-        let socket = listener::listen_unix(path)
+        let (socket, file) = listener::listen_unix(path)
             .map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))?;
-        files.0.push(path.clone());
+        files.0.extend(file);
         sockets.push(Arc::new(socket));
     }
     Ok(sockets)

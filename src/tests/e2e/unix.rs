@@ -2,7 +2,10 @@
 
 use crate::host::{Running, Scratch, Serve, run, steadfast, text};
 use crate::wire::{CLOSE, UPGRADE, Wire, close_body, frame};
-use std::os::unix::net::{UnixListener, UnixStream};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 fn listen(path: &Path) -> String {
@@ -100,6 +103,88 @@ fn the_socket_of_a_live_server_is_refused() {
     let other = UnixListener::bind(&path).expect("a listener");
     assert_refused(&path);
     drop(other);
+}
+
+/// A listener at that path whose queue has no room left.
+fn full(path: &Path) -> (Socket, Vec<Socket>) {
+    let address = SockAddr::unix(path).expect("an address");
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    listener.bind(&address).expect("a path");
+    listener.listen(0).expect("a listener");
+    let mut waiting = Vec::new();
+    loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).expect("a socket");
+        match socket.connect(&address) {
+            Ok(()) => waiting.push(socket),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return (listener, waiting),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_socket_of_another_program_does_not_hold_up_the_start() {
+    let scratch = Scratch::new();
+    let path = scratch.file("socket");
+    let kept = full(&path);
+    assert_refused(&path);
+    assert!(path.exists(), "the socket of another program is gone");
+    drop(kept);
+}
+
+#[test]
+fn the_socket_of_another_kind_is_refused() {
+    let scratch = Scratch::new();
+    let path = scratch.file("socket");
+    let other = UnixDatagram::bind(&path).expect("a socket");
+    assert_refused(&path);
+    assert!(path.exists(), "the socket of another program is gone");
+    drop(other);
+}
+
+#[test]
+fn a_socket_that_has_replaced_ours_stays_when_the_server_stops() {
+    let scratch = Scratch::new();
+    let path = scratch.file("socket");
+    let server = serve(&path, &[]);
+    // A successor binds a name of its own, and moves that to the path.
+    let next = scratch.file("next");
+    let successor = UnixListener::bind(&next).expect("a listener");
+    std::fs::rename(&next, &path).expect("another socket at the path");
+    server.stop();
+    drop(UnixStream::connect(&path).expect("the successor is still there"));
+    drop(successor);
+    // The same for one that comes to a path that is free.
+    std::fs::remove_file(&path).expect("a free path");
+    let server = serve(&path, &[]);
+    std::fs::remove_file(&path).expect("the socket of the server");
+    let successor = UnixListener::bind(&path).expect("a listener");
+    server.stop();
+    drop(UnixStream::connect(&path).expect("the successor is still there"));
+    drop(successor);
+}
+
+#[test]
+fn a_name_with_an_at_sign_is_an_abstract_socket() {
+    let name = format!("steadfast-{}", std::process::id());
+    let listen = format!("unix:@{name}");
+    let start = || Serve::of(steadfast("", &["serve", "--listen", &listen, "--reactors", "3"]));
+    let server = start();
+    assert!(server.said[0].starts_with(&format!("listening on {listen} ")), "{server:?}");
+    assert!(!Path::new(&format!("@{name}")).exists(), "there is a file");
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+    let mut wires: Vec<_> =
+        (0..10).map(|_| Wire::over(UnixStream::connect_addr(&address).expect("a connection"))).collect();
+    for wire in &mut wires {
+        wire.upgrade();
+        wire.echo(b"without a file");
+    }
+    let ended = run("", &["serve", "--listen", &listen]);
+    assert_eq!((ended.code(), ended.err.len()), (2, 1), "{ended:?}");
+    assert!(ended.err[0].contains(&listen) && ended.err[0].contains("in use"), "{ended:?}");
+    drop(wires);
+    server.stop();
+    start().stop();
 }
 
 #[test]

@@ -28,8 +28,10 @@ fn addresses_with_a_port_or_a_range() {
 
 #[test]
 fn paths_of_unix_sockets() {
-    for path in ["/run/steadfast.sock", "socket", "with: colon", "unix:"] {
-        assert_eq!(format!("unix:{path}").parse(), Ok(Endpoint::Unix(PathBuf::from(path))));
+    for path in ["/run/steadfast.sock", "socket", "with: colon", "unix:", "@name", "./@name"] {
+        let endpoint: Endpoint = format!("unix:{path}").parse().expect("a path");
+        assert_eq!(endpoint, Endpoint::Unix(PathBuf::from(path)));
+        assert_eq!(endpoint.to_string(), format!("unix:{path}"));
     }
 }
 
@@ -48,6 +50,7 @@ fn what_is_none_is_told_what_is_wrong_and_what_would_be_right() {
         ("127.0.0.1:1-2-3", "\"2-3\" is not a port"),
         ("127.0.0.1:7099-7000", "7099-7000 is empty"),
         ("unix:", "path of the unix socket is missing"),
+        ("unix:@", "name of the abstract unix socket is missing"),
     ];
     for (text, what) in cases {
         let error = text.parse::<Endpoint>().expect_err(text).to_string();
