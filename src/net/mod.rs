@@ -1,5 +1,6 @@
 //! The shell: the only place that names mio, libc and socket2.
 
+pub(crate) mod beneath;
 mod core;
 pub mod counters;
 pub mod date;

@@ -2,8 +2,10 @@
 //! than a connection can afford. Apart from `proto/mask.rs`, all `unsafe` of this crate stands here.
 #![expect(unsafe_code, reason = "system calls; each call has its SAFETY line")]
 
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -113,11 +115,11 @@ pub fn sendfile(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: &mut u64, 
 ///
 /// # Errors
 /// As openat2(2): EXDEV for a path that leads out.
-pub fn open_beneath(folder: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-    let path = std::ffi::CString::new(path)?;
+pub fn open_beneath(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_bytes())?;
     // SAFETY: open_how is made of integers, for which zero is a value.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY) as u64;
+    how.flags = READ as u64;
     how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: the path ends with a zero and the structure has the size that is told; both live through the call.
     let fd = unsafe {
@@ -126,6 +128,55 @@ pub fn open_beneath(folder: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let fd = check(fd as libc::c_int)?;
     // SAFETY: a descriptor that openat2 just made is owned by no one else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How files are opened that strangers name: a device or a pipe does not block, and no terminal becomes ours.
+const READ: libc::c_int = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// Opens a file of `folder` to be read, if `name` is no symbolic link; openat(2), O_NOFOLLOW.
+///
+/// # Errors
+/// As openat(2): ELOOP for a symbolic link.
+pub fn open_file_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    open_at(folder, name, READ | libc::O_NOFOLLOW)
+}
+
+/// Opens a folder in `folder`, to look names up in it, if `name` is no symbolic link; openat(2), O_PATH and O_NOFOLLOW.
+///
+/// # Errors
+/// As openat(2): ENOTDIR for a symbolic link.
+pub fn open_folder_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    open_at(folder, name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC)
+}
+
+fn open_at(folder: BorrowedFd<'_>, name: &OsStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let name = CString::new(name.as_bytes())?;
+    // SAFETY: the name ends with a zero and lives through the call; the flags ask for no mode.
+    let fd = check(unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags) })?;
+    // SAFETY: a descriptor that openat just made is owned by no one else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What a symbolic link in `folder` says; `None` for a file of another kind. readlinkat(2).
+///
+/// # Errors
+/// As readlinkat(2).
+pub fn read_link_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    let name = CString::new(name.as_bytes())?;
+    let mut target = vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the name ends with a zero; the pointer and the length are those of one exclusive slice.
+    let length =
+        unsafe { libc::readlinkat(folder.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    match count(length as libc::c_long) {
+        // One that fills all of it may have been cut.
+        Ok(length) if length == target.len() => Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG)),
+        Ok(length) => {
+            target.truncate(length);
+            Ok(Some(target))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Has a socket take no more when so many bytes wait in it that were not sent yet; what listens hands it on to what it
@@ -287,7 +338,9 @@ pub fn cpu_time() -> (Duration, Duration) {
 
 /// Error numbers that others than the reactor tell apart, errno(3).
 pub mod errno {
-    pub use libc::{EAGAIN, ECONNREFUSED, ECONNRESET, EMFILE, ENFILE, EPIPE, ETIMEDOUT};
+    pub use libc::{
+        EAGAIN, ECONNREFUSED, ECONNRESET, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOTDIR, EPIPE, ETIMEDOUT, EXDEV,
+    };
 
     /// As a cause has them.
     pub const EADDRINUSE: u16 = libc::EADDRINUSE as u16;

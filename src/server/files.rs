@@ -1,11 +1,12 @@
 //! Files of a folder, as they are asked for: with type, length and date, and no way out of the folder.
 
+use crate::net::beneath::Beneath;
 use crate::net::date;
-use crate::net::sys::{self, errno};
+use crate::net::sys::errno;
 use crate::proto::http::Request;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A folder that is served.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
-    folder: Arc<OwnedFd>,
+    folder: Arc<Beneath>,
     /// Held once by this, and once more for each file that is being sent.
     leases: Arc<()>,
 }
@@ -45,16 +46,13 @@ impl Files {
     /// Opens the folder.
     ///
     /// # Errors
-    /// As open(2) and openat2(2).
+    /// As open(2) and openat(2).
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let file = File::open(folder)?;
         if !file.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let folder = OwnedFd::from(file);
-        // Where the system has no such call, or forbids it, that shows now.
-        sys::open_beneath(folder.as_fd(), ".")?;
-        Ok(Self { folder: Arc::new(folder), leases: Arc::new(()) })
+        Ok(Self { folder: Arc::new(Beneath::new(file.into())?), leases: Arc::new(()) })
     }
 
     /// Finds what `path`, as it stands in the request behind the route's own, names; `today` is the answer's own date.
@@ -71,7 +69,7 @@ impl Files {
         if is_folder {
             name.push_str("index.html");
         }
-        match sys::open_beneath(self.folder.as_fd(), name.trim_start_matches('/')) {
+        match self.folder.open(OsStr::new(name.trim_start_matches('/'))) {
             Ok(file) => self.judge(file.into(), &name, is_folder, request, today),
             // EAGAIN: something was renamed while it was looked for.
             Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE | errno::EAGAIN)) => {

@@ -80,7 +80,7 @@ impl Server {
         Self::default()
     }
 
-    /// Listens at `ADDRESS:PORT`, `ADDRESS:FIRST-LAST` or `unix:PATH` too; with port 0 the kernel chooses, see
+    /// Listens at `ADDRESS:PORT`, `ADDRESS:FIRST-LAST`, `unix:PATH` or `unix:@NAME` too; with port 0 the kernel chooses, see
     /// [`Handle::endpoints`].
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Server {
 
     /// Answers GET and HEAD of all below a path, as `/files/*`, with the files of a folder: with type, length and date of
     /// modification, `index.html` for a folder, and nothing that is outside of it or whose name begins with a dot. Of files longer
-    /// than 64 KiB 32 are sent at a time, since each takes a descriptor; more are answered 503. Needs openat2(2), Linux 5.6.
+    /// than 64 KiB 32 are sent at a time, since each takes a descriptor; more are answered 503.
     ///
     /// # Errors
     /// [`StartError`] when the folder cannot be opened.

@@ -1,7 +1,7 @@
 //! No way out of a folder that is served, and nothing in it that holds a server up.
 
 use crate::folder::{Folder, SECRET, ask, get};
-use crate::host::{BINARY, Serve, text};
+use crate::host::{BINARY, Serve, has_strace, text};
 use crate::wire::Wire;
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -96,6 +96,37 @@ fn nothing_outside_of_the_folder_is_seen_and_nothing_with_a_dot() {
     let server = folder.start(&[]);
     assert_missing(server.address(), "/");
     server.stop();
+}
+
+/// A server that may not call openat2(2), as with some seccomp filters.
+fn filtered(folder: &Folder, error: &str) -> Serve {
+    let mut command = Command::new("strace");
+    // -D keeps the server our child, to be signalled and waited for.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2", "-e"]);
+    command.arg(format!("inject=openat2:error={error}"));
+    command.args([BINARY, "serve", "--listen", "127.0.0.1:0", "--reactors", "1", "--static", text(&folder.path(""))]);
+    command.stdin(Stdio::null());
+    Serve::of(command)
+}
+
+#[test]
+fn a_folder_is_served_as_safely_where_a_filter_forbids_openat2() {
+    if !has_strace() {
+        return;
+    }
+    let folder = folder();
+    folder.link("in.css", "page.html");
+    folder.link("below/up.html", "../page.html");
+    folder.link("way", "below");
+    for error in ["ENOSYS", "EPERM", "EACCES"] {
+        let server = filtered(&folder, error);
+        assert_missing(server.address(), "/");
+        for target in ["/in.css", "/below/up.html", "/way/page.html", "/way/", "/below/"] {
+            let answer = get(server.address(), target);
+            assert_eq!((answer.status, &*answer.body), (200, &b"page"[..]), "{error} {target}: {answer:?}");
+        }
+        server.stop();
+    }
 }
 
 #[test]
