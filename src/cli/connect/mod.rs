@@ -18,6 +18,8 @@ use steadfast::client::{Client, Config, ConnectError, Url};
 use steadfast::proto::session::{Limits, MessageKind};
 use talk::{Plan, Talk};
 
+pub(super) use words::escaped;
+
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// ws://HOST:PORT/PATH
@@ -115,15 +117,16 @@ fn signals(now: &Arc<AtomicBool>) -> io::Result<UnixStream> {
 
 /// Says what was agreed upon, as far as something was asked for.
 fn greet(client: &Client, config: &Config) {
-    tell(&format_args!("connected to {} at {}", config.url, client.peer()));
+    let mut lines = format!("connected to {} at {}", config.url, client.peer());
     if !config.subprotocols.is_empty() {
-        let agreed = client.subprotocol().unwrap_or("none of those that were offered");
-        tell(&format_args!("subprotocol: {agreed}"));
+        lines += "\nsubprotocol: ";
+        lines += client.subprotocol().unwrap_or("none of those that were offered");
     }
     if config.compression.is_some() {
-        tell(&format_args!("compression: {}", words::compression(client.compression())));
+        lines += &format!("\ncompression: {}", words::compression(client.compression()));
     }
     if io::stdin().is_terminal() {
-        tell(&"each line is sent as a message; Ctrl-D or Ctrl-C closes");
+        lines += "\neach line is sent as a message; Ctrl-D or Ctrl-C closes";
     }
+    tell(&lines);
 }

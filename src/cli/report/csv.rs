@@ -1,6 +1,5 @@
 //! The timeline of a report, one line a second (RFC 4180).
 
-use crate::cli::escape::escaped;
 use std::fmt::Write as _;
 use steadfast::flood::latency::{Latency, MEASURES};
 use steadfast::flood::ledger::STAGES;
@@ -56,8 +55,7 @@ fn push(line: &mut String, number: Option<u64>) {
     }
 }
 
-/// In quotes, if it has what would end a field. The file may be a terminal.
+/// In quotes, if it has what would end a field.
 fn field(text: &str) -> String {
-    let text = escaped(text);
-    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
