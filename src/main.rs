@@ -1,6 +1,9 @@
 //! `steadfast`: parse, run, exit code. Everything else is the library's, or in `cli`.
 
 mod cli;
+#[cfg(test)]
+#[path = "tests/unit/mutants.rs"]
+mod mutants;
 
 fn main() -> std::process::ExitCode {
     cli::run()

@@ -3,13 +3,16 @@
 mod compression;
 mod connect;
 mod doctor;
+mod escape;
 mod flood;
 mod report;
 mod serve;
 
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use steadfast::client::BadSetting;
 
@@ -76,6 +79,16 @@ fn setting(bad: &BadSetting) -> String {
     }
 }
 
+/// Reads a file of at most `most` bytes. A name may be that of a device, which has no end.
+fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it is longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// One clear line on stderr, and the exit code for what cannot be done as asked.
 fn refuse(error: &dyn Display) -> ExitCode {
     complain(error);
@@ -86,7 +99,9 @@ fn complain(error: &dyn Display) {
     tell(&format_args!("steadfast: {error}"));
 }
 
-/// One line on stderr, in one piece; that nobody reads it is no reason to end.
+/// Writes one line to stderr, in one piece. All that is said there passes here, and what comes from elsewhere is escaped;
+/// that stderr is closed is no reason to end.
 fn tell(line: &dyn Display) {
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    let line = escape::escaped(&line.to_string());
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -147,6 +147,7 @@ struct Defaults {
     source_prefix_v6: u32,
     drain_s: u32,
     drain_hard_s: u32,
+    tcp_keepalive_s: u32,
     max_events_per_turn: u32,
     max_accepts_per_turn: u32,
     socket_notsent_lowat_bytes: u32,
@@ -170,6 +171,7 @@ impl Default for Defaults {
             source_prefix_v6: config.source_prefix_v6,
             drain_s: config.drain_s,
             drain_hard_s: config.drain_hard_s,
+            tcp_keepalive_s: config.tcp_keepalive_s,
             max_events_per_turn: config.max_events_per_turn,
             max_accepts_per_turn: config.max_accepts_per_turn,
             socket_notsent_lowat_bytes: config.socket_buffers.notsent_lowat_bytes,
@@ -204,7 +206,7 @@ limits! {
     socket_notsent_lowat_bytes: u32 { socket_notsent_lowat_bytes } 0..=1 << 30, "BYTES";
     /// Time over which SIGQUIT closes the connections, one after the other
     drain_s: u32 { drain_s } 0..=86_400, "SECONDS";
-    /// Time after which those who do not close are reset then
+    /// Time after which connections that do not close are reset, after any signal that ends the server
     drain_hard_s: u32 { drain_hard_s } 0..=86_400, "SECONDS";
     /// Longest frame, message and inflated message; a longer one closes with 1009
     max_message_bytes: u64 { limits.max_message_bytes } 1..=1 << 40, "BYTES";
@@ -226,6 +228,8 @@ limits! {
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
     /// Time without a byte taken of what is queued; then reset
     stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
+    /// Silence after which the kernel probes the peer of a raw TCP connection (SO_KEEPALIVE)
+    tcp_keepalive_s: u32 { tcp_keepalive_s } 1..=32_767, "SECONDS";
     /// Messages and requests of a connection in its turn; then others have theirs
     max_events_per_turn: u32 { max_events_per_turn } 1..=1 << 20, "N";
     /// Connections that are accepted from a listener in a turn
@@ -303,6 +307,7 @@ impl Args {
             },
             drain_s: settings.drain_s,
             drain_hard_s: settings.drain_hard_s,
+            tcp_keepalive_s: settings.tcp_keepalive_s,
             max_events_per_turn: settings.max_events_per_turn,
             max_accepts_per_turn: settings.max_accepts_per_turn,
             ..Config::default()

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// By so much a schedule begins later than it is told, so that all workers know it when it does.
 const SCHEDULE_AFTER: Duration = Duration::from_millis(50);
 
+/// The longest time from one message of a connection to the next: 30 years.
+const MAX_INTERVAL_US: u64 = 1 << 50;
+
 /// The coordinator.
 pub(super) struct Flood<'a> {
     config: &'a Config,
@@ -194,7 +197,7 @@ impl<'a> Flood<'a> {
             )));
         }
         let (workers, start) = (self.crew.len() as u64, Instant::now() + SCHEDULE_AFTER);
-        let interval_us = ((1e6 / per_s).round() as u64).max(1);
+        let interval_us = ((1e6 / per_s).round() as u64).clamp(1, MAX_INTERVAL_US);
         // In intervals, so that a rounded one makes no message more or less: 3 a second for 10 seconds are 30.
         let for_us = (for_s * per_s * interval_us as f64).round() as u64;
         let pace = move |worker: usize| Work::Rate(Pace { start, interval_us, for_us, worker: worker as u64, workers });

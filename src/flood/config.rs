@@ -123,8 +123,9 @@ pub struct Shard {
 impl Shard {
     /// Its part of `all` things; the parts of all shards are all of them, and no two have one in common.
     pub(super) fn share_of(self, all: u64) -> Range<u64> {
-        let until = |index: u32| all * u64::from(index) / u64::from(self.count);
-        until(self.index - 1)..until(self.index)
+        let Self { index, count } = self;
+        let until = |index: u32| all * u64::from(index.min(count)) / u64::from(count.max(1));
+        until(index.saturating_sub(1))..until(index)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Latencies: recorded by the workers, merged over threads, seconds and hosts, and written so that they can be merged again.
 
+use super::histogram::{self, DIGITS, MAX_US};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
@@ -10,12 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The longest that is told apart: ten minutes. What is longer counts as that.
-const MAX_US: u64 = 600_000_000;
-
 /// What a latency is measured of; the names of a report, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Measure {
     /// From connect(2) to the open connection.
     Connect,
@@ -50,6 +48,16 @@ pub const MEASURES: [Measure; 9] = [
     Measure::Age,
 ];
 
+/// By a text, so that an error in a map tells of which one it is.
+impl TryFrom<String> for Measure {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = MEASURES.into_iter().find(|measure| measure.name() == name);
+        known.ok_or_else(|| format!("{name:?} is not measured"))
+    }
+}
+
 impl Measure {
     /// Its name in a report.
     pub fn name(self) -> &'static str {
@@ -75,7 +83,8 @@ pub struct Latency(Form);
 #[derive(Clone, Debug)]
 enum Form {
     Whole(Box<Histogram<u64>>),
-    /// How many samples, and the format V2 of HdrHistogram: some two bytes for each step that has any.
+    /// How many samples, and the format V2 of HdrHistogram: some two bytes for each step that has any; deflated, if it
+    /// was read so.
     Packed(u64, Box<[u8]>),
 }
 
@@ -95,7 +104,7 @@ impl PartialEq for Latency {
 /// With room for latencies up to `longest_us`.
 fn histogram(longest_us: u64) -> Histogram<u64> {
     // The bounds are constants that the library accepts; were they not, no test would get past this line.
-    Histogram::new_with_bounds(1, longest_us, 3).expect("constant bounds")
+    Histogram::new_with_bounds(1, longest_us, DIGITS).expect("constant bounds")
 }
 
 /// Room for ten minutes would be 172 KiB, and there are many of them. It grows with what it has: 16 KiB for 2 ms, 48 KiB for 30.
@@ -120,7 +129,8 @@ impl Latency {
             Form::Whole(histogram) => Cow::Borrowed(histogram),
             Form::Packed(0, _) => Cow::Owned(growing()),
             Form::Packed(_, bytes) => {
-                let mut histogram = Reader::new().deserialize(&mut &bytes[..]).expect("it was written by this");
+                let mut histogram =
+                    Reader::new().deserialize(&mut &bytes[..]).expect("it was written by this, or checked");
                 histogram.auto(true);
                 Cow::Owned(histogram)
             }
@@ -190,7 +200,7 @@ impl Latency {
 
 /// As a report has them: figures to read, and the whole histogram to merge, in the format V2 of HdrHistogram, deflated,
 /// in base 64.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Written {
     samples: u64,
     mean_us: Option<f64>,
@@ -200,6 +210,13 @@ struct Written {
     p99_us: Option<u64>,
     p99_9_us: Option<u64>,
     max_us: Option<u64>,
+    histogram: String,
+}
+
+/// What is read of it: the figures follow from the histogram.
+#[derive(Deserialize)]
+struct Told {
+    samples: u64,
     histogram: String,
 }
 
@@ -229,19 +246,25 @@ impl Serialize for Latency {
 
 impl<'de> Deserialize<'de> for Latency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = Written::deserialize(deserializer)?;
-        let bytes = BASE64_STANDARD.decode(&written.histogram).map_err(|error| D::Error::custom(error.to_string()))?;
-        let read: Histogram<u64> = Reader::new()
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|error| D::Error::custom(format!("histogram: {error}")))?;
-        let mut whole = histogram(MAX_US);
-        whole.add(&read).map_err(|error| D::Error::custom(format!("histogram: {error}")))?;
-        let mut latency = Self(Form::Whole(Box::new(whole)));
-        latency.pack();
-        if latency.samples() != written.samples {
-            return Err(D::Error::custom("histogram: it has not as many samples as the report says"));
+        let told = Told::deserialize(deserializer)?;
+        Self::read(told.samples, &told.histogram).map_err(D::Error::custom)
+    }
+}
+
+impl Latency {
+    /// The histogram of a report, which has to have so many samples.
+    pub(super) fn read(samples: u64, text: &str) -> Result<Self, String> {
+        let (read, deflated) = histogram::read(text).map_err(|error| format!("histogram: {error}"))?;
+        if read.len() != samples {
+            return Err("histogram: it has not as many samples as the report says".into());
         }
-        Ok(latency)
+        let mut latency = Self(Form::Whole(Box::new(read)));
+        latency.pack();
+        // A few deflated bytes may be many: a report takes no more memory than its file is long.
+        match latency.0 {
+            Form::Packed(_, plain) if plain.len() > deflated.len() => Ok(Self(Form::Packed(samples, deflated.into()))),
+            form => Ok(Self(form)),
+        }
     }
 }
 

@@ -143,7 +143,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     let [connect, reconnect, reply, hold, alive, response, service, lag, age] = MEASURES.map(timing);
     let mut lost_by_cause = BTreeMap::new();
     for (cause, count) in parts.iter().flat_map(|part| &part.lost_by_cause) {
-        *lost_by_cause.entry(cause.clone()).or_default() += count;
+        add(lost_by_cause.entry(cause.clone()).or_default(), *count);
     }
     let by_content = parts.iter().all(|part| part.reply_check == "content");
     let mut merged = Report {
@@ -167,16 +167,16 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
         age,
         schedule: schedule(parts.iter().map(|part| part.schedule)),
         close_seconds: largest(&parts, |part| part.close_seconds),
-        sent: parts.iter().map(|part| part.sent).sum(),
-        replies: parts.iter().map(|part| part.replies).sum(),
-        received: parts.iter().map(|part| part.received).sum(),
+        sent: sum_of(parts.iter().map(|part| part.sent)),
+        replies: sum_of(parts.iter().map(|part| part.replies)),
+        received: sum_of(parts.iter().map(|part| part.received)),
         reply_check: if by_content { "content" } else { "status" }.into(),
         memory: Sides {
             server: memory(parts.iter().map(|part| part.memory.server)),
             client: memory(parts.iter().map(|part| part.memory.client)),
         },
         cpu: Sides { server: largest_cpu(&parts), client: summed_cpu(&parts) },
-        workers: parts.iter().map(|part| part.workers).sum(),
+        workers: parts.iter().map(|part| part.workers).fold(0, usize::saturating_add),
         phases: phases(&parts, began),
         timeline: timeline(&parts, began),
         reconciliation: reconciliation(&parts),
@@ -195,9 +195,11 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
 
 /// Whether they belong together.
 fn check(reports: &[Report]) -> Result<(), MergeError> {
-    let names = |report: &Report| {
-        let names: Vec<&str> = report.phases.iter().map(|phase| phase.name.as_str()).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    // As many phases, each of the same name: they are merged one by one.
+    let names = |report: &Report| report.phases.iter().map(|phase| phase.name.clone()).collect::<Vec<_>>();
+    let listed = |report: &Report| match names(report) {
+        none if none.is_empty() => "none".to_owned(),
+        names => names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
     };
     let Some(first) = reports.first() else { return Err(MergeError::Nothing) };
     for (at, report) in reports.iter().enumerate() {
@@ -209,7 +211,7 @@ fn check(reports: &[Report]) -> Result<(), MergeError> {
             return Err(MergeError::Target { report: at, target, first });
         }
         if names(report) != names(first) {
-            return Err(MergeError::Phases { report: at, phases: names(report), first: names(first) });
+            return Err(MergeError::Phases { report: at, phases: listed(report), first: listed(first) });
         }
     }
     check_shards(reports)
@@ -266,6 +268,15 @@ fn in_order(reports: Vec<Report>) -> Vec<Report> {
     parts
 }
 
+/// Counts are summed so that none overflows: what is read from a file may be any number.
+fn sum_of(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
+}
+
 fn largest(parts: &[Report], seconds: impl Fn(&Report) -> f64) -> f64 {
     parts.iter().map(seconds).fold(0.0, f64::max)
 }
@@ -279,13 +290,13 @@ fn connections(parts: &[Report]) -> Connections {
     for Connections { planned, opened, reopened, answered, held, closed, lost } in
         parts.iter().map(|part| part.connections)
     {
-        sum.planned += planned;
-        sum.opened += opened;
-        sum.reopened += reopened;
-        sum.answered += answered;
-        sum.held += held;
-        sum.closed += closed;
-        sum.lost += lost;
+        add(&mut sum.planned, planned);
+        add(&mut sum.opened, opened);
+        add(&mut sum.reopened, reopened);
+        add(&mut sum.answered, answered);
+        add(&mut sum.held, held);
+        add(&mut sum.closed, closed);
+        add(&mut sum.lost, lost);
     }
     sum
 }
@@ -293,16 +304,16 @@ fn connections(parts: &[Report]) -> Connections {
 fn states(parts: impl Iterator<Item = States>) -> States {
     let mut sum = [0; 9];
     for part in parts {
-        sum.iter_mut().zip(part.counts()).for_each(|(sum, count)| *sum += count);
+        sum.iter_mut().zip(part.counts()).for_each(|(sum, count)| add(sum, count));
     }
     sum.into()
 }
 
 fn schedule(parts: impl Iterator<Item = Schedule>) -> Schedule {
     parts.fold(Schedule::default(), |sum, part| Schedule {
-        due: sum.due + part.due,
-        sent: sum.sent + part.sent,
-        answered: sum.answered + part.answered,
+        due: sum.due.saturating_add(part.due),
+        sent: sum.sent.saturating_add(part.sent),
+        answered: sum.answered.saturating_add(part.answered),
     })
 }
 
@@ -310,13 +321,13 @@ fn schedule(parts: impl Iterator<Item = Schedule>) -> Schedule {
 fn memory(parts: impl Iterator<Item = SideMemory> + Clone) -> SideMemory {
     let each = |figure: fn(&SideMemory) -> Option<f64>| {
         let known = parts.clone().filter_map(|part| Some((figure(&part)?, part.connections)));
-        let (bytes, connections) = known.fold((0.0, 0), |(bytes, connections), (each, more)| {
-            (bytes + (each * more as f64).round(), connections + more)
+        let (bytes, connections) = known.fold((0.0, 0_u64), |(bytes, connections), (each, more)| {
+            (bytes + (each * more as f64).round(), connections.saturating_add(more))
         });
         (connections > 0).then(|| bytes / connections as f64)
     };
     SideMemory {
-        connections: parts.clone().map(|part| part.connections).sum(),
+        connections: sum_of(parts.clone().map(|part| part.connections)),
         user_bytes_per_connection: each(|part| part.user_bytes_per_connection),
         kernel_bytes_per_connection: each(|part| part.kernel_bytes_per_connection),
     }
@@ -345,7 +356,7 @@ fn phases(parts: &[Report], began: f64) -> Vec<PhaseReport> {
             seconds: each().map(|(_, phase)| phase.seconds).fold(0.0, f64::max),
             latencies,
             schedule: schedule(each().map(|(_, phase)| phase.schedule)),
-            missing: each().map(|(_, phase)| phase.missing).sum(),
+            missing: sum_of(each().map(|(_, phase)| phase.missing)),
             states: states(each().map(|(_, phase)| phase.states)),
         }
     };
@@ -408,14 +419,14 @@ fn row(parts: &mut [Rows], second: u64, phases: &[PhaseReport]) -> Option<Second
         }
         standing.push((part.last, part.states));
     }
-    let total = |count: fn(&Second) -> u64| standing.iter().filter_map(|(last, _)| last.map(count)).sum();
+    let total = |count: fn(&Second) -> u64| sum_of(standing.iter().filter_map(|(last, _)| last.map(count)));
     Some(Second {
         states: states(standing.iter().map(|(last, before)| last.map_or(*before, |last| last.states))),
         opened: total(|last| last.opened),
         replies: total(|last| last.replies),
         received: total(|last| last.received),
         latencies,
-        client_user_bytes: clients.into_iter().sum(),
+        client_user_bytes: clients.into_iter().collect::<Option<Vec<u64>>>().map(|each| sum_of(each.into_iter())),
         ..sum?
     })
 }
@@ -442,9 +453,9 @@ fn reconciliation(parts: &[Report]) -> Option<Reconciliation> {
         match figures.iter_mut().find(|sum| sum.what == figure.what) {
             None => figures.push(figure.clone()),
             Some(sum) => {
-                sum.at_least += figure.at_least;
-                sum.at_most = sum.at_most.zip(figure.at_most).map(|(one, other)| one + other);
-                sum.server += figure.server;
+                add(&mut sum.at_least, figure.at_least);
+                sum.at_most = sum.at_most.zip(figure.at_most).map(|(one, other)| one.saturating_add(other));
+                add(&mut sum.server, figure.server);
                 sum.agrees &= figure.agrees;
             }
         }

@@ -59,9 +59,13 @@ impl Routes {
                 sources.len()
             )));
         }
-        let mut routes = Vec::new();
+        let mut routes: Vec<Route> = Vec::new();
         for source in sources {
             for &(target, destination, host) in &destinations {
+                // More than there are connections are not taken, however many pairs of addresses there are.
+                if routes.len() >= connections {
+                    break;
+                }
                 if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
                     continue;
                 }

@@ -3,7 +3,8 @@
 use super::latency::{Latencies, Latency, Measure};
 use super::ledger::Counts;
 use crate::stats::Cpu;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of the JSON document.
@@ -136,12 +137,13 @@ impl States {
 
     /// Connections that hold a socket which is open at both ends, as far as the flood knows.
     pub fn held_open(&self) -> u64 {
-        self.open + self.answered + self.held
+        // What is read from a file may be any number.
+        self.open.saturating_add(self.answered).saturating_add(self.held)
     }
 }
 
 /// How long something took, as a whole and each time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Timing {
     /// How long the phases were that it is of, together.
     pub seconds: f64,
@@ -156,6 +158,23 @@ impl Timing {
     pub(super) fn of(latency: Latency, seconds: f64) -> Self {
         let per_second = if seconds > 0.0 { latency.samples() as f64 / seconds } else { 0.0 };
         Self { seconds, per_second, latency }
+    }
+}
+
+/// As it is read: what a report has beside this is not kept, however much it is.
+#[derive(Deserialize)]
+struct Told {
+    seconds: f64,
+    per_second: f64,
+    samples: u64,
+    histogram: String,
+}
+
+impl<'de> Deserialize<'de> for Timing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Told { seconds, per_second, samples, histogram } = Told::deserialize(deserializer)?;
+        let latency = Latency::read(samples, &histogram).map_err(D::Error::custom)?;
+        Ok(Self { seconds, per_second, latency })
     }
 }
 

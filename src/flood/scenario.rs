@@ -18,6 +18,7 @@
 //! assert_eq!(scenario.phases, ["ramp over_s=10".parse::<Phase>().unwrap(), "rate per_s=1 for_s=60".parse().unwrap()]);
 //! ```
 
+use super::read::MAX_PHASES;
 use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +28,9 @@ use toml::{Spanned, Table};
 const MAX_S: f64 = 2_678_400.0;
 /// The most messages a second on one connection: intervals are whole microseconds.
 pub(super) const MAX_PER_S: f64 = 1_000.0;
+
+/// The most keys of a phase: twice as many as any has.
+const MAX_KEYS: usize = 8;
 
 /// One thing that a flood does. Each ends by itself.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -224,6 +228,9 @@ impl FromStr for Phase {
 impl Phase {
     /// What a table says, or what is wrong with it.
     fn of(table: &Table) -> Result<Self, String> {
+        if table.len() > MAX_KEYS {
+            return Err(format!("it has {} keys; right would be at most {MAX_KEYS}", table.len()));
+        }
         let read = |table: Table| table.try_into::<Self>().map_err(|error| error.message().to_owned());
         let Err(wrong) = read(table.clone()) else { return read(table.clone()) };
         // A value that does not fit is told of without its key: the one without which that is not what is wrong.
@@ -278,6 +285,10 @@ impl Scenario {
     /// # Errors
     /// When it does not begin with a ramp, opens more connections or fewer, or goes on behind the drain.
     pub fn planned(&self, connections: u32) -> Result<Self, BadScenario> {
+        if self.phases.len() >= MAX_PHASES {
+            let (phases, most) = (self.phases.len(), MAX_PHASES - 1);
+            return Err(BadScenario::new(format!("there are {phases} phases; right would be at most {most}")));
+        }
         self.phases.iter().try_for_each(Phase::check)?;
         let mut phases = self.phases.clone();
         let Some(Phase::Ramp { .. }) = phases.first() else {

@@ -385,7 +385,7 @@ impl<S> Link<'_, S> {
     }
 
     /// Has the request that was just heard wait for its answer: until [`Link::answer`] nothing more is read, and no deadline
-    /// runs.
+    /// runs. A client that closes meanwhile, its own direction alone too, ends the connection.
     pub fn defer(&mut self) {
         self.connection.flags.set(Flags::WAITS);
     }

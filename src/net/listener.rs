@@ -1,7 +1,7 @@
 //! Where a server listens: addresses, port ranges, unix sockets.
 
 use super::sys;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::Metadata;
@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What listen(2) is asked for; the kernel takes the smaller of this and net.core.somaxconn.
 pub const BACKLOG: i32 = 65_535;
@@ -145,12 +145,25 @@ impl Default for SocketBuffers {
     }
 }
 
-/// Listens on `address`, as one of several who share it; what is accepted inherits `buffers`.
+/// The longest time that TCP_KEEPIDLE takes, in seconds.
+pub const MAX_KEEPALIVE_S: u32 = 32_767;
+
+/// After `idle_s` of silence three probes, within half of that time (tcp(7)).
+fn keepalive(idle_s: u32) -> TcpKeepalive {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.clamp(1, MAX_KEEPALIVE_S).into());
+    TcpKeepalive::new().with_time(seconds(idle_s)).with_interval(seconds(idle_s / 6)).with_retries(3)
+}
+
+/// Listens on `address`, as one of several who share it. What is accepted inherits `buffers`, and SO_KEEPALIVE with
+/// `keepalive_s` if there is such a time.
 ///
 /// # Errors
 /// As socket(2), bind(2) and listen(2).
-pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers) -> io::Result<OwnedFd> {
+pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers, keepalive_s: Option<u32>) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
+    if let Some(idle_s) = keepalive_s {
+        socket.set_tcp_keepalive(&keepalive(idle_s))?;
+    }
     if buffers.send_bytes > 0 {
         socket.set_send_buffer_size(buffers.send_bytes as usize)?;
     }

@@ -78,12 +78,11 @@ pub(super) fn on_event<D: Driver>(
         return;
     }
     if connection.flags.has(Flags::WAITS) {
-        // It may have closed one direction only, and wait for its answer still; a reset is the end.
         if event.is_error() && connection.session.role() == Role::Client {
             connection.flags.clear(Flags::WAITS); // it reads on, to what made an end of it
             return serve(core, driver, id);
         }
-        if event.is_error() {
+        if event.is_error() || is_gone(connection) {
             core.doom(id, Cause::Abrupt);
         }
         return;
@@ -106,6 +105,9 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
         return flush(core, driver, id);
     }
     if connection.flags.has(Flags::DOOMED | Flags::WAITS) {
+        if is_gone(connection) {
+            core.doom(id, Cause::Abrupt);
+        }
         return;
     }
     if connection.flags.has(Flags::HOLDS_RING) {
@@ -172,6 +174,9 @@ fn talk<D: Driver>(
         file(connection, state_before, events, tools.now.tick);
         if state == State::Closed {
             return Outcome::Over;
+        }
+        if is_gone(connection) {
+            return Outcome::Eof;
         }
         if connection.flags.has(Flags::FRESH) {
             return Outcome::Again;
@@ -283,6 +288,14 @@ fn end_of_stream<D: Driver>(
             Outcome::Error(sys::error_code(&error))
         }
     }
+}
+
+/// Whether a client has sent FIN while it is owed a response that is not there yet. It might have closed one direction only,
+/// but nearly all that do this are gone, and a connection that waits reads nothing that would tell the two apart.
+fn is_gone<S>(connection: &Connection<S>) -> bool {
+    connection.flags.has(Flags::WAITS)
+        && connection.flags.has(Flags::PEER_CLOSED)
+        && connection.session.role() == Role::Server
 }
 
 /// Which deadline runs, and since when, for a connection that is not simply open.

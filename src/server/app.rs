@@ -211,10 +211,12 @@ impl App {
         chair.closed(link, &mut self.common, closed);
     }
 
-    fn stop(&mut self, core: &mut Core<Seat>) {
+    /// Stops accepting, and closes the connections over `spread`; what a drain has begun before is not put off.
+    fn drain(&mut self, core: &mut Core<Seat>, spread: Duration) {
         core.stop();
-        for index in 0..core.end_index() {
-            say_good_bye(core, index);
+        let drain = self.drain.get_or_insert_with(|| Drain::new(core, spread));
+        if spread.is_zero() {
+            drain.hurry();
         }
     }
 
@@ -450,11 +452,8 @@ impl Driver for App {
 
     fn mail(&mut self, core: &mut Core<Seat>, mail: Mail) {
         match mail {
-            Mail::Stop => self.stop(core),
-            Mail::Drain => {
-                core.stop();
-                self.drain.get_or_insert_with(|| Drain::new(core));
-            }
+            Mail::Stop => self.drain(core, Duration::ZERO),
+            Mail::Drain => self.drain(core, self.common.shared.drain.0),
             Mail::Send { to, kind, payload, from, receipt } => {
                 let sent = self.send(core, to, kind, &payload);
                 if let Some(receipt) = receipt {
@@ -488,7 +487,7 @@ impl Driver for App {
             core.stay_awake();
         }
         if let Some(drain) = &mut self.drain {
-            drain.go_on(core, self.common.shared.drain);
+            drain.go_on(core, self.common.shared.drain.1);
         }
         if let Some(at) = self.common.wake_at {
             core.wake_at(at);

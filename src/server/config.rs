@@ -2,6 +2,7 @@
 
 use super::Hook;
 use crate::net::link::QueueLimits;
+use crate::net::listener::MAX_KEEPALIVE_S;
 use crate::net::listener::{Endpoint, SocketBuffers};
 use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{TURN_ACCEPTS, TURN_EVENTS};
@@ -103,9 +104,12 @@ settings! {
     max_buffer_bytes: Option<u64> = None,
     /// The kernel's buffers of a TCP connection.
     socket_buffers: SocketBuffers = SocketBuffers::default(),
+    /// Seconds of silence after which the kernel asks whether the peer of a raw TCP connection is still there (SO_KEEPALIVE),
+    /// three times within half of that: 1 to 32,767. WebSockets are pinged instead, and requests have deadlines.
+    tcp_keepalive_s: u32 = 60,
     /// Over how many seconds [`super::Handle::drain`] closes the connections.
     drain_s: u32 = 30,
-    /// In how many seconds it is done with those who do not close.
+    /// After how many seconds of a drain or a stop the connections that do not close are reset.
     drain_hard_s: u32 = 60,
 }
 
@@ -147,6 +151,12 @@ impl Config {
             if !(1..=max).contains(&prefix) {
                 return Err(StartError(format!("{flag} {prefix} is out of range; expected 1 to {max}")));
             }
+        }
+        if !(1..=MAX_KEEPALIVE_S).contains(&self.tcp_keepalive_s) {
+            return Err(StartError(format!(
+                "--tcp-keepalive-s {} is out of range; expected 1 to {MAX_KEEPALIVE_S}",
+                self.tcp_keepalive_s
+            )));
         }
         let line =
             |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));

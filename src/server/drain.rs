@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Drain {
     began: Instant,
+    /// The time over which connections are closed.
+    spread: Duration,
     /// How many connections there were.
     total: usize,
     /// How many have been closed, and the place of the slab to look at next.
@@ -19,15 +21,21 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    pub(super) fn new(core: &Core<Seat>) -> Self {
-        Self { began: core.now().instant, total: core.connections(), closed: 0, cursor: 0 }
+    /// A drain that closes connections over `spread`.
+    pub(super) fn new(core: &Core<Seat>, spread: Duration) -> Self {
+        Self { began: core.now().instant, spread, total: core.connections(), closed: 0, cursor: 0 }
     }
 
-    /// Closes as many as are due: all of them `spread` after the beginning. Whoever is still there at `hard` is not waited for.
-    pub(super) fn go_on(&mut self, core: &mut Core<Seat>, (spread, hard): (Duration, Duration)) {
+    /// Closes what is left at once. The time until connections are reset still counts from the beginning.
+    pub(super) fn hurry(&mut self) {
+        self.spread = Duration::ZERO;
+    }
+
+    /// Closes as many as are due, and resets what is left when `hard` has passed since the beginning.
+    pub(super) fn go_on(&mut self, core: &mut Core<Seat>, hard: Duration) {
         let now = core.now().instant;
         let elapsed = now.saturating_duration_since(self.began);
-        let due = match elapsed.as_secs_f64() / spread.as_secs_f64() {
+        let due = match elapsed.as_secs_f64() / self.spread.as_secs_f64() {
             share if share < 1.0 => (self.total as f64 * share) as usize,
             _ => usize::MAX, // so too where there is no time
         };

@@ -51,7 +51,8 @@ impl Handle {
         self.all(mail);
     }
 
-    /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has.
+    /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has. Those that do not close are
+    /// reset after `drain_hard_s`.
     pub fn stop(&self) {
         self.leave(&Mail::Stop);
     }

@@ -202,13 +202,25 @@ impl Starter<'_> {
     ) -> Result<JoinHandle<io::Result<()>>, StartError> {
         let settings = self.settings.clone();
         let socket_buffers = self.config.socket_buffers;
+        let keepalive_s = (self.config.protocol == Protocol::Tcp).then_some(self.config.tcp_keepalive_s);
         let session: fn() -> Session = match self.config.protocol {
             Protocol::Ws => Session::server,
             Protocol::Tcp => Session::raw,
         };
         let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
         let mailboxes = Arc::clone(&self.mailboxes);
-        let start = Start { shared, index, settings, socket_buffers, session, own_table, mailboxes, unix, ordered };
+        let start = Start {
+            shared,
+            index,
+            settings,
+            socket_buffers,
+            keepalive_s,
+            session,
+            own_table,
+            mailboxes,
+            unix,
+            ordered,
+        };
         let body = move || match start.reactor(&news) {
             Ok(reactor) => {
                 let _ = news.send(Ok(()));
@@ -238,6 +250,8 @@ struct Start {
     index: usize,
     settings: Settings,
     socket_buffers: SocketBuffers,
+    /// Where the protocol has no other sign of life.
+    keepalive_s: Option<u32>,
     session: fn() -> Session,
     own_table: bool,
     mailboxes: Arc<[Mailbox<Mail>]>,
@@ -266,7 +280,7 @@ impl Start {
         let mut reactor =
             Reactor::new(app, self.settings, counters, mailbox).map_err(|error| failed("epoll", error))?;
         for &address in &*addresses {
-            let socket = listener::listen_tcp(address, self.socket_buffers)
+            let socket = listener::listen_tcp(address, self.socket_buffers, self.keepalive_s)
                 .map_err(|error| failed(&format!("cannot listen on {address}"), error))?;
             reactor.listen(socket, session).map_err(|error| failed("epoll_ctl", error))?;
         }

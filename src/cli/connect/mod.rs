@@ -18,8 +18,6 @@ use steadfast::client::{Client, Config, ConnectError, Url};
 use steadfast::proto::session::{Limits, MessageKind};
 use talk::{Plan, Talk};
 
-pub(super) use words::escaped;
-
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// ws://HOST:PORT/PATH
@@ -117,16 +115,15 @@ fn signals(now: &Arc<AtomicBool>) -> io::Result<UnixStream> {
 
 /// Says what was agreed upon, as far as something was asked for.
 fn greet(client: &Client, config: &Config) {
-    let mut lines = format!("connected to {} at {}", config.url, client.peer());
+    tell(&format_args!("connected to {} at {}", config.url, client.peer()));
     if !config.subprotocols.is_empty() {
-        lines += "\nsubprotocol: ";
-        lines += client.subprotocol().unwrap_or("none of those that were offered");
+        let agreed = client.subprotocol().unwrap_or("none of those that were offered");
+        tell(&format_args!("subprotocol: {agreed}"));
     }
     if config.compression.is_some() {
-        lines += &format!("\ncompression: {}", words::compression(client.compression()));
+        tell(&format_args!("compression: {}", words::compression(client.compression())));
     }
     if io::stdin().is_terminal() {
-        lines += "\neach line is sent as a message; Ctrl-D or Ctrl-C closes";
+        tell(&"each line is sent as a message; Ctrl-D or Ctrl-C closes");
     }
-    tell(&lines);
 }

@@ -1,5 +1,6 @@
 //! What a connection says to people. All that comes from the peer is shown so that it cannot drive a terminal.
 
+use crate::cli::escape::escaped;
 use std::fmt::Write;
 use steadfast::client::{Config, ConnectError, Ending, Refused};
 use steadfast::proto::answer::reason_phrase;
@@ -9,23 +10,6 @@ use steadfast::proto::session::MessageKind;
 
 /// So many bytes of a binary message are shown.
 const SHOWN_BYTES: usize = 64;
-
-/// Text without its control characters, and without those that reorder what is read: an escape stands in their place.
-/// A backslash is left alone, so that JSON stays JSON.
-pub(in crate::cli) fn escaped(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for letter in text.chars() {
-        // Unicode, Bidi_Control; and its separators of lines, since a message is one line.
-        let moves =
-            matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if letter.is_control() || moves {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
-}
 
 /// A payload that may be text or not.
 fn payload(bytes: &[u8]) -> String {

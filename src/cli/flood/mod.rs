@@ -7,7 +7,7 @@ use super::report::OutputArgs;
 use clap::{Args as ClapArgs, value_parser};
 use display::Display;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::fs;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +22,9 @@ use steadfast::proto::upgrade::request_lines;
 
 /// What is further in the past is no time to begin at, but a mistake.
 const MOST_LATE: Duration = Duration::from_secs(3600);
+
+/// The longest scenario: a thousand phases take a tenth of that.
+const MAX_SCENARIO_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -141,8 +144,10 @@ impl Args {
     /// What the flags say, as a scenario: connect, ask, hold, ask again, close.
     fn scenario(&self) -> Result<Scenario, String> {
         if let Some(path) = &self.scenario {
-            let text = fs::read_to_string(path).map_err(|error| format!("--scenario {}: {error}", path.display()))?;
-            return text.parse().map_err(|error| format!("--scenario {}: {error}", path.display()));
+            let wrong = |error: &dyn fmt::Display| format!("--scenario {}: {error}", path.display());
+            let text = super::read_bounded(path, MAX_SCENARIO_BYTES).map_err(|error| wrong(&error))?;
+            let text = String::from_utf8(text).map_err(|_| wrong(&"it is not UTF-8"))?;
+            return text.parse().map_err(|error| wrong(&error));
         }
         if !self.phase.is_empty() {
             return Ok(Scenario { phases: self.phase.clone() });

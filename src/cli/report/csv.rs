@@ -1,5 +1,6 @@
 //! The timeline of a report, one line a second (RFC 4180).
 
+use crate::cli::escape::escaped;
 use std::fmt::Write as _;
 use steadfast::flood::latency::{Latency, MEASURES};
 use steadfast::flood::ledger::STAGES;
@@ -55,7 +56,8 @@ fn push(line: &mut String, number: Option<u64>) {
     }
 }
 
-/// In quotes, if it has what would end a field.
+/// In quotes, if it has what would end a field. The file may be a terminal.
 fn field(text: &str) -> String {
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    let text = escaped(text);
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }

@@ -10,23 +10,24 @@ mod table;
 mod tables;
 mod words;
 
-use super::connect::escaped;
 use clap::{Args as ClapArgs, Subcommand};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use steadfast::flood::merge::merge;
-use steadfast::flood::report::{Report, SCHEMA};
+use steadfast::flood::report::Report;
 use steadfast::flood::verdict::Assertion;
 
 /// An assertion is broken.
 const EXIT_BROKEN: u8 = 3;
 
+/// The longest report that is read: a flood of a day and a half, with a row a second.
+const MAX_REPORT_BYTES: u64 = 256 << 20;
+
 /// What becomes of a report.
-#[derive(Clone, Debug, ClapArgs)]
+#[derive(Clone, Debug, Default, ClapArgs)]
 pub(super) struct OutputArgs {
     /// Write the report there, as JSON
     #[arg(long, value_name = "FILE")]
@@ -95,15 +96,9 @@ fn merged(files: &[PathBuf]) -> Result<Report, String> {
 
 fn read(file: &Path) -> Result<Report, String> {
     let name = file.display();
-    let text = fs::read(file).map_err(|error| format!("{name}: {error}; name a report that --json wrote"))?;
-    let document: Value =
-        serde_json::from_slice(&text).map_err(|error| format!("{name}: it is no report: it is not JSON: {error}"))?;
-    match document.get("schema") {
-        Some(Value::String(schema)) if schema == SCHEMA => {}
-        Some(schema) => return Err(format!("{name}: its schema is {schema}; right would be {SCHEMA:?}")),
-        None => return Err(format!("{name}: it is no report: it has no \"schema\"; right would be {SCHEMA:?}")),
-    }
-    serde_json::from_value(document).map_err(|error| format!("{name}: it is no whole report: {error}"))
+    let text = super::read_bounded(file, MAX_REPORT_BYTES)
+        .map_err(|error| format!("{name}: {error}; name a report that --json wrote"))?;
+    Report::from_json(&text).map_err(|error| format!("{name}: {error}"))
 }
 
 impl OutputArgs {
@@ -152,7 +147,7 @@ impl OutputArgs {
         // The report is written; a terminal that has gone does not change how the flood went.
         let _ = io::stdout().write_all(table::table(&report).as_bytes());
         let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {
-            super::complain(&format!("broken: {}: {}", escaped(&verdict.assertion), words::figure(verdict)));
+            super::complain(&format!("broken: {}: {}", verdict.assertion, words::figure(verdict)));
         });
         match (broken.count(), report.ok) {
             (1.., _) => ExitCode::from(EXIT_BROKEN),
@@ -176,3 +171,7 @@ impl OutputArgs {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/unit/rendering.rs"]
+mod tests;

@@ -58,7 +58,10 @@ impl Ranged for Ticked {
     type ValueType = f64;
 
     fn map(&self, value: &f64, pixels: (i32, i32)) -> i32 {
-        self.numbers.map(value, pixels)
+        // What is far outside would be so at any number of pixels, of which there is room for 2^31. NaN is not drawn outside.
+        let Range { start, end } = self.numbers.range();
+        let length = end - start;
+        self.numbers.map(&value.max(start - length).min(end + length), pixels)
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {

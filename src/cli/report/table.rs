@@ -1,7 +1,7 @@
 //! The report on the terminal. What comes from elsewhere is shown so that it cannot drive it.
 
 use super::words;
-use crate::cli::connect::escaped;
+use crate::cli::escape::escaped;
 use steadfast::flood::latency::MEASURES;
 use steadfast::flood::report::{Report, Timing, Verdict};
 
@@ -17,7 +17,7 @@ pub(super) fn table(report: &Report) -> String {
     text += &format!(
         "\n{} replies, each checked by {}; {} workers\n",
         words::count(report.replies),
-        report.reply_check,
+        escaped(&report.reply_check),
         report.workers
     );
     if report.received > 0 {

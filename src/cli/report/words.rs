@@ -1,5 +1,6 @@
 //! Figures as people read them, in the table and on the page alike.
 
+use crate::cli::escape::is_harmful;
 use indicatif::HumanCount;
 use steadfast::flood::report::{Agreement, Connections, Report, Verdict};
 use steadfast::flood::verdict::Assertion;
@@ -72,7 +73,7 @@ pub(super) fn outcome(report: &Report) -> String {
         && (answered == planned || !does("reply"))
         && (held == planned || !does("check"));
     let unanswered = report.schedule.due.saturating_sub(report.schedule.answered);
-    let missing: u64 = report.phases.iter().map(|phase| phase.missing).sum();
+    let missing = report.phases.iter().map(|phase| phase.missing).fold(0, u64::saturating_add);
     let agrees = report.reconciliation.as_ref().is_none_or(|both| both.agrees);
     let reasons: Vec<String> = [
         (!went_all_the_way).then(|| "NOT all opened, answered, held and closed".to_owned()),
@@ -122,9 +123,7 @@ pub(super) fn escape(text: &str) -> String {
             '"' => safe += "&quot;",
             '\'' => safe += "&#39;",
             // Characters that a document may not have, or that turn what follows around.
-            control if control.is_control() || matches!(control, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                safe += "\u{fffd}";
-            }
+            letter if is_harmful(letter) => safe += "\u{fffd}",
             letter => safe.push(letter),
         }
     }

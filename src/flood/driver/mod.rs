@@ -198,12 +198,16 @@ impl Worker {
     /// How many more paced actions are due by now, at `per_second`.
     fn due(&self, core: &Core<Peer>, per_second: f64) -> u64 {
         let elapsed = core.now().instant.saturating_duration_since(self.work_began).as_secs_f64();
-        ((elapsed * per_second) as u64 + 1).saturating_sub(self.paced)
+        ((elapsed * per_second) as u64).saturating_add(1).saturating_sub(self.paced)
     }
 
     /// Sleeps no longer than until the next paced action is due.
     fn wake_for_next(&self, core: &mut Core<Peer>, per_second: f64) {
-        core.wake_at(self.work_began + Duration::from_secs_f64(self.paced as f64 / per_second));
+        // A rate may be so low that its next action is due beyond the end of all clocks.
+        let due = Duration::try_from_secs_f64(self.paced as f64 / per_second).ok();
+        if let Some(at) = due.and_then(|due| self.work_began.checked_add(due)) {
+            core.wake_at(at);
+        }
     }
 
     fn begin(&mut self, core: &mut Core<Peer>, serial: usize, work: Work) {

@@ -8,6 +8,9 @@ use names::{Dimension, Figure, Statistic, begins_with, figure};
 use std::fmt;
 use std::str::FromStr;
 
+/// The longest assertion: the name of a cause may take most of it.
+const MAX_BYTES: usize = 1024;
+
 /// An assertion about a report: `NAME OP NUMBER[UNIT]`.
 ///
 /// OP is one of `==`, `!=`, `<`, `<=`, `>` and `>=`. NAME is one of these:
@@ -78,6 +81,9 @@ impl FromStr for Assertion {
     type Err = BadAssertion;
 
     fn from_str(text: &str) -> Result<Self, BadAssertion> {
+        if text.len() > MAX_BYTES {
+            return Err(BadAssertion(format!("it has {} bytes; right would be at most {MAX_BYTES}", text.len())));
+        }
         let right = "right would be NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
         // What stands in quotes is the cause of a loss, and may hold anything.
         let unquoted = text.rfind('"').map_or(0, |at| at + 1);
@@ -187,7 +193,7 @@ impl Assertion {
             Figure::Lost => connections.lost,
             Figure::LostBy(kind) => {
                 let lost = report.lost_by_cause.iter().filter(|(cause, _)| begins_with(cause, kind));
-                lost.map(|(_, count)| count).sum()
+                lost.map(|(_, count)| *count).fold(0, u64::saturating_add)
             }
             Figure::Sent => report.sent,
             Figure::Replies => report.replies,

@@ -152,6 +152,102 @@ fn reports_are_merged_and_shown_again() {
     server.stop();
 }
 
+/// Changes one member of the report in `from`, and writes it to `to`.
+fn changed(from: &Path, to: &Path, pointer: &str, value: Value) {
+    let mut document = report(from);
+    *document.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
+    fs::write(to, document.to_string()).expect("a file");
+}
+
+#[test]
+fn reports_that_would_end_the_program_are_refused() {
+    let server = Serve::start(&[]);
+    let scratch = Scratch::new();
+    let [good, bad] = ["good.json", "bad.json"].map(|name| scratch.file(name));
+    flooded(&server, "3", &good);
+    server.stop();
+    let phases = report(&good)["phases"].clone();
+    let names: Vec<&str> =
+        phases.as_array().expect("phases").iter().filter_map(|phase| phase["name"].as_str()).collect();
+    let mut first = phases[0].clone();
+    first["name"] = names.join(", ").into();
+    changed(&good, &bad, "/phases", json!([first]));
+    let merged = run("", &["report", "merge", text(&good), text(&bad)]);
+    assert_eq!((merged.code(), merged.err.len()), (2, 1), "{merged:?}");
+    let said = format!("steadfast: {}: it is of another scenario: its phases are \"ramp, reply", bad.display());
+    assert!(merged.err[0].starts_with(&said), "{merged:?}");
+    // 50 deflated bytes, of which the header says that they are 2^32 - 1.
+    let histogram = "HISTkxQAAAAyeJyTaZkszMDAwMgAAQBH5gEHAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    for histogram in [histogram, "", "====", "HISTkw==", "HISTFP////8="] {
+        changed(&good, &bad, "/connect/histogram", histogram.into());
+        let shown = run("ulimit -v 1000000", &["report", "show", text(&bad)]);
+        assert_eq!((shown.code(), shown.err.len()), (2, 1), "{shown:?}");
+        assert!(
+            shown.err[0].contains(&format!("{}: it is no whole report: connect: histogram: ", bad.display())),
+            "{shown:?}"
+        );
+    }
+    let endless = run("ulimit -v 2000000", &["report", "show", "/dev/zero"]);
+    assert_refused(&endless, "/dev/zero: it is longer than 268435456 bytes; name a report that --json wrote");
+    let endless = run("ulimit -v 1000000", &["flood", "ws://127.0.0.1:9/", "--scenario", "/dev/zero"]);
+    assert_refused(&endless, "--scenario /dev/zero: it is longer than 1048576 bytes");
+}
+
+#[test]
+fn escape_sequences_of_files_and_arguments_do_not_reach_the_terminal() {
+    let server = Serve::start(&[]);
+    let scratch = Scratch::new();
+    let [good, bad, csv] = ["good.json", "bad.json", "rows.csv"].map(|name| scratch.file(name));
+    flooded(&server, "3", &good);
+    server.stop();
+    let evil = "\u{1b}]0;a\u{7}\u{9b}2J\u{202e}\u{2066}\u{200b}\nb";
+    let is_clean = |lines: &[String]| {
+        let harmful = |letter: char| letter.is_control() || "\u{202e}\u{2066}\u{200b}".contains(letter);
+        assert!(!lines.iter().any(|line| line.contains(harmful)), "{lines:?}");
+    };
+    for pointer in ["/target", "/reply_check", "/phases/0/name", "/phases/0/kind", "/timeline/0/phase", "/schema"] {
+        changed(&good, &bad, pointer, evil.into());
+        for more in
+            [&["report", "show", text(&bad), "--csv", text(&csv)][..], &["report", "merge", text(&good), text(&bad)]]
+        {
+            let ended = run("", more);
+            assert!(ended.code() < 4, "{ended:?}");
+            is_clean(&ended.out);
+            is_clean(&ended.err);
+        }
+        is_clean(&read(&csv).lines().map(str::to_owned).collect::<Vec<_>>());
+    }
+    for (pointer, value) in [
+        ("/shards", json!([evil])),
+        ("/lost_by_cause", json!({ evil: 3 })),
+        ("/assertions", json!([{ "assertion": evil, "figure": null, "holds": false }])),
+        ("/states/open", json!(evil)),
+        ("/phases/0/latencies", json!({ evil: 1 })),
+    ] {
+        changed(&good, &bad, pointer, value);
+        for command in ["show", "merge"] {
+            let ended = run("", &["report", command, text(&bad)]);
+            is_clean(&ended.out);
+            is_clean(&ended.err);
+            assert!(ended.out.len() + ended.err.len() > 0);
+        }
+    }
+    let scenario = scratch.file("scenario.toml");
+    fs::write(&scenario, "[[phase]]\ndo = \"\\u001b[2J\\u202e\"\n").expect("a file");
+    for arguments in [
+        &["report", "show", evil][..],
+        &["report", "show", text(&good), "--assert", evil],
+        &["flood", "ws://127.0.0.1:9/", "--scenario", text(&scenario)],
+        &["flood", "ws://127.0.0.1:9/", "--phase", evil],
+        &["flood", evil],
+        &[evil],
+    ] {
+        let ended = run("", arguments);
+        assert_eq!((ended.code(), ended.err.len()), (2, 1), "{ended:?}");
+        is_clean(&ended.err);
+    }
+}
+
 #[test]
 fn files_that_are_no_reports_are_named() {
     let server = Serve::start(&[]);
@@ -172,12 +268,14 @@ fn files_that_are_no_reports_are_named() {
     assert_refused(&shown("{}"), &format!("{named}: {said}"));
     let said = "its schema is \"steadfast.flood/1\"; right would be \"steadfast.flood/2\"";
     assert_refused(&shown(r#"{"schema":"steadfast.flood/1"}"#), &format!("{named}: {said}"));
-    let said = "it is no whole report: missing field `program`";
+    let said = "it is no whole report: missing field `program` at line 1 column 30";
     assert_refused(&shown(r#"{"schema":"steadfast.flood/2"}"#), &format!("{named}: {said}"));
     // A histogram that does not say what the figures say was not written by a flood.
     written["connect"]["samples"] = 4.into();
-    let said = "it is no whole report: histogram: it has not as many samples as the report says";
-    assert_refused(&shown(&written.to_string()), &format!("{named}: {said}"));
+    let said = "it is no whole report: connect: histogram: it has not as many samples as the report says";
+    let counted = shown(&written.to_string());
+    assert!(counted.err[0].starts_with(&format!("steadfast: {named}: {said}")), "{counted:?}");
+    assert_eq!((counted.code(), counted.err.len()), (2, 1), "{counted:?}");
     written["connect"]["samples"] = 3.into();
     written["target"] = "ws://elsewhere/".into();
     fs::write(bad, written.to_string()).expect("a file");

@@ -3,7 +3,10 @@
 mod endpoints;
 mod memory;
 mod merges;
+#[path = "../unit/mutants.rs"]
+mod mutants;
 mod plans;
+mod reading;
 mod records;
 mod reports;
 mod tables;

@@ -171,7 +171,10 @@ fn what_does_not_belong_together_is_refused() {
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.phases.reverse())]),
-        said(Some(1), "it is of another scenario: its phases are hold, ramp; those of the first are ramp, hold")
+        said(
+            Some(1),
+            "it is of another scenario: its phases are \"hold\", \"ramp\"; those of the first are \"ramp\", \"hold\""
+        )
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.shards = vec!["4/3".into()])]),
@@ -189,4 +192,37 @@ fn what_does_not_belong_together_is_refused() {
     assert_eq!(refused(vec![small(1, "3/3"), good()]), said(None, "shard 2/3 is missing"));
     let alone = changed(|report| report.shards.clear());
     assert_eq!(refused(vec![alone.clone(), alone]), said(Some(1), "the same report is there twice"));
+}
+
+#[test]
+fn phases_whose_names_only_read_alike_are_refused() {
+    // Joined with commas, the names of two phases are those of one.
+    let (first, mut other) = (small(3, "1/2"), small(3, "2/2"));
+    other.phases.truncate(1);
+    other.phases[0].name = "ramp, hold".into();
+    let said = "it is of another scenario: its phases are \"ramp, hold\"; those of the first are \"ramp\", \"hold\"";
+    assert_eq!(refused(vec![first, other]), (Some(1), said.to_owned()));
+}
+
+#[test]
+fn counts_of_any_size_are_merged() {
+    let largest = |shard: &str| {
+        let mut report = small(3, shard);
+        report.connections.planned = u64::MAX;
+        (report.sent, report.workers, report.schedule.due) = (u64::MAX, usize::MAX, u64::MAX);
+        report.states.open = u64::MAX;
+        report.lost_by_cause.insert("refused".into(), u64::MAX);
+        report.memory.client.connections = u64::MAX;
+        report.phases[0].missing = u64::MAX;
+        report.timeline[0].opened = u64::MAX;
+        report.timeline[0].client_user_bytes = Some(u64::MAX);
+        let (what, at_most) = ("upgraded".into(), Some(u64::MAX));
+        let figure = Agreement { what, at_least: u64::MAX, at_most, server: u64::MAX, agrees: true };
+        report.reconciliation = Some(Reconciliation { figures: vec![figure], agrees: true });
+        (report.started_at_s, report.timeline[1].at_s) = (f64::MAX, -f64::MAX);
+        report
+    };
+    let merged = merge(vec![largest("1/2"), largest("2/2")]).expect("two shards");
+    assert_eq!((merged.connections.planned, merged.states.open, merged.workers), (u64::MAX, u64::MAX, usize::MAX));
+    assert_eq!(merged.lost_by_cause["refused"], u64::MAX);
 }

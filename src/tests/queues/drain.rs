@@ -5,7 +5,9 @@ use crate::folder::{Folder, request};
 use crate::host::{Local, Serve};
 use crate::probe::{MANY, PATH, Probed, ample, patient, slow_socket, tight, until};
 use crate::wire::{BINARY, CLOSE, Wire, close_body, frame};
+use std::io::Write;
 use std::net::TcpStream;
+use steadfast::server::tour::Tour;
 use steadfast::server::{Config, Overflow, Server};
 
 const CONNECTIONS: usize = 50;
@@ -109,6 +111,42 @@ fn those_who_do_not_close_are_reset_in_the_end() {
 }
 
 #[test]
+fn a_stop_ends_within_the_hard_limit() {
+    let folder = Folder::new();
+    folder.file("large", &crate::folder::content(3 << 20));
+    let config = Config { drain_s: 3600, drain_hard_s: 1, ..tight(ample()) };
+    let local = Local::serve(Tour::default().add_to(Server::from(config)).files("/f/*", folder.path("")).expect("it"));
+    // One does not answer the Close, one does not read its file, one does not read what was sent to it.
+    let mut deaf = Wire::websocket(local.address);
+    let mut reader = slow_socket(local.address);
+    reader.send(&request("GET", "/f/large", ""));
+    assert_eq!(reader.answer_without_body().status, 200);
+    let mut clogged = slow_socket(local.address);
+    clogged.upgrade();
+    let message = frame(BINARY, &[7; 60_000]);
+    clogged.socket.set_nonblocking(true).expect("O_NONBLOCK");
+    while clogged.socket.write(&message).is_ok() {}
+    clogged.socket.set_nonblocking(false).expect("no O_NONBLOCK");
+    local.server.stop();
+    local.join();
+    assert_eq!(deaf.frame().close_code(), 1001);
+    for wire in [&mut deaf, &mut reader, &mut clogged] {
+        wire.assert_reset();
+    }
+}
+
+#[test]
+fn a_stop_does_not_put_off_the_hard_limit_of_a_drain() {
+    let local = start(3600, 1, 1);
+    let mut deaf = Wire::websocket(local.address);
+    local.server.drain();
+    local.server.stop();
+    assert_eq!(deaf.frame().close_code(), 1001);
+    deaf.assert_reset();
+    local.join();
+}
+
+#[test]
 fn those_who_do_not_read_are_reset_in_the_end() {
     let config = Config { drain_s: 0, drain_hard_s: 1, ..tight(ample()) };
     let probed = Probed::start(config, Overflow::DropNewest);
@@ -177,6 +215,20 @@ fn sigquit_waits_for_the_deaf_as_long_as_it_was_told() {
     deaf.assert_reset();
     let ended = server.running.ended();
     assert_eq!((ended.code(), ended.err.len()), (0, 0), "{ended:?}");
+}
+
+#[test]
+fn sigterm_resets_a_slow_reader_of_a_file_in_the_end() {
+    let folder = Folder::new();
+    folder.file("large", &crate::folder::content(8 << 20));
+    let server = folder.start(&["--drain-hard-s", "1"]);
+    let mut reader = slow_socket(server.address());
+    reader.send(&request("GET", "/large", ""));
+    assert_eq!(reader.answer_without_body().status, 200);
+    server.running.signal("TERM");
+    let ended = server.running.ended();
+    assert_eq!((ended.code(), ended.err.len()), (0, 0), "{ended:?}");
+    reader.assert_reset();
 }
 
 #[test]
