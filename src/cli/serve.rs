@@ -143,6 +143,7 @@ struct Defaults {
     read_buffer_bytes: u64,
     max_upgrades_per_s: u32,
     max_connections_per_source: u32,
+    max_long_files: u32,
     source_prefix_v4: u32,
     source_prefix_v6: u32,
     drain_s: u32,
@@ -167,6 +168,7 @@ impl Default for Defaults {
             read_buffer_bytes: config.read_buffer_bytes as u64,
             max_upgrades_per_s: config.max_upgrades_per_s,
             max_connections_per_source: config.max_connections_per_source,
+            max_long_files: config.max_long_files,
             source_prefix_v4: config.source_prefix_v4,
             source_prefix_v6: config.source_prefix_v6,
             drain_s: config.drain_s,
@@ -190,7 +192,10 @@ limits! {
     max_head_bytes: u64 { head_bytes } 64..=1 << 24, "BYTES";
     /// Longest content of a request; a longer one is answered 413
     max_body_bytes: u64 { limits.max_body_bytes } 0..=1 << 40, "BYTES";
-    /// Upgrades of each reactor in a second; more are answered 503 with Retry-After
+    /// Files longer than 64 KiB that each reactor sends at a time, at most half of what is free to one source; more are
+    /// answered 503 with Retry-After
+    max_long_files: u32 { max_long_files } 1..=32, "N";
+    /// Upgrades of each reactor in a second, shared fairly among sources; more are answered 503 with Retry-After
     max_upgrades_per_s: u32 { max_upgrades_per_s } 1.., "N";
     /// Connections of each source; more are answered 503 with Retry-After, closed at once, and take no place
     max_connections_per_source: u32 { max_connections_per_source } 1.., "N";
@@ -286,6 +291,7 @@ impl Args {
             protocol: self.protocol.into(),
             max_connections: self.max_connections.map(|max| max as usize),
             max_connections_per_source: settings.max_connections_per_source,
+            max_long_files: settings.max_long_files,
             source_prefix_v4: settings.source_prefix_v4,
             source_prefix_v6: settings.source_prefix_v6,
             reactors: self.reactors.map(usize::from),

@@ -5,6 +5,7 @@ use super::outbox::{Content, FilePart, NO_TOPIC, Outbox, Pushed};
 use super::outgoing::{self, Queueing};
 use super::reactor::Core;
 use super::slots::{Connection, ConnectionId, Flags};
+use super::sources::{Source, SourcePrefixes};
 use super::sys;
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::{CloseCode, Fault};
@@ -343,6 +344,11 @@ impl<S> Link<'_, S> {
     /// As getpeername(2): `NotConnected` when the peer has gone.
     pub fn peer_address(&self) -> io::Result<SockAddr> {
         SockRef::from(&self.connection.socket).peer_addr()
+    }
+
+    /// The source of the connection; `None` where the peer has no address, or has gone.
+    pub fn source(&self, prefixes: SourcePrefixes) -> Option<Source> {
+        prefixes.source_of_socket(&self.connection.socket)
     }
 
     /// Bytes of the answer that this turn has written so far, behind which nothing else stands.

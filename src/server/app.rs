@@ -6,6 +6,7 @@ use super::desk::{Common, Waiting};
 use super::drain::Drain;
 use super::files::Found;
 use super::handler::Closed;
+use super::leases::Leases;
 use super::mail::{Letter, Mail, SendError};
 use super::post::Post;
 use super::routes::{Get, Next, Reply, Response, Route, Routes};
@@ -75,6 +76,7 @@ pub(super) struct App {
     common: Common,
     post: Post,
     admission: Admission,
+    leases: Leases,
     drain: Option<Drain>,
     /// The tick that the handlers know of.
     ticked: Option<u32>,
@@ -91,9 +93,10 @@ impl App {
     pub(super) fn new(shared: Arc<Shared>, reactor: u16, post: Post) -> Self {
         let routes = Arc::clone(&shared.routes);
         let chairs = routes.handlers.iter().map(|entry| (entry.make)()).collect();
-        let admission = Admission::new();
+        let admission = Admission::new(Instant::now());
+        let leases = Leases::new(shared.max_long_files);
         let common = Common::new(shared, reactor);
-        Self { routes, chairs, common, post, admission, drain: None, ticked: None }
+        Self { routes, chairs, common, post, admission, leases, drain: None, ticked: None }
     }
 
     fn request(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
@@ -147,7 +150,10 @@ impl App {
                 self.respond(link, &document, asked);
             }
             Some((route, Get::Files(files))) => {
-                send_file(link, files.find(route.rest(path), request, link.date()), asked)
+                let (leases, prefixes) = (&mut self.leases, self.common.shared.source_prefixes);
+                let lease = || leases.take(link.source(prefixes));
+                let found = files.find(route.rest(path), request, link.date(), lease);
+                send_file(link, found, asked)
             }
             None => not_allowed(link, route, asked),
         }
@@ -172,7 +178,9 @@ impl App {
             Err(upgrade::Refusal::Method) => return link.answer(&upgrade::Refusal::NotUpgrade.answer(), asked),
             Err(refusal) => return link.answer(&refusal.answer(), asked),
         };
-        if !self.admission.admit(shared.max_upgrades_per_s) {
+        let max_per_s = shared.max_upgrades_per_s;
+        if max_per_s < u32::MAX && !self.admission.admit(max_per_s, link.source(shared.source_prefixes), Instant::now())
+        {
             return refuse_for_now(link, asked);
         }
         if let Some(hook) = &shared.hook
@@ -367,23 +375,6 @@ fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u
             link.answer(&answer, waits.asked);
         }
     });
-}
-
-/// A WebSocket is closed with 1001; all others end when what is queued for them has gone.
-/// Gives whether there was one.
-pub(super) fn say_good_bye(core: &mut Core<Seat>, index: usize) -> bool {
-    let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
-    core.with(id, |link| {
-        // An answer that closes is an end of its own, which lingers for what has not been read.
-        if link.is_deferred() {
-            return link.answer(&Answer { body: b"", ..Answer::refusal(503) }, Asked::default());
-        }
-        link.close(CloseCode::GOING_AWAY, "server stops");
-        if link.session_state() != State::Closing {
-            link.end(Cause::EndOfStream);
-        }
-    })
-    .is_some()
 }
 
 /// The methods that RFC 9110 section 9 and RFC 5789 define: any other is not implemented (501), while one of these is known,

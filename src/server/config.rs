@@ -17,6 +17,9 @@ use std::fmt;
 const MIN_READ_BUFFER_BYTES: usize = 4 << 10;
 const MAX_READ_BUFFER_BYTES: usize = 16 << 20;
 
+/// Most of [`Config::max_long_files`]: half of the reserve of a descriptor table.
+const MAX_LONG_FILES: u32 = 32;
+
 /// What the server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -88,8 +91,12 @@ settings! {
     upgrade: Policy = Policy::default(),
     /// Sees each of them, and may refuse.
     hook: Option<Hook> = None,
-    /// Upgrades of one reactor in a second; more are answered 503 with Retry-After. The largest value is "no limit".
+    /// Upgrades of one reactor in a second, shared fairly among sources; more are answered 503 with Retry-After. The largest
+    /// value is "no limit".
     max_upgrades_per_s: u32 = u32::MAX,
+    /// Files longer than 64 KiB that a reactor sends at a time, 1 to 32: each takes a descriptor of its reserve. A source has
+    /// at most half of what the others leave; more are answered 503 with Retry-After.
+    max_long_files: u32 = MAX_LONG_FILES,
     /// Fields for every HTTP answer, that to an upgrade too, each as `Name: value`.
     response_fields: Vec<String> = Vec::new(),
     /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
@@ -151,6 +158,12 @@ impl Config {
             if !(1..=max).contains(&prefix) {
                 return Err(StartError(format!("{flag} {prefix} is out of range; expected 1 to {max}")));
             }
+        }
+        if !(1..=MAX_LONG_FILES).contains(&self.max_long_files) {
+            let files = self.max_long_files;
+            return Err(StartError(format!(
+                "--max-long-files {files} is out of range; expected 1 to {MAX_LONG_FILES}"
+            )));
         }
         if !(1..=MAX_KEEPALIVE_S).contains(&self.tcp_keepalive_s) {
             return Err(StartError(format!(

@@ -1,10 +1,13 @@
 //! A server that goes away without haste: its connections are closed one after the other over some time, so that they do
 //! not all come to its successor at once.
 
-use super::app::{Seat, say_good_bye};
+use super::app::Seat;
 use crate::net::link::{Cause, Deadline};
 use crate::net::reactor::Core;
 use crate::net::sweep::TICK_MS;
+use crate::proto::answer::{Answer, Asked};
+use crate::proto::close::CloseCode;
+use crate::proto::session::State;
 use std::time::{Duration, Instant};
 
 /// How far it has come.
@@ -49,4 +52,21 @@ impl Drain {
             core.wake_at(now + Duration::from_millis(TICK_MS));
         }
     }
+}
+
+/// A WebSocket is closed with 1001; all others end when what is queued for them has gone.
+/// Gives whether there was one.
+fn say_good_bye(core: &mut Core<Seat>, index: usize) -> bool {
+    let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
+    core.with(id, |link| {
+        // An answer that closes is an end of its own, which lingers for what has not been read.
+        if link.is_deferred() {
+            return link.answer(&Answer { body: b"", ..Answer::refusal(503) }, Asked::default());
+        }
+        link.close(CloseCode::GOING_AWAY, "server stops");
+        if link.session_state() != State::Closing {
+            link.end(Cause::EndOfStream);
+        }
+    })
+    .is_some()
 }

@@ -15,15 +15,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     folder: Arc<Beneath>,
-    /// Held once by this, and once more for each file that is being sent.
-    leases: Arc<()>,
 }
-
-/// Files that are being sent at a time: they take descriptors that are planned for connections otherwise.
-const MAX_OPEN: usize = 32;
 
 /// Files up to this size are read at once, and closed again.
 const SHORT_BYTES: u64 = 64 << 10;
+
+/// Takes a lease for a long file, if there is one; see [`super::leases::Leases`].
+pub(super) trait Lease: FnOnce() -> Option<Arc<()>> {}
+
+impl<F: FnOnce() -> Option<Arc<()>>> Lease for F {}
 
 /// What becomes of a request for a file.
 #[derive(Debug)]
@@ -52,11 +52,11 @@ impl Files {
         if !file.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { folder: Arc::new(Beneath::new(file.into())?), leases: Arc::new(()) })
+        Ok(Self { folder: Arc::new(Beneath::new(file.into())?) })
     }
 
     /// Finds what `path`, as it stands in the request behind the route's own, names; `today` is the answer's own date.
-    pub(super) fn find(&self, path: &str, request: &Request<'_>, today: &str) -> Found {
+    pub(super) fn find(&self, path: &str, request: &Request<'_>, today: &str, lease: impl Lease) -> Found {
         let Ok(mut name) = percent_encoding::percent_decode_str(path).decode_utf8().map(|name| name.into_owned())
         else {
             return Found::nothing(404, "");
@@ -70,7 +70,7 @@ impl Files {
             name.push_str("index.html");
         }
         match self.folder.open(OsStr::new(name.trim_start_matches('/'))) {
-            Ok(file) => self.judge(file.into(), &name, is_folder, request, today),
+            Ok(file) => self.judge(file.into(), &name, is_folder, (request, today), lease),
             // EAGAIN: something was renamed while it was looked for.
             Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE | errno::EAGAIN)) => {
                 Found::nothing(503, "Retry-After: 1\r\n")
@@ -79,7 +79,14 @@ impl Files {
         }
     }
 
-    fn judge(&self, mut file: File, name: &str, is_index: bool, request: &Request<'_>, today: &str) -> Found {
+    fn judge(
+        &self,
+        mut file: File,
+        name: &str,
+        is_index: bool,
+        (request, today): (&Request<'_>, &str),
+        lease: impl Lease,
+    ) -> Found {
         let Ok(about) = file.metadata() else { return Found::nothing(404, "") };
         let path = request.path();
         if about.is_dir() && !is_index && !path.starts_with("//") {
@@ -108,10 +115,10 @@ impl Files {
                 Err(_) => Found::nothing(404, ""),
             };
         }
-        if Arc::strong_count(&self.leases) > MAX_OPEN {
-            return Found::nothing(503, "Retry-After: 1\r\n");
+        match lease() {
+            Some(lease) => Found::File { file, bytes, content_type, fields, lease },
+            None => Found::nothing(503, "Retry-After: 1\r\n"),
         }
-        Found::File { file, bytes, content_type, fields, lease: Arc::clone(&self.leases) }
     }
 }
 

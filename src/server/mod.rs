@@ -30,6 +30,7 @@ mod files;
 mod handle;
 mod handler;
 mod hook;
+mod leases;
 mod mail;
 mod post;
 mod routes;
@@ -158,7 +159,8 @@ impl Server {
 
     /// Answers GET and HEAD of all below a path, as `/files/*`, with the files of a folder: with type, length and date of
     /// modification, `index.html` for a folder, and nothing that is outside of it or whose name begins with a dot. Of files longer
-    /// than 64 KiB 32 are sent at a time, since each takes a descriptor; more are answered 503.
+    /// than 64 KiB each reactor sends [`Config::max_long_files`] at a time, at most half of what is free to one source; more are
+    /// answered 503.
     ///
     /// # Errors
     /// [`StartError`] when the folder cannot be opened.

@@ -75,6 +75,8 @@ fn share(config: &Config, plan: Plan, routes: Routes, response_fields: &str) -> 
         upgrade: config.upgrade.clone(),
         hook: config.hook.clone(),
         max_upgrades_per_s: config.max_upgrades_per_s,
+        max_long_files: config.max_long_files,
+        source_prefixes: config.source_prefixes(),
         routes: Arc::new(routes),
         drain: (Duration::from_secs(config.drain_s.into()), Duration::from_secs(config.drain_hard_s.into())),
         says_server: !response_fields.lines().any(is_server),

@@ -4,6 +4,7 @@ use super::routes::Routes;
 use super::{Hook, Protocol};
 use crate::net::counters::Counters;
 use crate::net::fd_table::Plan;
+use crate::net::sources::SourcePrefixes;
 use crate::net::sys;
 use crate::proto::upgrade::Policy;
 use crate::stats::Memory;
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) upgrade: Policy,
     pub(super) hook: Option<Hook>,
     pub(super) max_upgrades_per_s: u32,
+    pub(super) max_long_files: u32,
+    pub(super) source_prefixes: SourcePrefixes,
     pub(super) routes: Arc<Routes>,
     /// Over how long connections are closed, and when they are not waited for any more.
     pub(super) drain: (Duration, Duration),

@@ -14,6 +14,7 @@ mod counting;
 mod dates;
 mod drain;
 mod endings;
+mod fairness;
 mod files;
 mod flags;
 mod folder;

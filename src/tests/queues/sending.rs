@@ -107,13 +107,13 @@ fn those_who_stop_in_the_middle_hold_nobody_up_and_cost_nothing() {
     let mut wire = Wire::connect(server.address());
     assert_eq!(ask(&mut wire, "GET", "/small", "").body, b"small");
     let before = user_bytes(&server);
-    let mut all: Vec<Wire> = (0..20).map(|_| stopped(server.address(), "/large")).collect();
+    let mut all: Vec<Wire> = (0..16).map(|_| stopped(server.address(), "/large")).collect();
     for _ in 0..10 {
         neighbour.echo(b"not disturbed");
         assert_eq!(ask(&mut wire, "GET", "/small", "").body, b"small");
     }
     let grown = user_bytes(&server).saturating_sub(before);
-    assert!(grown < MAX_GROWTH_BYTES, "{grown} bytes more for 20 files of {BYTES}");
+    assert!(grown < MAX_GROWTH_BYTES, "{grown} bytes more for 16 files of {BYTES}");
     let taken = wire.counter("bytes_out");
     assert!(taken < BYTES as u64 / 2, "{taken} bytes were taken of files that nobody reads");
     // One of them goes on, and has missed nothing.
@@ -218,8 +218,8 @@ fn a_file_that_nobody_waits_for_any_more_is_let_go() {
     let mut stats = Wire::connect(server.address());
     stats.stats();
     let before = open();
-    let all: Vec<Wire> = (0..20).map(|_| stopped(server.address(), "/large")).collect();
-    assert_eq!(open(), before + 40, "a connection and a file for each");
+    let all: Vec<Wire> = (0..16).map(|_| stopped(server.address(), "/large")).collect();
+    assert_eq!(open(), before + 32, "a connection and a file for each");
     drop(all);
     stats.stats_until("all have gone", |stats| stats["connections"]["now"] == 1);
     assert_eq!(open(), before);

@@ -9,8 +9,8 @@ use steadfast::net::listener::Endpoint;
 use steadfast::server::tour::Tour;
 use steadfast::server::{Config, Protocol, Server};
 
-const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(crate) const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// Two for each source, whichever reactor they come to.
 fn start(protocol: Protocol) -> Local {
@@ -19,7 +19,7 @@ fn start(protocol: Protocol) -> Local {
     Local::start(Config { protocol, reactors: Some(2), max_connections_per_source, deadlines, ..Config::default() })
 }
 
-fn connect(local: &Local, source: Ipv4Addr) -> Wire {
+pub(crate) fn connect(local: &Local, source: Ipv4Addr) -> Wire {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into()).expect("an address of this host");
     socket.connect(&local.address.into()).expect("a connection");

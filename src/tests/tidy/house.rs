@@ -99,7 +99,16 @@ pub(super) const HOUSE: &[Room] = &[
     // What a driver sees of a reactor.
     Room {
         names: &["net/link"],
-        modules: &["net/counters", "net/outbox", "net/outgoing", "net/reactor", "net/slots", "net/sys", "proto"],
+        modules: &[
+            "net/counters",
+            "net/outbox",
+            "net/outgoing",
+            "net/reactor",
+            "net/slots",
+            "net/sources",
+            "net/sys",
+            "proto",
+        ],
         crates: &["socket2"],
     },
     // The reactor, in rooms of their own for their length.
