@@ -24,3 +24,19 @@ fn encoded(text: &str) -> Option<u8> {
         text.strip_prefix('%')?.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     u8::from_str_radix(digits, 16).ok()
 }
+
+/// Encodes what has a meaning to some reader of a URI: all but letters, digits, `-._~`, slashes, and what is encoded already.
+/// Browsers take a backslash for a slash.
+pub(crate) fn encode(path: &str) -> String {
+    let mut encoded_path = String::with_capacity(path.len() + 16);
+    for (at, byte) in path.bytes().enumerate() {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+        // A percent sign is ASCII, so that a character begins there.
+        if is_plain || (byte == b'%' && encoded(&path[at..]).is_some()) {
+            encoded_path.push(byte.into());
+        } else {
+            encoded_path += &format!("%{byte:02X}");
+        }
+    }
+    encoded_path
+}

@@ -4,6 +4,7 @@ use crate::net::beneath::Beneath;
 use crate::net::date;
 use crate::net::sys::errno;
 use crate::proto::http::Request;
+use crate::proto::path;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -91,7 +92,7 @@ impl Files {
         let path = request.path();
         if about.is_dir() && !is_index && !path.starts_with("//") {
             // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
-            return Found::nothing(301, format!("Location: {path}/\r\n"));
+            return Found::nothing(301, format!("Location: {}/\r\n", path::encode(path)));
         }
         if !about.is_file() {
             return Found::nothing(404, "");

@@ -1,6 +1,6 @@
 //! A chat: rooms by path, names, who is here, who comes and goes.
 
-use super::query;
+use super::{name, query};
 use crate::server::{CloseCode, Closed, Handler, Message, Peer, Request};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -96,27 +96,20 @@ fn topic(room: &str) -> String {
     format!("chat/{room}")
 }
 
-/// What may stand in a name: decoded, without control characters, and not too long.
-fn name_of(text: &str, max_chars: usize) -> Option<String> {
-    let decoded = percent_encoding::percent_decode_str(text).decode_utf8().ok()?;
-    let name = decoded.trim();
-    let fits = !name.is_empty() && name.chars().count() <= max_chars && !name.chars().any(char::is_control);
-    fits.then(|| name.to_owned())
-}
-
 impl Handler<Guest> for Chat {
     fn opened(&mut self, peer: &mut Peer<Guest>, request: &Request, _subprotocol: Option<&str>) {
         let room = match request.normal_path().strip_prefix("/chat/").unwrap_or_default() {
-            "" => Some("lobby".to_owned()),
-            room => name_of(room, MAX_ROOM_CHARS),
+            "" => Ok("lobby".to_owned()),
+            room => name::decode(room, MAX_ROOM_CHARS),
         };
         let name = match query(request, "name") {
-            None | Some("") => Some("guest".to_owned()),
-            Some(name) => name_of(&name.replace('+', " "), MAX_NAME_CHARS),
+            None | Some("") => Ok("guest".to_owned()),
+            Some(name) => name::decode(&name.replace('+', " "), MAX_NAME_CHARS),
         };
-        let (Some(room), Some(name)) = (room, name) else {
-            return peer
-                .close(CloseCode::POLICY, "a name has at most 32 characters, a room 64, and no control characters");
+        let (room, name) = match (room, name) {
+            (Ok(room), Ok(name)) => (room, name),
+            (Err(bad), _) => return peer.close(CloseCode::POLICY, &format!("the room's name {bad}")),
+            (_, Err(bad)) => return peer.close(CloseCode::POLICY, &format!("the name {bad}")),
         };
         let Welcome { name, here, count, change } = self.rooms.enter(&room, &name);
         let welcome = json!({

@@ -3,12 +3,15 @@
 
 mod chat;
 mod echo;
+mod name;
+mod page;
 mod push;
 
 pub use chat::{Chat, Rooms};
 pub use echo::{Broadcast, Echo};
 pub use push::{Push, Ticker};
 
+use self::page::page;
 use super::routes::Response;
 use super::{Overflow, Reply, Request, Server};
 use std::sync::Arc;
@@ -46,23 +49,23 @@ impl Tour {
     pub fn add_to(self, server: Server) -> Server {
         let ticker = Ticker::new(self.push_interval);
         let rooms = Arc::new(Rooms::default());
-        let chat = Response::html(include_str!("../pages/chat.html"));
+        let chat = page(include_str!("../pages/chat.html"));
         let server = match self.leaves_index {
             true => server,
-            false => server.front_page("/", Response::html(include_str!("../pages/index.html"))),
+            false => server.front_page("/", page(include_str!("../pages/index.html"))),
         };
         server
             .route_with(&["/", "/echo"], Overflow::Close, || Echo)
-            .page("/echo", Response::html(include_str!("../pages/echo.html")))
+            .page("/echo", page(include_str!("../pages/echo.html")))
             .answer_post("/echo", |request| Response::new("application/octet-stream", request.body.to_vec()))
             // A time that is late is of no use when a newer one is there.
             .route_with(&["/push"], Overflow::KeepLatest, move || Push::new(ticker))
-            .page("/push", Response::html(include_str!("../pages/push.html")))
+            .page("/push", page(include_str!("../pages/push.html")))
             .route_with(&["/broadcast"], self.overflow, || Broadcast)
             .route_with(&["/chat", "/chat/*"], self.overflow, move || Chat::new(Arc::clone(&rooms)))
             .page("/chat", chat.clone())
             .page("/chat/*", chat)
-            .page("/compare", Response::html(include_str!("../pages/compare.html")))
+            .page("/compare", page(include_str!("../pages/compare.html")))
             .answer("/poll", move |request: &Request<'_>| counted(request, ticker.text(ticker.now())))
             .answer("/long-poll", move |request: &Request<'_>| long_poll(request, ticker))
             .stats("/stats")

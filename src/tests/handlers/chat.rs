@@ -259,3 +259,42 @@ fn a_crowd_of_all_reactors_agrees_on_who_is_here() {
     say(&mut first, "alone");
     assert_eq!(told(&mut first), message("n000", "alone"));
 }
+
+/// Two names that look alike are two persons, and a name may turn around the text beside it.
+#[test]
+fn join_with_invisible_characters_in_a_name_is_rejected_and_says_which() {
+    let local = chat(1);
+    let reason = |target: &str| {
+        let close = frames_and_close(&mut websocket_at(local.address, target)).1;
+        assert_eq!(close.close_code(), 1008, "{target}");
+        String::from_utf8(close.payload[2..].to_vec()).expect("a reason")
+    };
+    for code in [
+        0x7, 0x7f, 0x85, 0xad, 0x34f, 0x61c, 0x115f, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f, 0x2028, 0x2029,
+        0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0x206f, 0x3164, 0xfe0f, 0xfeff, 0xffa0, 0xfff9, 0x1d173, 0xe0001,
+        0xe0041, 0xe01ef,
+    ] {
+        let char = char::from_u32(code).expect("a character").to_string();
+        let encoded: String = char.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let expected = format!("contains U+{code:04X}, a control or invisible character");
+        assert_eq!(reason(&format!("/chat/room?name=a{encoded}b")), format!("the name {expected}"));
+        assert_eq!(reason(&format!("/chat/a{encoded}b?name=you")), format!("the room's name {expected}"));
+    }
+    for (target, expected) in [
+        ("/chat?name=%20+", "the name is blank"),
+        ("/chat?name=%E3%80%80%C2%A0", "the name is blank"),
+        ("/chat?name=%E2%A0%80", "the name is blank"),
+        ("/chat?name=%FF", "the name is not UTF-8"),
+        ("/chat/%E2%80%83", "the room's name is blank"),
+    ] {
+        assert_eq!(reason(target), expected, "{target}");
+    }
+    assert_eq!(reason(&format!("/chat?name={}", "n".repeat(33))), "the name has more than 32 characters");
+    // Names in any script, and spaces within them.
+    for (target, name) in [("%D7%A9%D7%9C%D7%95%D7%9D", "שלום"), ("J.+R.+%C3%84", "J. R. Ä"), ("%F0%9F%A6%80", "🦀")]
+    {
+        let mut wire = websocket_at(local.address, &format!("/%63hat/script?name={target}"));
+        let welcome = told(&mut wire);
+        assert_eq!((&welcome["name"], &welcome["room"]), (&json!(name), &json!("script")));
+    }
+}

@@ -1,8 +1,10 @@
 //! Files by HTTP: what is said of them, and under which names they are.
 
 use crate::folder::{Folder, MODIFIED, ask, content, get, request};
+use crate::host::Local;
 use crate::wire::{UPGRADE, Wire, frame};
 use std::net::SocketAddr;
+use steadfast::server::Server;
 
 const TYPES: [(&str, &str); 11] = [
     ("page.html", "text/html; charset=utf-8"),
@@ -134,6 +136,21 @@ fn a_folder_is_its_index_and_its_name_ends_with_a_slash() {
             assert_eq!(answer.field("Location"), Some(&*format!("{target}/")), "{answer:?}");
         }
     }
+    // A browser takes a backslash for a slash: as they came, these would lead to another host.
+    folder.file("\\evil.com/index.html", b"ours");
+    folder.file("a&b\"c<d>/index.html", b"ours");
+    for (target, location) in [
+        ("/f/\\evil.com", "/f/%5Cevil.com/"),
+        ("/f/%5cevil.com", "/f/%5cevil.com/"),
+        ("/f/a&b%22c<d>", "/f/a%26b%22c%3Cd%3E/"),
+    ] {
+        let answer = ask(&mut wire, "GET", target, "");
+        assert_eq!((answer.status, answer.field("Location")), (301, Some(location)), "{target}: {answer:?}");
+        assert_eq!(ask(&mut wire, "GET", location, "").body, b"ours", "{location}");
+    }
+    let at_root = Local::serve(Server::new().files("/*", folder.path("")).expect("a folder"));
+    let answer = get(at_root.address, "/\\evil.com");
+    assert_eq!((answer.status, answer.field("Location")), (301, Some("/%5Cevil.com/")), "{answer:?}");
     for target in ["/f/without/", "/f/nothing/", "/f/index.html/", "/f/below/index.html/more", "/f/odd/"] {
         assert_eq!(ask(&mut wire, "GET", target, "").status, 404, "{target}");
     }

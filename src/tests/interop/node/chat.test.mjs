@@ -221,10 +221,26 @@ test("the page says why the server closed", DEADLINE, async () => {
   await bob.goto(server.uri(`/chat/${"r".repeat(65)}`, "http"));
   await bob.locator("#name").fill("bob");
   await bob.locator("#enter").click();
-  const why = "a name has at most 32 characters, a room 64, and no control characters";
-  await hears(bob, `(no connection yet: ${why}, trying again)`);
+  await status(bob, "closed: the room's name has more than 64 characters");
+  await bob.locator("#join").waitFor();
   assert.equal(await server.stop(), 0);
   await hears(ada, "(connection lost: server stops, trying again)");
+});
+
+test("a name with an invisible character is refused by the page and by the server", DEADLINE, async () => {
+  const page = await browser.page();
+  pages.push(page);
+  await page.goto(server.uri("/chat", "http"));
+  await page.locator("#name").fill("a\u202eb");
+  await page.locator("#enter").click();
+  const why = await page.locator("#name").evaluate((field) => field.validationMessage);
+  assert.equal(why, "A name cannot contain U+202E");
+  await status(page, "closed");
+  // A browser whose Unicode is older than the server's lets it pass.
+  await page.locator("#name").evaluate((field) => field.setCustomValidity(""));
+  await page.locator("#enter").click();
+  await status(page, "closed: the name contains U\\+202E, a control or invisible character");
+  await goesIn(page, "ab");
 });
 
 test("who leaves while the server is away does not come back", DEADLINE, async () => {

@@ -66,6 +66,19 @@ test("the bar leads from page to page", DEADLINE, async () => {
   await follow(page.locator("nav a").first());
 });
 
+// A mistake in the policy would show as an error in the console in every test; this one shows that it is enforced.
+test("a page runs no script but its own", DEADLINE, async () => {
+  allowed = /Content Security Policy/;
+  await visit("/");
+  const ran = await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "window.injected = true";
+    document.body.append(script);
+    return window.injected === true;
+  });
+  assert.equal(ran, false);
+});
+
 test("the first page leads to every route", DEADLINE, async () => {
   allowed = NO_ICON;
   await visit("/");
