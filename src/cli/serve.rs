@@ -65,9 +65,13 @@ pub(super) struct Args {
     /// Threads with an epoll instance each [default: cores, or as many tables as the connections need]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
     reactors: Option<u16>,
-    /// Pages that may connect: same, any, or an origin such as https://example.org; may be repeated
+    /// Pages that may connect: same, any, or an origin such as https://example.org or https://*.example.org, which is all
+    /// subdomains; may be repeated
     #[arg(long, value_name = "ORIGIN", default_value = "same")]
     origin: Vec<String>,
+    /// Name of this server, against DNS rebinding: requests for another are answered 421; may be repeated [default: any]
+    #[arg(long, value_name = "NAME[:PORT]")]
+    host: Vec<String>,
     /// Subprotocol that is spoken here, the best first; may be repeated [default: none]
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<String>,
@@ -271,6 +275,7 @@ impl Args {
         }
         let origins = origins(self.origin.clone());
         changed.extend((origins != Origins::default()).then(|| format!("origin {origins} (default same)")));
+        changed.extend((!self.host.is_empty()).then(|| format!("host {} (default any)", self.host.join(" "))));
         changed
     }
 
@@ -301,7 +306,13 @@ impl Args {
                 max_queued_messages: settings.queued_messages as usize,
             },
             deadlines: settings.deadlines,
-            upgrade: Policy { origins, subprotocols: self.subprotocol, compression: self.compression.into_settings() },
+            upgrade: Policy {
+                origins,
+                hosts: self.host,
+                subprotocols: self.subprotocol,
+                compression: self.compression.into_settings(),
+                ..Policy::default()
+            },
             max_upgrades_per_s: settings.max_upgrades_per_s,
             response_fields: self.response_header,
             read_buffer_bytes: settings.read_buffer_bytes as usize,

@@ -119,6 +119,8 @@ counters! {
     refused_414,
     /// Answers with status 417.
     refused_417,
+    /// Answers with status 421.
+    refused_421,
     /// Answers with status 426.
     refused_426,
     /// Answers with status 431.
@@ -167,6 +169,7 @@ impl Counters {
             413 => &self.refused_413,
             414 => &self.refused_414,
             417 => &self.refused_417,
+            421 => &self.refused_421,
             426 => &self.refused_426,
             431 => &self.refused_431,
             501 => &self.refused_501,

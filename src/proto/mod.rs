@@ -1,6 +1,7 @@
 //! The core, sans-IO: bytes in, events out, bytes out, in both roles. Nothing here knows a socket or a clock.
 
 pub mod answer;
+mod authority;
 pub mod body;
 pub mod close;
 pub mod deflate;
@@ -11,6 +12,7 @@ pub mod frame;
 mod head;
 pub mod http;
 pub mod mask;
+pub mod origin;
 mod partial;
 pub(crate) mod path;
 pub mod ring;

@@ -1,5 +1,6 @@
 //! Every rule of HTTP/1.1 that a request's head can break when its grammar is right, in one [`check`].
 
+use super::authority::Authority;
 use super::body::Body;
 use super::http::{Expectation, HeadError, Request};
 
@@ -45,40 +46,6 @@ fn is_target(request: &Request<'_>) -> bool {
     }
 }
 
-/// A host and perhaps a port (RFC 3986 section 3.2), without user information (RFC 9110 section 4.2.4) and not empty.
 fn is_authority(text: &[u8]) -> bool {
-    let (host, rest) = match text {
-        // The colons of an IPv6 address stand in brackets.
-        [b'[', literal @ ..] => {
-            let length = literal.iter().take_while(|&&byte| HOST[usize::from(byte)] || byte == b':').count();
-            match literal[length..] {
-                [b']', ref rest @ ..] => (&literal[..length], rest),
-                _ => return false,
-            }
-        }
-        name => name.split_at(name.iter().take_while(|&&byte| HOST[usize::from(byte)]).count()),
-    };
-    let port_fits = match rest {
-        [] => true,
-        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    !host.is_empty() && port_fits
+    Authority::parse(text).is_some()
 }
-
-/// The bytes that a name or an address may have: unreserved, sub-delims and the sign of an escape (RFC 3986 section 3.2.2).
-const HOST: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let marks = b"-._~!$&'()*+,;=%";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
-};

@@ -1,6 +1,10 @@
 //! The opening handshake, RFC 6455 section 4, both roles.
 
+pub use super::authority::Scheme;
+pub use super::origin::Origins;
+
 use super::answer::{Answer, BadField, field_line, is_token};
+use super::authority::{is_name, is_one_of};
 use super::extension::{self, Agreed, Compression};
 use super::http::{self, Request, Response};
 use base64::Engine;
@@ -12,74 +16,34 @@ use std::io::Write;
 /// Sec-WebSocket-Accept: 28 characters of base64.
 pub type AcceptKey = [u8; 28];
 
-/// Which pages of the web may open a connection (RFC 6455 section 10.2). A client that is no browser sends no
-/// Origin, and is always let in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origins {
-    /// Those that this host itself served: the authority of Origin equals Host.
-    #[default]
-    Same,
-    /// All.
-    Any,
-    /// These, compared without case, as in `https://example.org`.
-    Listed(Vec<String>),
-}
-
-impl fmt::Display for Origins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Same => f.write_str("same"),
-            Self::Any => f.write_str("any"),
-            Self::Listed(list) => f.write_str(&list.join(" ")),
-        }
-    }
-}
-
-impl Origins {
-    /// The first in the list that no browser would ever send, as RFC 6454 section 6.2 has an origin: scheme and host, and
-    /// the port unless it is the scheme's own.
-    pub fn first_wrong(&self) -> Option<&str> {
-        let Self::Listed(list) = self else { return None };
-        let right = |origin: &str| {
-            let (scheme, authority) = origin.split_once("://")?;
-            let (host, port) = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).unzip();
-            let own_port = match scheme {
-                "http" => Some("80"),
-                "https" => Some("443"),
-                _ => None,
-            };
-            let host = host.unwrap_or(authority);
-            let fits = !scheme.is_empty() && !host.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']);
-            (fits && (port.is_none() || port != own_port)).then_some(())
-        };
-        list.iter().map(String::as_str).find(|origin| right(&origin.to_ascii_lowercase()).is_none())
-    }
-
-    /// Whether a request may pass.
-    pub fn allow(&self, request: &Request<'_>) -> bool {
-        let Some(origin) = request.fields.origin else { return true };
-        match self {
-            Self::Any => true,
-            Self::Listed(list) => list.iter().any(|one| origin.eq_ignore_ascii_case(one.as_bytes())),
-            Self::Same => {
-                let scheme = memchr::memmem::find(origin, b"://");
-                let authority = scheme.map(|at| &origin[at + 3..]);
-                authority.zip(request.authority()).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
-            }
-        }
-    }
-}
-
 /// What a server grants to those who ask for an upgrade.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Which pages of the web may connect.
     pub origins: Origins,
+    /// How browsers reach this server, where that is known: an origin with another scheme is then not its own. `None` where a
+    /// proxy may speak TLS for it.
+    pub scheme: Option<Scheme>,
+    /// The names of this server, each perhaps with a port; a request for any other host is refused with 421, so that no page of
+    /// another site reaches the server by a name that it lets lead here (DNS rebinding). Empty for no such check.
+    pub hosts: Vec<String>,
     /// Subprotocols that are spoken here, the best first. The first that a client offered is answered; with none in
     /// common the connection opens without (RFC 6455 section 4.2.2).
     pub subprotocols: Vec<String>,
     /// permessage-deflate, and its bounds; `None` declines it.
     pub compression: Option<Compression>,
+}
+
+impl Policy {
+    /// Whether a request is for this server, by [`Policy::hosts`]. One without a host is: no browser sends it.
+    pub fn serves(&self, request: &Request<'_>) -> bool {
+        self.hosts.is_empty() || request.authority().is_none_or(|host| is_one_of(&self.hosts, host))
+    }
+
+    /// The first of [`Policy::hosts`] that is none.
+    pub fn first_wrong_host(&self) -> Option<&str> {
+        self.hosts.iter().map(String::as_str).find(|name| !is_name(name))
+    }
 }
 
 /// What a server grants to one request.
@@ -117,6 +81,8 @@ pub enum Refusal {
     Malformed,
     /// From a page that may not (403).
     Origin,
+    /// For another host (421).
+    Host,
 }
 
 impl Refusal {
@@ -130,6 +96,7 @@ impl Refusal {
             Self::Version => (426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
             Self::Key | Self::Malformed => (400, ""),
             Self::Origin => (403, ""),
+            Self::Host => (421, ""),
         };
         Answer { more_fields, ..Answer::refusal(status) }
     }
@@ -161,7 +128,10 @@ pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Ac
         return Err(Refusal::Version);
     }
     let key = fields.websocket_key.filter(|key| is_key(key)).ok_or(Refusal::Key)?;
-    if !policy.origins.allow(request) {
+    if !policy.serves(request) {
+        return Err(Refusal::Host);
+    }
+    if !policy.origins.allow(request, policy.scheme) {
         return Err(Refusal::Origin);
     }
     let compression = match &policy.compression {

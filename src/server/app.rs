@@ -101,6 +101,9 @@ impl App {
 
     fn request(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
         let asked = Asked::from(request);
+        if !self.common.shared.upgrade.serves(request) {
+            return link.answer(&upgrade::Refusal::Host.answer(), asked);
+        }
         if !is_known(request.method) {
             return link.answer(&Answer::refusal(501), asked);
         }
@@ -162,7 +165,7 @@ impl App {
     /// A client with content to send asks whether it is wanted.
     fn expects(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
         let route = || self.routes.of(&request.normal_path()).is_some_and(|route| route.post.is_some());
-        let wanted = request.method == "POST" && route();
+        let wanted = request.method == "POST" && route() && self.common.shared.upgrade.serves(request);
         if wanted {
             link.proceed();
         } else {

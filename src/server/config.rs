@@ -135,7 +135,12 @@ impl Config {
         if let Some(wrong) = self.upgrade.origins.first_wrong() {
             return Err(StartError(format!(
                 "--origin {wrong:?} is no origin that a browser would send; right would be same or any, alone, or one such \
-                 as https://example.org or http://10.0.0.1:8080"
+                 as https://example.org, http://10.0.0.1:8080, https://*.example.org or null"
+            )));
+        }
+        if let Some(wrong) = self.upgrade.first_wrong_host() {
+            return Err(StartError(format!(
+                "--host {wrong:?} is no host; expected a name or an address, perhaps with a port, such as example.org or [::1]:8080"
             )));
         }
         if let Some(compression) = &self.upgrade.compression

@@ -33,7 +33,7 @@ fn flags_of_serve_out_of_range() {
         (&["--protocol", "udp"], &["--protocol", "'udp'", "ws", "tcp"]),
         (&["--origin", "example.org"], &["--origin", "example.org", "https://example.org"]),
         (&["--origin", "https://example.org/"], &["--origin", "https://example.org/\"", "right would be"]),
-        (&["--origin", "https://example.org:443"], &["--origin", "example.org:443", "right would be"]),
+        (&["--origin", "https://*"], &["--origin", "https://*\"", "https://*.example.org"]),
         (&["--origin", "https://"], &["--origin", "right would be"]),
         (&["--listen", "here"], &["--listen", "here", "127.0.0.1:8080"]),
         (&["--listen", "127.0.0.1:65536"], &["--listen", "65536", "65535"]),

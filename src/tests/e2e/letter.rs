@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 use steadfast::net::counters::Counters;
+use steadfast::proto::upgrade::Policy;
 use steadfast::server::{Config, Hook, Refused};
 
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -251,10 +252,11 @@ fn every_status_that_refuses_has_a_counter_and_every_counter_a_status() {
         Some(b"429") => Err(Refused::new(429, "")),
         _ => Ok(()),
     });
-    let local = Local::start(Config { hook: Some(hook), ..quick() });
+    let policy = Policy { hosts: vec!["a".into()], ..Policy::default() };
+    let local = Local::start(Config { hook: Some(hook), upgrade: policy, ..quick() });
     let mut stats = Wire::connect(local.address);
     let upgrade = |lines: &str| UPGRADE.replace("Upgrade: w", &format!("{lines}Upgrade: w")).into_bytes();
-    let cases: [(&str, Vec<u8>); 14] = [
+    let cases: [(&str, Vec<u8>); 15] = [
         ("400", b"garbage\r\n\r\n".into()),
         ("401", upgrade("X-Status: 401\r\n")),
         ("403", upgrade("Origin: http://b\r\n")),
@@ -264,6 +266,7 @@ fn every_status_that_refuses_has_a_counter_and_every_counter_a_status() {
         ("413", request("POST /echo", "Content-Length: 1048577\r\n", b"")),
         ("414", format!("GET /{}", "x".repeat(9000)).into()),
         ("417", request("GET /", "Expect: tea\r\n", b"")),
+        ("421", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n".into()),
         ("426", request("GET /echo", "", b"")),
         ("431", request("GET /", &"X: y\r\n".repeat(101), b"")),
         ("501", request("FETCH /", "", b"")),

@@ -1,8 +1,12 @@
 //! Requests that other servers take or refuse in a useful way, as raw bytes over a socket: for each the status, and what
 //! its answer says.
 
-use crate::host::{Local, quick};
+use crate::flags::assert_refused;
+use crate::host::{Local, Serve, quick};
 use crate::wire::{UPGRADE, Wire};
+use std::net::SocketAddr;
+use steadfast::proto::upgrade::{Origins, Policy};
+use steadfast::server::Config;
 
 /// A request, the status of its answer, and what the answer's head or body has to contain.
 struct Case {
@@ -16,8 +20,12 @@ fn case(request: impl Into<String>, status: u16, contains: &'static [&'static st
 }
 
 fn assert_answers(local: &Local, cases: Vec<Case>) {
+    assert_answers_at(local.address, cases);
+}
+
+fn assert_answers_at(address: SocketAddr, cases: Vec<Case>) {
     for Case { request, status, contains } in cases {
-        let mut wire = Wire::connect(local.address);
+        let mut wire = Wire::connect(address);
         wire.send(request.as_bytes());
         let answer = if request.starts_with("HEAD ") { wire.answer_without_body() } else { wire.answer() };
         let text = format!("{}{}", answer.head, String::from_utf8_lossy(&answer.body));
@@ -127,4 +135,95 @@ fn html_goes_to_no_client_that_rules_it_out() {
         }
     }
     assert_answers(&local, cases);
+}
+
+/// No script, style or frame that is not the page's own. Browsers run the pages under this policy in `src/tests/interop`.
+#[test]
+fn pages_carry_a_content_security_policy_of_their_own() {
+    let local = Local::start(quick());
+    let mut policies = Vec::new();
+    for path in ["/", "/echo", "/push", "/chat", "/chat/room", "/compare"] {
+        let mut wire = Wire::connect(local.address);
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n").as_bytes());
+        let page = wire.answer();
+        assert_eq!(page.field("X-Content-Type-Options"), Some("nosniff"), "{path}");
+        let policy = page.field("Content-Security-Policy").expect("a policy").to_owned();
+        for part in ["default-src 'none'; script-src 'sha256-", "; style-src 'sha256-", "; frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        policies.push(policy);
+    }
+    // Each page has a script of its own; that of a room is that of the chat.
+    assert_eq!(policies[3], policies[4]);
+    policies.sort();
+    policies.dedup();
+    assert_eq!(policies.len(), 5);
+}
+
+/// The upgrade of a page from `origin`, at `host`.
+fn upgrade_from(host: &str, origin: &str) -> String {
+    UPGRADE.replace("Host: a\r\n", &format!("Host: {host}\r\nOrigin: {origin}\r\n"))
+}
+
+#[test]
+fn origin_passes_where_it_is_that_of_the_host() {
+    let local = Local::start(quick());
+    assert_answers(
+        &local,
+        vec![
+            case(upgrade_from("ex.org:443", "https://ex.org"), 101, &[]),
+            case(upgrade_from("ex.org:80", "http://ex.org"), 101, &[]),
+            case(upgrade_from("ex.org", "https://ex.org"), 101, &[]),
+            case(upgrade_from("ex.org:80", "https://ex.org"), 403, &[]),
+            case(upgrade_from("ex.org", "://ex.org"), 403, &[]),
+            case(upgrade_from("ex.org", "null"), 403, &[]),
+        ],
+    );
+    let listed = |origin: &str| Origins::Listed(vec![origin.to_owned()]);
+    let with = |origins| Config { upgrade: Policy { origins, ..Policy::default() }, ..quick() };
+    let below = Local::start(with(listed("https://*.ex.org")));
+    assert_answers(
+        &below,
+        vec![
+            case(upgrade_from("a", "https://www.ex.org"), 101, &[]),
+            case(upgrade_from("a", "https://a.b.ex.org"), 101, &[]),
+            case(upgrade_from("a", "https://ex.org"), 403, &[]),
+            case(upgrade_from("a", "https://www.ex.org.evil.com"), 403, &[]),
+            case(upgrade_from("a", "http://www.ex.org"), 403, &[]),
+        ],
+    );
+    assert_answers(&Local::start(with(Origins::Any)), vec![case(upgrade_from("a", "null"), 101, &[])]);
+}
+
+/// DNS rebinding: the page of evil.org has let its name lead to this server.
+#[test]
+fn request_for_another_host_is_refused_where_hosts_are_listed() {
+    let hosts = vec!["ex.org".to_owned(), "[::1]:8080".to_owned()];
+    let local = Local::start(Config { upgrade: Policy { hosts, ..Policy::default() }, ..quick() });
+    let server = Serve::start(&["--host", "ex.org", "--host", "[::1]:8080"]);
+    assert_eq!(server.said[1], "limits: host ex.org [::1]:8080 (default any)");
+    let get = |host: &str| format!("GET /poll HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let post = "POST /echo HTTP/1.1\r\nHost: evil.org\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+    for address in [local.address, server.address()] {
+        assert_answers_at(
+            address,
+            vec![
+                case(get("ex.org"), 200, &[]),
+                case(get("ex.org:9000"), 200, &[]),
+                case(get("[::1]:8080"), 200, &[]),
+                case("GET /poll HTTP/1.0\r\n\r\n", 200, &[]),
+                case(upgrade_from("ex.org", "https://ex.org"), 101, &[]),
+                case(get("evil.org"), 421, &["HTTP/1.1 421 Misdirected Request\r\n", "Connection: close\r\n"]),
+                case(get("[::1]"), 421, &[]),
+                case(upgrade_from("evil.org", "http://evil.org"), 421, &[]),
+                case(post, 421, &[]),
+                case("GET http://evil.org/poll HTTP/1.1\r\nHost: ex.org\r\n\r\n", 421, &[]),
+            ],
+        );
+    }
+    server.stop();
+    for wrong in ["", "http://ex.org", "*.ex.org", "ex.org:65536"] {
+        assert_refused("", &["serve", "--listen", "127.0.0.1:0", "--host", wrong], &["--host", "expected a name"]);
+    }
 }

@@ -5,7 +5,7 @@ use super::wire::{self, UPGRADE, UPGRADED};
 use steadfast::proto::frame::Role;
 use steadfast::proto::http::{self, HeadError, HeadLimits};
 use steadfast::proto::session::{Session, State};
-use steadfast::proto::upgrade::{self, Opening, Origins, Policy, Rejected};
+use steadfast::proto::upgrade::{self, Opening, Origins, Policy, Rejected, Scheme};
 
 fn upgrade_request() -> Seen {
     Seen::request("GET", "/echo", "example.com")
@@ -109,13 +109,144 @@ fn origins_pass_by_rule() {
     let allow = |origins: &Origins, origin: &str| {
         let head = UPGRADE.replace("http://example.com", origin);
         let (request, _) = http::parse_request(head.as_bytes(), HeadLimits::default()).unwrap().unwrap();
-        origins.allow(&request)
+        origins.allow(&request, None)
     };
     let listed = Origins::Listed(vec!["https://a.example".into(), "http://b.example:8080".into()]);
     assert!(allow(&listed, "HTTPS://A.example") && allow(&listed, "http://b.example:8080"));
     assert!(!allow(&listed, "http://a.example") && !allow(&listed, "http://example.com"));
     assert!(allow(&Origins::Any, "null") && !allow(&Origins::Same, "example.com"));
     assert!(allow(&Origins::Same, "https://example.com") && !allow(&Origins::Same, "https://example.com.evil"));
+}
+
+/// RFC 6454 section 4: a scheme's default port and no port are the same.
+#[test]
+fn origin_of_the_host_asked_for_is_the_same_with_and_without_a_default_port() {
+    let allow = |host: &str, origin: &str, scheme: Option<Scheme>| {
+        let head = UPGRADE.replace("Host: example.com", &format!("Host: {host}")).replace("http://example.com", origin);
+        let (request, _) = http::parse_request(head.as_bytes(), HeadLimits::default()).unwrap().unwrap();
+        Origins::Same.allow(&request, scheme)
+    };
+    for (host, origin) in [
+        ("ex.org", "https://ex.org"),
+        ("ex.org", "http://ex.org"),
+        ("ex.org", "https://ex.org:443"),
+        ("ex.org:443", "https://ex.org"),
+        ("ex.org:80", "http://ex.org"),
+        ("ex.org:", "http://ex.org:80"),
+        ("EX.org:8080", "http://ex.ORG:8080"),
+        ("[::1]:443", "https://[::1]"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ] {
+        assert!(allow(host, origin, None), "{host} {origin}");
+    }
+    for (host, origin) in [
+        ("ex.org:443", "http://ex.org"),
+        ("ex.org:80", "https://ex.org"),
+        ("ex.org:8080", "http://ex.org"),
+        ("ex.org", "http://ex.org:8080"),
+        ("ex.org", "https://ex.org:80"),
+        // What no browser sends, or no page of the web has.
+        ("ex.org", "://ex.org"),
+        ("ex.org", "ex.org"),
+        ("ex.org", "//ex.org"),
+        ("ex.org", "1http://ex.org"),
+        ("ex.org", "ht tp://ex.org"),
+        ("ex.org", "http://ex.org/"),
+        ("ex.org", "http://ex.org:"),
+        ("ex.org", "http://user@ex.org"),
+        ("ex.org", "http://ex.org?x"),
+        ("ex.org", "http://ex.org http://ex.org"),
+        ("ex.org", "http://"),
+        ("ex.org", "ws://ex.org"),
+        ("ex.org", "file://ex.org"),
+        ("ex.org", "chrome-extension://ex.org"),
+        ("ex.org", "null"),
+        ("ex.org", ""),
+    ] {
+        assert!(!allow(host, origin, None), "{host} {origin}");
+    }
+    assert!(allow("ex.org", "https://ex.org", Some(Scheme::Https)));
+    assert!(!allow("ex.org", "http://ex.org", Some(Scheme::Https)));
+    assert!(!allow("ex.org:8080", "https://ex.org:8080", Some(Scheme::Http)));
+}
+
+#[test]
+fn listed_origins_are_matched_by_scheme_host_and_port() {
+    let allow = |listed: &str, origin: &str| {
+        let head = UPGRADE.replace("http://example.com", origin);
+        let (request, _) = http::parse_request(head.as_bytes(), HeadLimits::default()).unwrap().unwrap();
+        let origins = Origins::Listed(vec![listed.to_owned()]);
+        assert_eq!(origins.first_wrong(), None, "{listed}");
+        origins.allow(&request, None)
+    };
+    for (listed, origin) in [
+        ("https://ex.org", "https://ex.org:443"),
+        ("https://ex.org:443", "https://ex.org"),
+        ("HTTP://ex.org:80", "http://EX.org"),
+        ("null", "null"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("https://*.ex.org", "https://a.ex.org"),
+        ("https://*.ex.org", "https://b.a.EX.org:443"),
+        ("http://*.ex.org:8080", "http://a.ex.org:8080"),
+    ] {
+        assert!(allow(listed, origin), "{listed} {origin}");
+    }
+    for (listed, origin) in [
+        ("https://ex.org", "http://ex.org"),
+        ("https://ex.org", "https://ex.org:444"),
+        ("https://ex.org", "null"),
+        ("https://*.ex.org", "https://ex.org"),
+        ("https://*.ex.org", "https://.ex.org"),
+        ("https://*.ex.org", "https://aex.org"),
+        ("https://*.ex.org", "https://a.ex.org.evil"),
+        ("https://*.ex.org", "https://a.ex.org:8080"),
+        ("https://*.ex.org", "http://a.ex.org"),
+        ("https://*.ex.org", "https://a.ex.org/"),
+        ("null", "://null"),
+    ] {
+        assert!(!allow(listed, origin), "{listed} {origin}");
+    }
+    for wrong in [
+        "*",
+        "https://*",
+        "https://*.",
+        "https://*.*.org",
+        "https://a.*.org",
+        "https://*ex.org",
+        "https://*.1.2.3",
+        "https://*.[::1]",
+        "https://ex.org:65536",
+        "https://ex.org/",
+        "://ex.org",
+        "NULL",
+        "",
+    ] {
+        assert_eq!(Origins::Listed(vec!["null".into(), wrong.into()]).first_wrong(), Some(wrong));
+    }
+}
+
+#[test]
+fn requests_for_other_hosts_are_refused_where_hosts_are_listed() {
+    let serves = |hosts: &[&str], host: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let (request, _) = http::parse_request(head.as_bytes(), HeadLimits::default()).unwrap().unwrap();
+        let policy = Policy { hosts: hosts.iter().map(|&host| host.to_owned()).collect(), ..Policy::default() };
+        assert_eq!(policy.first_wrong_host(), None, "{hosts:?}");
+        policy.serves(&request)
+    };
+    let hosts = &["ex.org", "api.ex.org:8443", "www.ex.org:443", "[::1]:8080", "127.0.0.1"];
+    for host in ["ex.org", "EX.ORG:80", "ex.org:9", "api.ex.org:8443", "www.ex.org", "[::1]:8080", "127.0.0.1:8080"] {
+        assert!(serves(hosts, host) && serves(&[], host), "{host}");
+    }
+    for host in
+        ["evil.org", "a.ex.org", "ex.org.", "api.ex.org", "api.ex.org:443", "www.ex.org:80", "[::1]", "127.0.0.2"]
+    {
+        assert!(!serves(hosts, host) && serves(&[], host), "{host}");
+    }
+    for wrong in ["", "http://ex.org", "ex.org:", "ex.org:65536", "*.ex.org", "a b", "ex.org/", "::1"] {
+        let policy = Policy { hosts: vec!["ex.org".into(), wrong.into()], ..Policy::default() };
+        assert_eq!(policy.first_wrong_host(), Some(wrong));
+    }
 }
 
 #[test]

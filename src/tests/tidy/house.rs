@@ -20,15 +20,17 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["proto/head", "proto/path"], modules: &[], crates: &["memchr"] },
     Room { names: &["proto/http"], modules: &["proto/head", "proto/path"], crates: &["httparse", "memchr"] },
     Room { names: &["proto/close"], modules: &["proto/utf8"], crates: &[] },
+    Room { names: &["proto/authority"], modules: &[], crates: &["memchr"] },
+    Room { names: &["proto/origin"], modules: &["proto/authority", "proto/http"], crates: &[] },
     Room { names: &["proto/answer", "proto/body"], modules: &["proto/http"], crates: &[] },
-    Room { names: &["proto/rules"], modules: &["proto/body", "proto/http"], crates: &[] },
+    Room { names: &["proto/rules"], modules: &["proto/authority", "proto/body", "proto/http"], crates: &[] },
     Room { names: &["proto/frame"], modules: &["proto/close", "proto/mask"], crates: &[] },
     Room { names: &["proto/extension"], modules: &[], crates: &["memchr"] },
     Room { names: &["proto/deflate"], modules: &["proto/close", "proto/extension"], crates: &["zlib_rs"] },
     Room {
         names: &["proto/upgrade"],
-        modules: &["proto/answer", "proto/extension", "proto/http"],
-        crates: &["base64", "memchr", "sha1"],
+        modules: &["proto/answer", "proto/authority", "proto/extension", "proto/http", "proto/origin"],
+        crates: &["base64", "sha1"],
     },
     Room {
         names: &["proto/event"],
@@ -125,7 +127,7 @@ pub(super) const HOUSE: &[Room] = &[
     Room {
         names: &["server"],
         modules: &["server", "net", "proto", "stats"],
-        crates: &["memchr", "mime_guess", "percent_encoding", "serde_json", "slab"],
+        crates: &["base64", "memchr", "mime_guess", "percent_encoding", "serde_json", "sha2", "slab"],
     },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
     Room { names: &["flood/plan"], modules: &["flood", "net/sys"], crates: &["socket2"] },
