@@ -153,6 +153,7 @@ struct Defaults {
     drain_s: u32,
     drain_hard_s: u32,
     tcp_keepalive_s: u32,
+    stats_max_age_ms: u32,
     max_events_per_turn: u32,
     max_accepts_per_turn: u32,
     socket_notsent_lowat_bytes: u32,
@@ -178,6 +179,7 @@ impl Default for Defaults {
             drain_s: config.drain_s,
             drain_hard_s: config.drain_hard_s,
             tcp_keepalive_s: config.tcp_keepalive_s,
+            stats_max_age_ms: config.stats_max_age_ms,
             max_events_per_turn: config.max_events_per_turn,
             max_accepts_per_turn: config.max_accepts_per_turn,
             socket_notsent_lowat_bytes: config.socket_buffers.notsent_lowat_bytes,
@@ -213,6 +215,8 @@ limits! {
     max_queued_messages: u64 { queued_messages } 1..=1 << 40, "N";
     /// TCP_NOTSENT_LOWAT: what may wait unsent in the kernel for a connection, 0 for all that fits
     socket_notsent_lowat_bytes: u32 { socket_notsent_lowat_bytes } 0..=1 << 30, "BYTES";
+    /// How old the document of /stats may be; 0 makes it anew for each request
+    stats_max_age_ms: u32 { stats_max_age_ms } 0..=60_000, "MS";
     /// Time over which SIGQUIT closes the connections, one after the other
     drain_s: u32 { drain_s } 0..=86_400, "SECONDS";
     /// Time after which connections that do not close are reset, after any signal that ends the server
@@ -229,9 +233,9 @@ limits! {
     min_body_bytes_per_s: u32 { deadlines.min_body_bytes_per_s } 1.., "BYTES";
     /// Time between requests; then closed
     keep_alive_timeout_s: u32 { deadlines.keep_alive_s } 1..=86_400, "SECONDS";
-    /// Silence after which a WebSocket is pinged, give or take a tenth
+    /// Silence after which a WebSocket is pinged at the latest; from half of it on it may be
     ping_interval_s: u32 { deadlines.ping_s } 1..=4_000_000, "SECONDS";
-    /// Silence after which a WebSocket is taken for dead
+    /// Silence after which a WebSocket is closed with 1001: what is longer than --ping-interval-s counts from an unanswered ping
     idle_timeout_s: u32 { deadlines.idle_s } 1..=4_000_000, "SECONDS";
     /// Time for the peer's Close and its FIN; then reset
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
@@ -325,6 +329,7 @@ impl Args {
             drain_s: settings.drain_s,
             drain_hard_s: settings.drain_hard_s,
             tcp_keepalive_s: settings.tcp_keepalive_s,
+            stats_max_age_ms: settings.stats_max_age_ms,
             max_events_per_turn: settings.max_events_per_turn,
             max_accepts_per_turn: settings.max_accepts_per_turn,
             ..Config::default()

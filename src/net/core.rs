@@ -1,16 +1,18 @@
 //! Everything of a reactor but its driver: the connections, and what may be done to them from outside their turn.
 
+use super::clock::Clock;
 use super::counters::Counters;
 use super::link::{Cause, Link, QueueLimits, Sent};
 use super::outgoing::{Queueing, send_or_keep};
+use super::pings::Pings;
 use super::pool::{Pool, RING_BYTES};
 use super::quota::{Buffers, Quota, Tally};
 use super::refusal::Refusals;
 use super::slots::{Connection, ConnectionId, Flags, Slots};
 use super::sources::{Source, SourcePrefixes, Sources};
-use super::sweep::{Deadlines, TICK_MS};
+use super::sweep::Deadlines;
 use super::turn::{self, Tools};
-use super::{date, ending, outgoing, sys};
+use super::{ending, outgoing, sys};
 use crate::proto::deflate::Deflate;
 use crate::proto::extension::Compression;
 use crate::proto::mask::RandomSource;
@@ -24,7 +26,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+pub use super::clock::Now;
 
 /// Messages and requests of one connection that are handed on in one turn, if nothing else is asked for.
 pub const TURN_EVENTS: u32 = 32;
@@ -81,17 +85,6 @@ impl Settings {
     }
 }
 
-/// The time, read once a turn.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// As a point in time.
-    pub instant: Instant,
-    /// Ticks since the reactor began.
-    pub tick: u32,
-    /// Seconds since the reactor began.
-    pub second: u32,
-}
-
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: OwnedFd,
@@ -116,7 +109,10 @@ pub struct Core<S> {
     pub(super) settings: Settings,
     pub(super) queueing: Queueing,
     pub(super) now: Now,
-    pub(super) started: Instant,
+    pub(super) clock: Clock,
+    /// The tick until which the limit on control frames is wider than it was set, and what it was set to.
+    pub(super) catches_up: Option<(u32, u16)>,
+    pub(super) pings: Pings,
     pub(super) listeners: Vec<Listener>,
     /// Where connections are from, if that is limited.
     pub(super) sources: HashMap<ConnectionId, Source>,
@@ -134,7 +130,7 @@ pub struct Core<S> {
 
 impl<S> Core<S> {
     pub(super) fn new(poll: Poll, settings: Settings, counters: Arc<Counters>) -> Self {
-        let instant = Instant::now();
+        let clock = Clock::new(Instant::now());
         let mut out = Output::new(RandomSource::new(sys::random));
         out.deflate = Deflate::new(&settings.compression);
         out.standing.fields.clone_from(&settings.response_fields);
@@ -150,9 +146,11 @@ impl<S> Core<S> {
             message: Vec::new(),
             counters,
             queueing: Queueing::new(settings.queue),
+            pings: Pings::new(settings.deadlines.ping_s),
             settings,
-            now: Now { instant, tick: 0, second: 0 },
-            started: instant,
+            now: clock.now,
+            clock,
+            catches_up: None,
             listeners: Vec::new(),
             sources: HashMap::new(),
             refusals: Refusals::default(),
@@ -378,7 +376,7 @@ impl<S> Core<S> {
     #[inline]
     pub(super) fn register(&mut self, id: ConnectionId) {
         let Some(connection) = self.slots.get(id) else { return };
-        if connection.flags.has(Flags::DOOMED | Flags::REGISTERED) {
+        if connection.flags.has(Flags::DOOMED) {
             return;
         }
         if let Err(error) = watch(&self.poll, id, connection) {
@@ -388,68 +386,20 @@ impl<S> Core<S> {
         }
     }
 
-    /// How long to sleep at the most.
-    pub(super) fn timeout(&mut self) -> Option<Duration> {
-        let accepting = !self.accept_paused && self.listeners.iter().any(|listener| listener.ready);
-        if !self.ready.is_empty() || accepting || std::mem::take(&mut self.is_busy) {
-            return Some(Duration::ZERO);
-        }
-        let has_deadlines = !self.slots.is_empty() || !self.refusals.is_empty();
-        let tick = (has_deadlines || self.accept_paused).then(|| {
-            let next_ms = (u64::from(self.now.tick) + 1) * TICK_MS;
-            (self.started + Duration::from_millis(next_ms)).saturating_duration_since(self.now.instant)
-        });
-        let wake = self.wake_at.map(|at| at.saturating_duration_since(self.now.instant));
-        match (tick, wake) {
-            (Some(tick), Some(wake)) => Some(tick.min(wake)),
-            (tick, wake) => tick.or(wake),
-        }
-    }
-
-    /// epoll_wait(2) counts milliseconds, and what is left of one is rounded up: too late for whoever asked to be woken at an
-    /// instant. So all but the last millisecond is waited for there, and the rest here; gives what is left.
-    pub(super) fn wait_exactly(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        let Some(left) = timeout.filter(|left| self.wake_at.is_some() && !left.is_zero()) else { return timeout };
-        let left = left.saturating_sub(self.now.instant.elapsed()); // the turn has taken its time
-        if left >= Duration::from_millis(1) {
-            return Some(Duration::from_millis(left.as_millis() as u64));
-        }
-        sys::wait_readable(&self.poll, left);
-        Some(Duration::ZERO)
-    }
-
-    pub(super) fn read_clock(&mut self) {
-        self.now.instant = Instant::now();
-        if self.wake_at.is_some_and(|at| at <= self.now.instant) {
-            self.wake_at = None;
-        }
-    }
-
-    /// Moves the tick on to the clock; gives how many have passed.
-    pub(super) fn pass_ticks(&mut self) -> u32 {
-        let elapsed_ms = (self.now.instant - self.started).as_millis() as u64;
-        let tick = (elapsed_ms / TICK_MS) as u32;
-        let passed = tick.wrapping_sub(self.now.tick);
-        if passed > 0 {
-            self.now.tick = tick;
-            self.queueing.tick = tick;
-            self.now.second = (elapsed_ms / 1000) as u32;
-            self.accept_paused = false;
-            self.refusals.pass_tick(tick);
-            if !self.listeners.is_empty() {
-                self.write_date();
-            }
-        }
-        passed
-    }
-
-    /// RFC 9110 section 6.6.1: an answer has a date where the clock has one.
-    pub(super) fn write_date(&mut self) {
-        self.out.standing.date = date::format(SystemTime::now()).unwrap_or_default();
+    /// What is counted as waiting is what waits: `out` = `delivered` + `dropped` + the messages in all queues.
+    pub(super) fn check(&mut self) {
+        let queues =
+            (0..self.slots.end_index()).filter_map(|at| self.slots.at(at)?.1.outbox.as_ref().map(|o| o.messages()));
+        let queued: usize = queues.sum();
+        debug_assert_eq!(queued as u64, self.counters.totals().messages_queued, "messages_queued");
     }
 
     /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.
     pub(super) fn end_round(&mut self) {
+        if cfg!(debug_assertions) {
+            self.check();
+        }
+        self.pings.end_round(self.now.tick);
         let Tally { bytes, mut largest, last_bytes } = std::mem::take(&mut self.tally);
         if bytes == 0 && last_bytes == 0 && !self.queueing.is_full {
             return; // as nearly always
@@ -493,7 +443,6 @@ impl<S> Core<S> {
 
 /// Registers a connection with epoll, for both directions and for its life.
 fn watch<S>(poll: &Poll, id: ConnectionId, connection: &mut Connection<S>) -> io::Result<()> {
-    connection.flags.set(Flags::REGISTERED);
-    let interest = Interest::READABLE | Interest::WRITABLE;
+    let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
     poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest)
 }

@@ -10,19 +10,14 @@ impl Counter {
     /// Adds `more`; by the owning thread only.
     #[inline]
     pub fn add(&self, more: u64) {
-        // A load and a store, not a locked add: there is one writer.
-        self.0.store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-    }
-
-    /// Takes `less` away, of a number that goes up and down; by the owning thread only.
-    #[inline]
-    pub fn sub(&self, less: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
+        // A load and a store, not a locked add: there is one writer. A reader that sees this number also sees what the
+        // writer counted before it.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Release);
     }
 
     /// The number now.
     pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -39,50 +34,62 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Totals {
             $($(#[$doc])* pub $name: u64,)*
+            /// Messages that wait now because a socket takes no more: to be sent, and neither delivered nor dropped yet.
+            pub messages_queued: u64,
         }
 
         impl std::iter::Sum for Totals {
             fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-                all.fold(Self::default(), |sum, one| Self { $($name: sum.$name.wrapping_add(one.$name)),* })
+                all.fold(Self::default(), |sum, one| Self {
+                    messages_queued: sum.messages_queued.wrapping_add(one.messages_queued),
+                    $($name: sum.$name.wrapping_add(one.$name)),*
+                })
+            }
+        }
+
+        impl Totals {
+            /// The names of all numbers, in the order of [`Totals::values`].
+            pub const NAMES: &[&str] = &[$(stringify!($name),)* "messages_queued"];
+
+            /// All numbers, in the order of [`Totals::NAMES`].
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$name,)* self.messages_queued]
             }
         }
 
         impl Counters {
-            /// The names of all counters, in order.
-            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
-
-            /// All numbers at once, in plain form.
+            /// All numbers, read by any thread while the reactor counts on.
+            ///
+            /// They are read in the order in which they are declared: what a number is made of before the number itself.
+            /// The writer counts in the other order. So the messages to be sent are never fewer than those delivered and
+            /// dropped, and what is between them is what waits: the sum holds in every reading.
             pub fn totals(&self) -> Totals {
-                Totals { $($name: self.$name.value()),* }
-            }
-
-            /// All values, in the order of [`Counters::NAMES`].
-            pub fn values(&self) -> Vec<u64> {
-                vec![$(self.$name.value()),*]
+                let mut totals = Totals { $($name: self.$name.value(),)* messages_queued: 0 };
+                let ended = totals.messages_delivered.wrapping_add(totals.messages_dropped);
+                totals.messages_queued = totals.messages_out.wrapping_sub(ended);
+                totals
             }
         }
     };
 }
 
 counters! {
-    /// Connections accepted, or connected.
-    opened,
     /// Connections that have ended.
     ended,
+    /// Connections accepted, or connected.
+    opened,
     /// WebSocket handshakes completed.
     upgraded,
     /// HTTP requests, upgrades included.
     requests,
     /// Messages received.
     messages_in,
-    /// Messages to be sent, one for each receiver: those that follow, together.
-    messages_out,
     /// Messages that the kernel has taken, whole.
     messages_delivered,
     /// Messages dropped: the connection was closing or gone, or its queue full.
     messages_dropped,
-    /// Messages that wait now because a socket takes no more. It goes up and down.
-    messages_queued,
+    /// Messages to be sent, one for each receiver: delivered, dropped and queued ones together.
+    messages_out,
     /// Connections ended because all buffers together were beyond their limit.
     shed,
     /// Connections closed with 1008 because their queue was full.
@@ -147,6 +154,12 @@ counters! {
     ended_by_error,
     /// Connections closed because they were silent, or took nothing, for too long.
     ended_by_deadline,
+    /// Connections closed with 1001 because they did not answer a ping.
+    closed_idle,
+    /// Times that the reactor did not run for more than a second, as after SIGSTOP; deadlines do not count it.
+    pauses,
+    /// How long that was, in milliseconds.
+    paused_ms,
     /// Times that accepting paused because all connections that the plan holds are open.
     accept_paused_full,
     /// Times that accepting paused because all buffers together were near their limit.

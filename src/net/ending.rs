@@ -43,23 +43,34 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     core.make_ready(id);
 }
 
-/// Looks whether a connection has missed a deadline, and does what is due.
-pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) {
-    let (now_tick, deadlines) = (core.now.tick, core.settings.deadlines);
-    let Some((id, connection)) = core.slots.at(index) else { return };
-    match due(connection, index, now_tick, &deadlines) {
-        Due::Nothing => {
-            if matches!(connection.session.state(), State::Open | State::Http | State::Raw)
-                && !connection.flags.has(Flags::DOOMED | Flags::CONNECTING)
-            {
-                core.with(id, |link| driver.swept(link));
-            }
-        }
-        Due::Ping => {
+/// Looks whether a connection has missed a deadline, and does what is due; returns whether it sent a ping.
+#[inline]
+pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) -> bool {
+    let now_tick = core.now.tick;
+    let Some((id, connection)) = core.slots.at(index) else { return false };
+    match due(connection, now_tick, &core.settings.deadlines) {
+        Due::Silent(age_ticks) if core.pings.take(age_ticks) => {
+            // From now on its answer is awaited.
             connection.flags.set(Flags::PINGED);
+            connection.stamp_tick = now_tick;
             core.with(id, |link| driver.ping(link));
+            return true;
         }
+        Due::Nothing | Due::Silent(_) => {}
         Due::Missed(deadline) => missed(core, driver, id, deadline),
+    }
+    if D::IS_SWEPT {
+        tell_swept(core, driver, index);
+    }
+    false
+}
+
+fn tell_swept<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) {
+    let Some((id, connection)) = core.slots.at(index) else { return };
+    if matches!(connection.session.state(), State::Open | State::Http | State::Raw)
+        && !connection.flags.has(Flags::DOOMED | Flags::CONNECTING)
+    {
+        core.with(id, |link| driver.swept(link));
     }
 }
 
@@ -78,6 +89,7 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
             });
         }
         Deadline::Idle => {
+            core.counters.closed_idle.add(1);
             core.with(id, |link| {
                 link.close(CloseCode::GOING_AWAY, "no sign of life");
                 link.connection.cause = Some(cause);

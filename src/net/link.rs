@@ -112,6 +112,9 @@ pub trait Driver {
     /// A connection has ended, and nothing can be sent to it; its slot is free again.
     fn ended(&mut self, _link: &mut Link<'_, Self::State>, _cause: Cause) {}
 
+    /// Whether [`Driver::swept`] is to be called.
+    const IS_SWEPT: bool = false;
+
     /// A sweep passes an open connection, about once a second.
     fn swept(&mut self, _link: &mut Link<'_, Self::State>) {}
 
@@ -361,7 +364,6 @@ impl<S> Link<'_, S> {
         if let Some(outbox) = self.connection.outbox.as_mut() {
             let dropped = u64::from(outbox.drop_waiting());
             self.counters.messages_dropped.add(dropped);
-            self.counters.messages_queued.sub(dropped);
             if outbox.is_empty() {
                 self.connection.outbox = None;
             }

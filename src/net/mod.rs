@@ -1,6 +1,7 @@
 //! The shell: the only place that names mio, libc and socket2.
 
 pub(crate) mod beneath;
+mod clock;
 mod core;
 pub mod counters;
 pub mod date;
@@ -12,6 +13,7 @@ pub mod mailbox;
 mod outbox;
 mod outgoing;
 pub mod pairs;
+mod pings;
 pub mod pool;
 mod quota;
 pub mod reactor;
@@ -20,4 +22,5 @@ pub mod slots;
 pub mod sources;
 pub mod sweep;
 pub mod sys;
+mod timing;
 mod turn;

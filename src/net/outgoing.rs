@@ -74,7 +74,7 @@ pub(super) fn send_or_keep(
     counters.bytes_out.add(sent as u64);
     counters.messages_out.add(u64::from(out.messages));
     if sent < out.bytes.len() {
-        *outbox = Some(leave(&out.bytes, out.head_bytes, sent, (out.messages, topic_of(agreed)), counters, tick));
+        *outbox = Some(leave(&out.bytes, out.head_bytes, sent, topic_of(agreed), counters, tick));
     } else {
         counters.messages_delivered.add(u64::from(out.messages));
     }
@@ -87,7 +87,6 @@ pub(super) fn send_or_keep(
 #[cold]
 fn append(outbox: &mut Outbox, out: &mut Output, topic: u32, counters: &Counters) {
     counters.messages_out.add(u64::from(out.messages));
-    counters.messages_queued.add(u64::from(out.messages));
     outbox.leave(&out.bytes, out.head_bytes, 0, topic);
     out.clear();
 }
@@ -106,18 +105,10 @@ fn topic_of(agreed: Agreed) -> u32 {
 }
 
 #[cold]
-fn leave(
-    bytes: &[u8],
-    head_bytes: usize,
-    sent: usize,
-    (messages, topic): (u32, u32),
-    counters: &Counters,
-    tick: u32,
-) -> Box<Outbox> {
+fn leave(bytes: &[u8], head_bytes: usize, sent: usize, topic: u32, counters: &Counters, tick: u32) -> Box<Outbox> {
     let mut outbox = Outbox::new(tick);
     let delivered = outbox.leave(bytes, head_bytes, sent, topic);
     counters.messages_delivered.add(u64::from(delivered));
-    counters.messages_queued.add(u64::from(messages - delivered));
     Box::new(outbox)
 }
 
@@ -144,7 +135,7 @@ pub(super) fn send_in_place<S>(
     };
     counters.bytes_out.add(sent as u64);
     if sent < frame.len() {
-        connection.outbox = Some(leave(frame, 0, sent, (1, NO_TOPIC), counters, tick));
+        connection.outbox = Some(leave(frame, 0, sent, NO_TOPIC, counters, tick));
     } else {
         counters.messages_delivered.add(1);
     }
@@ -154,7 +145,6 @@ pub(super) fn send_in_place<S>(
 /// Puts a message into an outbox, whatever waits there.
 pub(super) fn admit(outbox: &mut Outbox, content: Content, counters: &Counters) {
     counters.messages_out.add(1);
-    counters.messages_queued.add(1);
     outbox.admit(content, NO_TOPIC);
 }
 
@@ -172,10 +162,7 @@ pub(super) fn enqueue(
     let pushed =
         if queueing.is_full { Pushed::Dropped } else { outbox.push(content, topic, queueing.limits, overflow) };
     let dropped = match pushed {
-        Pushed::Queued { dropped } => {
-            counters.messages_queued.add(1);
-            dropped
-        }
+        Pushed::Queued { dropped } => dropped,
         Pushed::Dropped => {
             counters.messages_dropped.add(1);
             0
@@ -187,7 +174,6 @@ pub(super) fn enqueue(
         }
     };
     counters.messages_dropped.add(u64::from(dropped));
-    counters.messages_queued.sub(u64::from(dropped));
     pushed
 }
 
@@ -220,7 +206,6 @@ pub(super) fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>
             let mut outbox = Box::new(Outbox::new(core.queueing.tick));
             outbox.begin(content(message, frame), topic, sent);
             connection.outbox = Some(outbox);
-            core.counters.messages_queued.add(1);
             Sent::Queued
         }
         Err(error) => {
@@ -311,7 +296,6 @@ fn took(outbox: &mut Outbox, sent: usize, counters: &Counters) {
     }
     let delivered = u64::from(outbox.took(sent));
     counters.messages_delivered.add(delivered);
-    counters.messages_queued.sub(delivered);
 }
 
 /// Nothing waits any more: the end comes, or the driver hears of it and reading goes on.
@@ -334,6 +318,5 @@ pub(super) fn discard<S>(connection: &mut Connection<S>, counters: &Counters) {
     if let Some(outbox) = connection.outbox.take() {
         let dropped = outbox.messages() as u64;
         counters.messages_dropped.add(dropped);
-        counters.messages_queued.sub(dropped);
     }
 }

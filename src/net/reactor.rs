@@ -9,7 +9,7 @@ use super::counters::Counters;
 use super::link::{Cause, Driver};
 use super::mailbox::Mailbox;
 use super::slots::{ConnectionId, Flags};
-use super::sweep::Sweep;
+use super::sweep::{MAX_PINGS, Sweep};
 use super::turn;
 use super::{ending, outgoing, sys};
 use crate::proto::session::{Session, State};
@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// Tokens of the reactor's own: connections leave the highest bit free.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = 1 << 63;
+
+/// So many events in one iteration say that peers wait for more than housekeeping.
+const BUSY_EVENTS: usize = 256;
 
 /// A reactor with its driver.
 #[derive(Debug)]
@@ -77,12 +80,14 @@ impl<D: Driver> Reactor<D> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            self.core.read_clock();
             // Before anything is stamped: a reactor that had nothing to do has slept through its ticks.
-            let ticks = self.core.pass_ticks();
+            let ticks = self.core.read_clock();
+            let mut dispatched = 0;
             for event in &events {
                 self.dispatch(event);
+                dispatched += 1;
             }
+            self.core.pings.is_yielding = dispatched >= BUSY_EVENTS;
             self.turn(ticks);
             if self.core.stopped && self.core.slots.is_empty() && !self.core.is_busy {
                 return Ok(());
@@ -147,16 +152,8 @@ impl<D: Driver> Reactor<D> {
         for at in 0..self.core.listeners.len() {
             self.accept(at);
         }
-        if ticks > 0 && !self.core.slots.is_empty() {
-            let end_index = self.core.slots.end_index();
-            let slice = self.sweep.next(end_index, ticks);
-            for index in slice.clone() {
-                self.core.take_stock(index);
-                ending::visit(&mut self.core, &mut self.driver, index);
-            }
-            if slice.end == end_index {
-                self.core.end_round();
-            }
+        if ticks > 0 || self.sweep.is_behind() {
+            self.sweep(ticks);
         }
         self.core.end_dirty();
         // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
@@ -170,6 +167,26 @@ impl<D: Driver> Reactor<D> {
         }
         if self.core.slots.is_empty() {
             self.core.end_round(); // nobody is left who would be visited
+        }
+    }
+
+    /// Visits the connections whose time for it has come. It is bounded in every iteration: what is left over comes in the
+    /// next one, after what peers wait for.
+    fn sweep(&mut self, ticks: u32) {
+        let end_index = self.core.slots.end_index();
+        self.sweep.pass(end_index, ticks);
+        let slice = self.sweep.next(end_index);
+        let (mut cursor, mut pings) = (slice.start, 0);
+        while cursor < slice.end && pings < MAX_PINGS {
+            self.core.take_stock(cursor);
+            pings += usize::from(ending::visit(&mut self.core, &mut self.driver, cursor));
+            cursor += 1;
+        }
+        if self.sweep.visited(slice.start, cursor, end_index) {
+            self.core.end_round();
+        }
+        if self.sweep.is_behind() {
+            self.core.stay_awake();
         }
     }
 

@@ -37,8 +37,8 @@ impl ConnectionId {
 pub(super) struct Flags(u16);
 
 impl Flags {
-    /// Registered with epoll.
-    pub(super) const REGISTERED: Self = Self(1);
+    /// The peer sent urgent data: a read stops in front of it (recv(2)), so only `WouldBlock` says that all has been read.
+    pub(super) const URGENT: Self = Self(1);
     /// connect(2) is under way.
     pub(super) const CONNECTING: Self = Self(1 << 1);
     /// The socket may have bytes that no edge will announce again.

@@ -4,8 +4,7 @@ use super::link::Deadline;
 use super::slots::{Connection, Flags};
 use crate::proto::session::State;
 
-/// Length of a tick, and so how exact a deadline is.
-pub const TICK_MS: u64 = 250;
+pub use super::clock::TICK_MS;
 
 /// Ticks in which the whole slab is visited once.
 const TICKS_PER_ROUND: usize = 4;
@@ -21,14 +20,36 @@ pub struct Deadlines {
     pub min_body_bytes_per_s: u32,
     /// Between requests.
     pub keep_alive_s: u32,
-    /// Silence after which a ping is sent, give or take a tenth.
+    /// Silence at whose end a ping is sent, at the latest; from half of it on it may be. The largest value sends none.
     pub ping_s: u32,
-    /// Silence after which a WebSocket is taken for dead.
+    /// Silence after which a WebSocket is taken for dead. Of it, what is longer than `ping_s` counts from a ping that was
+    /// not answered, and only time in which the reactor ran.
     pub idle_s: u32,
     /// For the peer's Close, and for its FIN.
     pub close_s: u32,
     /// Without a byte taken of what is queued.
     pub stalled_s: u32,
+}
+
+impl Deadlines {
+    /// Why these deadlines defeat each other, if they do.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        let Self { ping_s, idle_s, .. } = *self;
+        // Without a limit to silence there is nothing to ask in time for; without pings silence is all there is.
+        (ping_s >= idle_s && ping_s < u32::MAX && idle_s < u32::MAX).then(|| {
+            format!(
+                "a ping interval of {ping_s} s (--ping-interval-s) is no shorter than the idle timeout of {idle_s} s \
+                 (--idle-timeout-s): connections would be closed before they are asked; expected an interval of at most \
+                 {} s, or a longer timeout",
+                idle_s.saturating_sub(1)
+            )
+        })
+    }
+
+    /// How long a ping may be unanswered.
+    pub(super) fn unanswered_s(&self) -> u32 {
+        if self.ping_s == u32::MAX || self.idle_s == u32::MAX { self.idle_s } else { self.idle_s - self.ping_s }
+    }
 }
 
 impl Default for Deadlines {
@@ -50,11 +71,12 @@ impl Default for Deadlines {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    Ping,
+    /// It has been silent for so many ticks, and has no ping to answer.
+    Silent(u32),
     Missed(Deadline),
 }
 
-pub(super) fn due<S>(connection: &Connection<S>, index: usize, now_tick: u32, deadlines: &Deadlines) -> Due {
+pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Deadlines) -> Due {
     let over = |since_tick: u32, limit_s: u32| {
         let age_ms = u64::from(now_tick.wrapping_sub(since_tick)) * TICK_MS;
         age_ms >= u64::from(limit_s) * 1000
@@ -88,32 +110,51 @@ pub(super) fn due<S>(connection: &Connection<S>, index: usize, now_tick: u32, de
         // What is left of an answer takes as long as it moves.
         State::Closed if connection.outbox.is_some() => Due::Nothing,
         State::Closing | State::Closed => missed(deadlines.close_s, Deadline::Close),
-        State::Open if over(stamp, deadlines.idle_s) => Due::Missed(Deadline::Idle),
-        State::Open if !connection.flags.has(Flags::PINGED) => {
-            // Connections that were opened together shall not all be pinged together: 90 to 110 % of the interval,
-            // by a multiplicative hash of the slot.
-            let percent = 90 + ((index as u32).wrapping_mul(0x9E37_79B1) >> 16) % 21;
-            let jittered_ms = u64::from(deadlines.ping_s) * 10 * u64::from(percent);
-            let age_ms = u64::from(now_tick.wrapping_sub(stamp)) * TICK_MS;
-            if age_ms >= jittered_ms { Due::Ping } else { Due::Nothing }
-        }
-        State::Open | State::Raw | State::Http => Due::Nothing,
+        // The stamp of one that was pinged is that of the ping.
+        State::Open if connection.flags.has(Flags::PINGED) => missed(deadlines.unanswered_s(), Deadline::Idle),
+        State::Open if deadlines.ping_s < u32::MAX => Due::Silent(now_tick.wrapping_sub(stamp)),
+        State::Open => missed(deadlines.idle_s, Deadline::Idle),
+        State::Raw | State::Http => Due::Nothing,
     }
 }
 
-/// Which part of the slab the next tick visits.
+/// Slots that are visited in one iteration; what peers wait for comes in between.
+pub(super) const MAX_VISITS: usize = 4096;
+
+/// Pings that are sent in one iteration.
+pub(super) const MAX_PINGS: usize = 64;
+
+/// Which part of the slab is to be visited.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     cursor: usize,
+    /// Slots from there on whose time has come.
+    due: usize,
 }
 
 impl Sweep {
-    /// The slice of `end_index` places that is due for a visit after `ticks` ticks.
-    pub(super) fn next(&mut self, end_index: usize, ticks: u32) -> std::ops::Range<usize> {
+    /// So many ticks have passed: each has a quarter of the `end_index` slots visited, and no more than all of them wait.
+    pub(super) fn pass(&mut self, end_index: usize, ticks: u32) {
         let share = end_index.div_ceil(TICKS_PER_ROUND) * (ticks as usize).min(TICKS_PER_ROUND);
+        self.due = (self.due + share).min(end_index);
+    }
+
+    /// The slots to visit now, at most [`MAX_VISITS`], and not beyond the end of the slab.
+    pub(super) fn next(&mut self, end_index: usize) -> std::ops::Range<usize> {
         let start = if self.cursor >= end_index { 0 } else { self.cursor };
-        let end = (start + share).min(end_index);
-        self.cursor = end;
+        let end = (start + self.due.min(MAX_VISITS)).min(end_index);
         start..end
+    }
+
+    /// The slots up to `cursor` have been visited; whether that was the last of a slab of `end_index`.
+    pub(super) fn visited(&mut self, slice_start: usize, cursor: usize, end_index: usize) -> bool {
+        self.due = self.due.saturating_sub(cursor - slice_start);
+        self.cursor = cursor;
+        cursor >= end_index
+    }
+
+    /// Whether more slots wait for their visit.
+    pub(super) fn is_behind(&self) -> bool {
+        self.due > 0
     }
 }

@@ -69,6 +69,9 @@ pub(super) fn on_event<D: Driver>(
     if event.is_read_closed() {
         connection.flags.set(Flags::PEER_CLOSED);
     }
+    if event.is_priority() {
+        connection.flags.set(Flags::URGENT);
+    }
     if connection.outbox.is_some() {
         // Whoever does not take its answers is not read; the outbox's end brings it back.
         return flush(core, driver, id);
@@ -144,13 +147,16 @@ fn talk<D: Driver>(
             Ok(bytes) => {
                 // A short read has emptied the socket: the next byte makes an edge of its own. Only a FIN that came
                 // before the read shows no other way than by reading on.
-                drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED);
+                drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED | Flags::URGENT);
                 tools.pool.current.wrote(bytes);
                 tools.counters.bytes_in.add(bytes as u64);
                 arrived(connection, tools.now.tick);
             }
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => return Outcome::Drained,
+                io::ErrorKind::WouldBlock => {
+                    connection.flags.clear(Flags::URGENT);
+                    return Outcome::Drained;
+                }
                 io::ErrorKind::Interrupted => return Outcome::Again,
                 _ => return Outcome::Error(sys::error_code(&error)),
             },

@@ -149,8 +149,8 @@ impl App {
             Some((_, Get::Page(page) | Get::Front(page))) => self.respond(link, page, asked),
             Some((_, Get::Call(responder))) => self.reply(link, responder(request), asked),
             Some((_, Get::Stats)) => {
-                let document = Response::new("application/json", status::json(&self.common.shared));
-                self.respond(link, &document, asked);
+                let document = status::json(&self.common.shared, status::wants_reactors(request));
+                self.respond(link, &Response::new("application/json", document.to_vec()), asked);
             }
             Some((route, Get::Files(files))) => {
                 let (leases, prefixes) = (&mut self.leases, self.common.shared.source_prefixes);

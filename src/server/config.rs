@@ -114,6 +114,9 @@ settings! {
     /// Seconds of silence after which the kernel asks whether the peer of a raw TCP connection is still there (SO_KEEPALIVE),
     /// three times within half of that: 1 to 32,767. WebSockets are pinged instead, and requests have deadlines.
     tcp_keepalive_s: u32 = 60,
+    /// How old the document of [`super::Server::stats`] may be, in milliseconds: it is made anew at most so often. 0 makes it
+    /// for each request.
+    stats_max_age_ms: u32 = 250,
     /// Over how many seconds [`super::Handle::drain`] closes the connections.
     drain_s: u32 = 30,
     /// After how many seconds of a drain or a stop the connections that do not close are reset.
@@ -153,6 +156,16 @@ impl Config {
                 "a read buffer of {} bytes is out of range; right would be {MIN_READ_BUFFER_BYTES} to \
                  {MAX_READ_BUFFER_BYTES}",
                 self.read_buffer_bytes
+            )));
+        }
+        if let Some(contradiction) = self.deadlines.contradiction() {
+            return Err(StartError(contradiction));
+        }
+        if self.drain_hard_s < self.drain_s {
+            return Err(StartError(format!(
+                "a drain that closes connections over {} s (--drain-s) ends after {} s (--drain-hard-s): the rest would be \
+                 reset; expected a --drain-hard-s of at least --drain-s",
+                self.drain_s, self.drain_hard_s
             )));
         }
         if self.max_events_per_turn == 0 || self.max_accepts_per_turn == 0 {

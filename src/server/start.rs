@@ -83,6 +83,8 @@ fn share(config: &Config, plan: Plan, routes: Routes, response_fields: &str) -> 
         started: Instant::now(),
         instance: sys::random_number(),
         at_ready: OnceLock::new(),
+        stats_max_age: Duration::from_millis(config.stats_max_age_ms.into()),
+        stats: Mutex::default(),
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::routes::Routes;
 use super::{Hook, Protocol};
-use crate::net::counters::Counters;
+use crate::net::counters::{Counters, Totals};
 use crate::net::fd_table::Plan;
 use crate::net::sources::SourcePrefixes;
 use crate::net::sys;
+use crate::proto::http::Request;
 use crate::proto::upgrade::Policy;
 use crate::stats::Memory;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the reactors of one server share, all of it read only or counted.
@@ -33,6 +34,9 @@ pub(super) struct Shared {
     pub(super) instance: u64,
     /// Memory when the server was ready and had no connection.
     pub(super) at_ready: OnceLock<Memory>,
+    /// How old a document of `/stats` may be.
+    pub(super) stats_max_age: Duration,
+    pub(super) stats: Mutex<StatsCache>,
 }
 
 impl Shared {
@@ -47,35 +51,58 @@ impl Shared {
     }
 }
 
-/// The document, whole.
-pub(super) fn json(shared: &Shared) -> Vec<u8> {
-    let each: Vec<Vec<u64>> = shared.counters.iter().map(|counters| counters.values()).collect();
-    let mut sum = vec![0; Counters::NAMES.len()];
-    for values in &each {
-        for (total, value) in sum.iter_mut().zip(values) {
-            *total += value;
-        }
+/// The last documents of `/stats`.
+#[derive(Debug, Default)]
+pub(super) struct StatsCache {
+    /// Without the reactors, and with them; each with the time at which it was made.
+    documents: [Option<(Instant, Arc<[u8]>)>; 2],
+}
+
+/// Returns the document of `/stats`: the sums over all reactors and, if `with_reactors`, the numbers of each.
+///
+/// It is at most `stats_max_age_ms` old: a request of 31 bytes must not become a load.
+pub(super) fn json(shared: &Shared, with_reactors: bool) -> Arc<[u8]> {
+    let mut cache = shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+    let cached = &mut cache.documents[usize::from(with_reactors)];
+    if let Some((made, document)) = cached
+        && made.elapsed() < shared.stats_max_age
+    {
+        return Arc::clone(document);
     }
-    let total = named(&sum);
-    let now = connections_now(&total);
+    let made = Instant::now();
+    let document: Arc<[u8]> = document(shared, with_reactors).to_string().into_bytes().into();
+    *cached = Some((made, Arc::clone(&document)));
+    document
+}
+
+/// Whether the query of a request for the counters asks for those of each reactor: `/stats?reactors`.
+pub(super) fn wants_reactors(request: &Request<'_>) -> bool {
+    let query = request.target.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').any(|word| matches!(word, "reactors" | "reactors=1" | "reactors=true"))
+}
+
+fn document(shared: &Shared, with_reactors: bool) -> Value {
     let memory = Memory::read(None);
+    let each: Vec<Totals> = shared.counters.iter().map(|counters| counters.totals()).collect();
+    let sum: Totals = each.iter().copied().sum();
+    let now = connections_now(&sum);
     let at_ready = shared.at_ready.get().copied().unwrap_or_default();
     let (user, system) = sys::cpu_time();
-    let document = json!({
+    let mut document = json!({
         "server": "steadfast",
         "version": env!("CARGO_PKG_VERSION"),
         "instance": format!("{:016x}", shared.instance),
         "protocol": shared.protocol.to_string(),
         "uptime_s": shared.started.elapsed().as_secs_f64(),
-        "connections": { "now": now, "ever": total["opened"], "max": shared.plan.max_connections },
+        "connections": { "now": now, "ever": sum.opened, "max": shared.plan.max_connections },
         "messages": {
-            "in": total["messages_in"],
-            "out": total["messages_out"],
-            "delivered": total["messages_delivered"],
-            "dropped": total["messages_dropped"],
-            "queued": total["messages_queued"],
+            "in": sum.messages_in,
+            "out": sum.messages_out,
+            "delivered": sum.messages_delivered,
+            "dropped": sum.messages_dropped,
+            "queued": sum.messages_queued,
         },
-        "bytes": { "in": total["bytes_in"], "out": total["bytes_out"] },
+        "bytes": { "in": sum.bytes_in, "out": sum.bytes_out },
         "memory": {
             "user_bytes": memory.user_bytes,
             "user_bytes_when_ready": at_ready.user_bytes,
@@ -83,22 +110,23 @@ pub(super) fn json(shared: &Shared) -> Vec<u8> {
             "kernel_bytes_per_connection": memory.kernel_bytes_per_socket(&at_ready),
         },
         "cpu": { "user_s": user.as_secs_f64(), "system_s": system.as_secs_f64() },
-        "counters": total,
-        "reactors": each.iter().map(|values| reactor(values)).collect::<Vec<_>>(),
+        "counters": named(&sum),
+        "reactor_count": each.len(),
     });
-    document.to_string().into_bytes()
+    if with_reactors {
+        document["reactors"] = each.iter().map(reactor).collect();
+    }
+    document
 }
 
-fn named(values: &[u64]) -> Map<String, Value> {
-    Counters::NAMES.iter().zip(values).map(|(name, &value)| ((*name).to_owned(), value.into())).collect()
+fn named(totals: &Totals) -> Map<String, Value> {
+    Totals::NAMES.iter().zip(totals.values()).map(|(name, value)| ((*name).to_owned(), value.into())).collect()
 }
 
-fn connections_now(counters: &Map<String, Value>) -> u64 {
-    let value = |name: &str| counters[name].as_u64().unwrap_or(0);
-    value("opened").saturating_sub(value("ended"))
+fn connections_now(totals: &Totals) -> u64 {
+    totals.opened.saturating_sub(totals.ended)
 }
 
-fn reactor(values: &[u64]) -> Value {
-    let counters = named(values);
-    json!({ "connections": { "now": connections_now(&counters) }, "counters": counters })
+fn reactor(totals: &Totals) -> Value {
+    json!({ "connections": { "now": connections_now(totals) }, "counters": named(totals) })
 }

@@ -303,6 +303,8 @@ impl Driver for Worker {
     type State = Peer;
     type Mail = Order;
 
+    const IS_SWEPT: bool = true;
+
     fn connected(&mut self, link: &mut Link<'_, Peer>) {
         if self.scheme(link.state().number) != Scheme::Ws {
             return self.opened(link);

@@ -5,6 +5,8 @@ use crate::wire::Wire;
 use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::process::Command;
+use steadfast::net::sweep::Deadlines;
+use steadfast::server::Server;
 
 /// One line that has all of `words`, and nothing else.
 pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) -> String {
@@ -15,6 +17,22 @@ pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) ->
         assert!(line.contains(word), "{arguments:?}: no {word:?} in {line:?}");
     }
     line
+}
+
+#[test]
+fn settings_that_defeat_each_other_are_refused() {
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["--ping-interval-s", "6", "--idle-timeout-s", "3"], &["6 s (--ping-interval-s)", "timeout of 3 s", "2 s"]),
+        (&["--ping-interval-s", "200"], &["ping interval of 200 s", "timeout of 100 s", "99 s"]),
+        (&["--ping-interval-s", "100"], &["ping interval of 100 s", "timeout of 100 s"]),
+        (&["--drain-s", "100", "--drain-hard-s", "5"], &["100 s", "5 s", "--drain-hard-s", "--drain-s"]),
+    ];
+    for (arguments, words) in cases {
+        assert_refused("", &[&["serve"], arguments].concat(), words);
+    }
+    let deadlines = Deadlines { ping_s: 2, idle_s: 2, ..Deadlines::default() };
+    let refused = Server::new().deadlines(deadlines).spawn().map(|_| ()).expect_err("refused by the library too");
+    assert!(refused.to_string().contains("ping interval of 2 s"), "{refused}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn websockets() {
 
 #[test]
 fn requests() {
-    let server = Serve::start(&[]);
+    let server = Serve::start_counting();
     let page = format!("http://{}/", server.address());
     let (ended, report) = flood(&[&page, "--connections", "100", "--messages", "3"]);
     assert_whole(&ended, &report, 100);
@@ -164,7 +164,7 @@ fn a_range_of_ports_is_dealt_out_evenly() {
 
 #[test]
 fn two_targets_get_half_each() {
-    let (one, two) = (Serve::start(&[]), Serve::start(&[]));
+    let (one, two) = (Serve::start_counting(), Serve::start_counting());
     let urls = [&one, &two].map(|server| format!("ws://{}/echo", server.address()));
     let (ended, report) = flood(&[&urls[0], &urls[1], "--connections", "40"]);
     assert_whole(&ended, &report, 40);

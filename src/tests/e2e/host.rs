@@ -28,8 +28,9 @@ impl Local {
         Self::serve(Tour::default().add_to(Server::from(config)))
     }
 
-    /// With those that it has.
+    /// With those that it has. Its counters are read as they are at each request.
     pub(crate) fn serve(server: Server) -> Self {
+        let server = server.stats_max_age_ms(0_u32);
         let server = server.listen("127.0.0.1:0").expect("an endpoint").spawn().expect("a server");
         let Some(Endpoint::Tcp(addresses)) = server.endpoints().first() else { panic!("no address") };
         let address = addresses[0];
@@ -191,6 +192,11 @@ impl Serve {
     /// On a port of 127.0.0.1 that the kernel chooses.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::start_under("", arguments)
+    }
+
+    /// The same, with counters that are read as they are at each request.
+    pub(crate) fn start_counting() -> Self {
+        Self::start(&["--stats-max-age-ms", "0"])
     }
 
     pub(crate) fn start_under(setup: &str, arguments: &[&str]) -> Self {

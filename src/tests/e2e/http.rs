@@ -1,7 +1,8 @@
 //! Good requests: one after the other, many at once, HEAD, HTTP/1.0, and an upgrade behind all that.
 
-use crate::host::{Local, quick};
+use crate::host::{Local, Serve, quick};
 use crate::wire::{BINARY, Frame, TEXT, UPGRADE, Wire, frame};
+use std::time::Instant;
 
 const GET_PAGE: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -142,6 +143,8 @@ fn stats_tell_what_happened() {
     let now = stats.stats();
     assert_eq!((&now["connections"]["now"], &now["connections"]["ever"]), (&3.into(), &3.into()), "{now}");
     assert_eq!((&now["messages"]["in"], &now["messages"]["out"]), (&2.into(), &2.into()), "{now}");
+    assert!(now.get("reactors").is_none(), "{now}");
+    let now = stats.stats_at("/stats?reactors");
     let by_reactor = now["reactors"].as_array().expect("reactors");
     let sum: u64 = by_reactor.iter().filter_map(|one| one["connections"]["now"].as_u64()).sum();
     assert_eq!((by_reactor.len(), sum), (local.server.plan().reactors, 3), "{now}");
@@ -151,4 +154,16 @@ fn stats_tell_what_happened() {
     // Ends of which the server learns in its own time.
     drop(wires);
     stats.stats_until("two have gone", |stats| stats["connections"]["now"] == 1);
+}
+
+/// A request of 31 bytes is no load: the document is made at most once in 250 ms.
+#[test]
+fn stats_are_not_made_anew_for_every_request() {
+    let serve = Serve::start(&[]);
+    let mut stats = Wire::connect(serve.address());
+    let began = Instant::now();
+    let mut uptimes: Vec<String> = (0..400).map(|_| stats.stats()["uptime_s"].to_string()).collect();
+    let most = began.elapsed().as_millis() as usize / 250 + 1;
+    uptimes.dedup();
+    assert!(uptimes.len() <= most, "{} documents, {most} at most", uptimes.len());
 }

@@ -7,7 +7,7 @@ use crate::wire::{Answer, PATIENCE, UPGRADE, Wire, refusals_since};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
-use steadfast::net::counters::Counters;
+use steadfast::net::counters::Totals;
 use steadfast::proto::upgrade::Policy;
 use steadfast::server::{Config, Hook, Refused};
 
@@ -282,6 +282,6 @@ fn every_status_that_refuses_has_a_counter_and_every_counter_a_status() {
     }
     // These two have tests of their own: a head that never ends, and a storm of upgrades.
     seen.extend(["refused_408".to_owned(), "refused_503".to_owned()]);
-    let all = Counters::NAMES.iter().filter(|name| name.starts_with("refused_")).map(ToString::to_string);
+    let all = Totals::NAMES.iter().filter(|name| name.starts_with("refused_")).map(ToString::to_string);
     assert_eq!(seen, all.collect());
 }

@@ -20,6 +20,7 @@ mod host;
 mod hostile;
 mod http;
 mod letter;
+mod pauses;
 mod policy;
 mod pressure;
 mod quota;

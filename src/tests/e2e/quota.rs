@@ -93,7 +93,7 @@ fn tables_of_their_own_hold_exactly_what_was_planned() {
     let now = stats.stats();
     assert_eq!((&now["connections"]["now"], &now["connections"]["max"]), (&500.into(), &500.into()));
     assert!(now["counters"]["accept_paused_full"] != 0, "{now}");
-    assert!(now["reactors"].as_array().is_some_and(|reactors| reactors.len() > 2), "{now}");
+    assert!(now["reactor_count"].as_u64().is_some_and(|count| count > 2), "{now}");
     server.running.signal("TERM");
     for wire in &mut open {
         assert_eq!(wire.frame().close_code(), 1001);

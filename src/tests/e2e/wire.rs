@@ -278,7 +278,12 @@ impl<S: Socket> Wire<S> {
 
     /// `/stats`, over this connection.
     pub(crate) fn stats(&mut self) -> Value {
-        self.send(b"GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+        self.stats_at("/stats")
+    }
+
+    /// The document of `target`: `/stats`, or the same with a query.
+    pub(crate) fn stats_at(&mut self, target: &str) -> Value {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         let answer = self.answer();
         assert_eq!(answer.status, 200, "{answer:?}");
         serde_json::from_slice(&answer.body).expect("JSON")

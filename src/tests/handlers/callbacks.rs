@@ -179,7 +179,7 @@ fn closed_is_called_once_for_each_when_the_server_stops() {
 
 #[test]
 fn closed_is_called_once_when_a_peer_is_silent_for_too_long() {
-    let deadlines = Deadlines { idle_s: 1, close_s: 1, ..Deadlines::default() };
+    let deadlines = Deadlines { ping_s: u32::MAX, idle_s: 1, close_s: 1, ..Deadlines::default() };
     let (local, told) = witnessed(Config { deadlines, ..single() });
     let mut wire = open(local.address);
     assert_eq!(wire.frame().close_code(), 1001);

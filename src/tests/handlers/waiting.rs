@@ -337,8 +337,15 @@ fn a_large_answer_is_whole_and_the_connection_goes_on_behind_it() {
 
 #[test]
 fn no_deadline_runs_while_a_request_waits() {
-    let deadlines =
-        Deadlines { head_s: 1, keep_alive_s: 1, idle_s: 1, close_s: 1, stalled_s: 1, ..Deadlines::default() };
+    let deadlines = Deadlines {
+        head_s: 1,
+        keep_alive_s: 1,
+        ping_s: u32::MAX,
+        idle_s: 1,
+        close_s: 1,
+        stalled_s: 1,
+        ..Deadlines::default()
+    };
     let (local, told) = serve(Config { deadlines, ..single() });
     let mut wire = Wire::connect(local.address);
     wire.send([NEXT, NOW].concat().as_bytes());

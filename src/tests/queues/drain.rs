@@ -114,7 +114,7 @@ fn those_who_do_not_close_are_reset_in_the_end() {
 fn a_stop_ends_within_the_hard_limit() {
     let folder = Folder::new();
     folder.file("large", &crate::folder::content(3 << 20));
-    let config = Config { drain_s: 3600, drain_hard_s: 1, ..tight(ample()) };
+    let config = Config { drain_s: 1, drain_hard_s: 1, ..tight(ample()) };
     let local = Local::serve(Tour::default().add_to(Server::from(config)).files("/f/*", folder.path("")).expect("it"));
     // One does not answer the Close, one does not read its file, one does not read what was sent to it.
     let mut deaf = Wire::websocket(local.address);
@@ -137,7 +137,7 @@ fn a_stop_ends_within_the_hard_limit() {
 
 #[test]
 fn a_stop_does_not_put_off_the_hard_limit_of_a_drain() {
-    let local = start(3600, 1, 1);
+    let local = start(1, 1, 1);
     let mut deaf = Wire::websocket(local.address);
     local.server.drain();
     local.server.stop();
@@ -221,7 +221,7 @@ fn sigquit_waits_for_the_deaf_as_long_as_it_was_told() {
 fn sigterm_resets_a_slow_reader_of_a_file_in_the_end() {
     let folder = Folder::new();
     folder.file("large", &crate::folder::content(8 << 20));
-    let server = folder.start(&["--drain-hard-s", "1"]);
+    let server = folder.start(&["--drain-s", "0", "--drain-hard-s", "1"]);
     let mut reader = slow_socket(server.address());
     reader.send(&request("GET", "/large", ""));
     assert_eq!(reader.answer_without_body().status, 200);

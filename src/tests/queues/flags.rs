@@ -48,14 +48,15 @@ fn flags_of_queues_out_of_range() {
 
 #[test]
 fn those_that_differ_are_told() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--max-queued-bytes", "1000"], "max_queued_bytes 1000 (default 65536)"),
         (&["--max-queued-messages", "7"], "max_queued_messages 7 (default 256)"),
         (&["--max-buffer-bytes", "2000000"], "max_buffer_bytes 2000000 (default a quarter of the memory)"),
         (&["--max-connections-per-source", "9"], "max_connections_per_source 9 (default 4294967295)"),
         (&["--socket-notsent-lowat-bytes", "0"], "socket_notsent_lowat_bytes 0 (default 131072)"),
         (&["--drain-s", "0"], "drain_s 0 (default 30)"),
-        (&["--drain-hard-s", "0"], "drain_hard_s 0 (default 60)"),
+        (&["--drain-hard-s", "90"], "drain_hard_s 90 (default 60)"),
+        (&["--stats-max-age-ms", "0"], "stats_max_age_ms 0 (default 250)"),
         (&["--overflow", "drop-newest"], "overflow drop-newest (default close)"),
         (&["--overflow", "keep-latest"], "overflow keep-latest (default close)"),
         (&["--overflow", "close", "--max-queued-bytes", "65536", "--drain-s", "30"], ""),

@@ -140,8 +140,8 @@ pub(crate) fn patient() -> Deadlines {
     Deadlines {
         head_s: LONG_S,
         keep_alive_s: LONG_S,
-        ping_s: LONG_S,
-        idle_s: LONG_S,
+        ping_s: u32::MAX,
+        idle_s: u32::MAX,
         close_s: LONG_S,
         stalled_s: LONG_S,
         ..Deadlines::default()

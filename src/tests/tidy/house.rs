@@ -97,7 +97,9 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
     // A record holds a session, and why it ended.
     Room { names: &["net/slots"], modules: &["net/link", "net/outbox", "proto/session"], crates: &["mio", "slab"] },
-    Room { names: &["net/sweep"], modules: &["net/link", "net/slots", "proto/session"], crates: &[] },
+    Room { names: &["net/clock"], modules: &[], crates: &[] },
+    Room { names: &["net/pings"], modules: &["net/clock"], crates: &[] },
+    Room { names: &["net/sweep"], modules: &["net/clock", "net/link", "net/slots", "proto/session"], crates: &[] },
     // What a driver sees of a reactor.
     Room {
         names: &["net/link"],
@@ -115,7 +117,7 @@ pub(super) const HOUSE: &[Room] = &[
     },
     // The reactor, in rooms of their own for their length.
     Room {
-        names: &["net/core", "net/ending", "net/outgoing", "net/reactor", "net/turn"],
+        names: &["net/core", "net/ending", "net/outgoing", "net/reactor", "net/timing", "net/turn"],
         modules: &["net", "proto"],
         crates: &["libc", "mio", "socket2"],
     },

@@ -33,7 +33,7 @@ function start(args, stdio) {
 export class Server {
   static async start(...args) {
     const listen = args.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
-    const child = start(["serve", ...listen, ...args], ["ignore", "pipe", "inherit"]);
+    const child = start(["serve", "--stats-max-age-ms", "0", ...listen, ...args], ["ignore", "pipe", "inherit"]);
     const server = new Server();
     server.child = child;
     server.ended = once(child, "exit").then(([code, signal]) => code ?? signal);

@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, *arguments, inside=()):
         self.process = subprocess.Popen(
-            [*inside, BINARY, "serve", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            [*inside, BINARY, "serve", "--stats-max-age-ms", "0", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
         self._lines = queue.SimpleQueue()
         # Read to the end even after `ready`: a full pipe would block the server.
