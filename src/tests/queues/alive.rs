@@ -6,17 +6,15 @@ use std::time::{Duration, Instant};
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::{Config, Overflow, Sent};
 
-/// The shortest time after which what lies between is known to forget a silent connection: proxies and balancers of
-/// that kind wait for 60 s.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// The shortest time after which a proxy with the file that its package brings ends a silent connection: HAProxy,
+/// `timeout client 50s`.
+const FORGOTTEN_AFTER_S: u32 = 50;
 
 #[test]
-fn nobody_is_silent_for_so_long_that_it_is_forgotten() {
+fn default_pings_come_before_any_stock_proxy_forgets_a_connection() {
     let deadlines = Deadlines::default();
-    // A tenth more than the interval, and a sweep comes by once a second.
-    let longest = Duration::from_secs(deadlines.ping_s.into()) * 11 / 10 + Duration::from_secs(1);
-    assert!(longest < FORGOTTEN_AFTER, "{longest:?}");
-    assert!(u64::from(deadlines.idle_s) > longest.as_secs(), "dead before it was asked");
+    assert!(deadlines.ping_s + 2 < FORGOTTEN_AFTER_S, "{} s", deadlines.ping_s);
+    assert!(deadlines.idle_s > deadlines.ping_s + 30, "an answer may take half a minute");
 }
 
 #[test]

@@ -175,4 +175,24 @@ def program(name):
     return found
 
 
+class StockNginx(Nginx):
+    """With the timeout that nginx has if its file says nothing: 60 s."""
+
+    def write(self, text, **values):
+        lines = text.splitlines(keepends=True)
+        return super().write("".join(line for line in lines if "proxy_read_timeout" not in line), **values)
+
+
+class StockHaproxy(Haproxy):
+    """With the defaults of the file that Debian's package installs: `timeout client 50000`, and no `timeout tunnel`."""
+
+    def write(self, text, **values):
+        places = [ROOT / "target/interop/proxies/etc/haproxy/haproxy.cfg", pathlib.Path("/etc/haproxy/haproxy.cfg")]
+        stock = next(place for place in places if place.exists()).read_text()
+        defaults = [line for line in stock[stock.index("defaults") :].splitlines() if "errorfile" not in line]
+        assert any(line.split() == ["timeout", "client", "50000"] for line in defaults), stock
+        before, after = text.index("defaults"), text.index("frontend")
+        return super().write(text[:before] + "\n".join(defaults) + "\n" + text[after:], **values)
+
+
 PROXIES = [Nginx, NginxAsItComes, Haproxy]

@@ -1,10 +1,11 @@
 """Silence behind a proxy that ends what is silent: the server's pings are what keeps a WebSocket open."""
 
 import asyncio
+import contextlib
 
 import pytest
 from client import opened_at
-from proxies import PROXIES
+from proxies import PROXIES, StockHaproxy, StockNginx
 from steadfast import Server
 
 # The proxy ends what has been silent for longer; the server speaks long before, and the test waits far beyond it.
@@ -49,3 +50,27 @@ async def test_without_them_the_proxy_ends_it(kind, tmp_path):
         async with proxy, opened_at(proxy.uri()) as client:
             await client.wait_closed()
             assert client.close_code == 1006
+
+
+# As many as the stock files hold; each had a chance of one in twenty to be pinged too late.
+STOCK_CONNECTIONS = 40
+STOCK_SILENT_S = 64
+
+
+async def stays_open_behind_stock(kind, folder):
+    server = Server("--listen", "127.0.0.1:0")
+    with server:
+        async with kind(server, folder) as proxy, contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(opened_at(proxy.uri())) for _ in range(STOCK_CONNECTIONS)]
+            await asyncio.sleep(STOCK_SILENT_S)
+            for client in clients:
+                await client.send("still here")
+                assert await client.recv() == "still here"
+
+
+async def test_default_pings_outlast_the_timeouts_of_stock_files(tmp_path):
+    async with asyncio.TaskGroup() as group:
+        for kind in [StockHaproxy, StockNginx]:
+            folder = tmp_path / kind.__name__
+            folder.mkdir()
+            group.create_task(stays_open_behind_stock(kind, folder))
