@@ -41,7 +41,7 @@ results=$suite/results
 built=${CARGO_TARGET_DIR:-target}/release
 # The suite sends messages of 16 MiB, and one in 65,537 fragments, the last of them empty; and short ones that it wants to
 # see compressed.
-server_flags=(--max-message-bytes 16777216 --max-fragments 65537 --compression --compression-min-bytes 1)
+server_flags=(--max-message-bytes 16777216 --max-queued-bytes 16777216 --max-fragments 65537 --compression --compression-min-bytes 1)
 [[ -z $takeover ]] || server_flags+=(--compression-takeover)
 
 # The last release of Debian with Python 2.7 is bullseye: its packages, unpacked, from wherever this machine has its own.

@@ -159,6 +159,7 @@ struct Defaults {
     socket_notsent_lowat_bytes: u32,
     queued_bytes: u64,
     queued_messages: u64,
+    queue_grace_s: u32,
     limits: Limits,
     deadlines: Deadlines,
 }
@@ -185,6 +186,7 @@ impl Default for Defaults {
             socket_notsent_lowat_bytes: config.socket_buffers.notsent_lowat_bytes,
             queued_bytes: config.queue.max_queued_bytes as u64,
             queued_messages: config.queue.max_queued_messages as u64,
+            queue_grace_s: config.queue_grace_s,
             limits,
             deadlines: Deadlines::default(),
         }
@@ -209,10 +211,12 @@ limits! {
     source_prefix_v4: u32 { source_prefix_v4 } 1..=32, "BITS";
     /// Bits of an IPv6 address that make a source
     source_prefix_v6: u32 { source_prefix_v6 } 1..=128, "BITS";
-    /// Bytes that may wait for a connection which does not keep up; see --overflow
+    /// Bytes that may wait for a connection which does not keep up, not below --max-message-bytes; see --overflow
     max_queued_bytes: u64 { queued_bytes } 1..=1 << 40, "BYTES";
     /// Messages that may wait for it
     max_queued_messages: u64 { queued_messages } 1..=1 << 40, "N";
+    /// Time that more may wait, up to 16 times as much, before --overflow close closes
+    queue_grace_s: u32 { queue_grace_s } 0..=3600, "SECONDS";
     /// TCP_NOTSENT_LOWAT: what may wait unsent in the kernel for a connection, 0 for all that fits
     socket_notsent_lowat_bytes: u32 { socket_notsent_lowat_bytes } 0..=1 << 30, "BYTES";
     /// How old the document of /stats may be; 0 makes it anew for each request
@@ -309,6 +313,7 @@ impl Args {
                 max_queued_bytes: settings.queued_bytes as usize,
                 max_queued_messages: settings.queued_messages as usize,
             },
+            queue_grace_s: settings.queue_grace_s,
             deadlines: settings.deadlines,
             upgrade: Policy {
                 origins,

@@ -36,6 +36,9 @@ pub const TURN_EVENTS: u32 = 32;
 /// Connections that are accepted from one listener in one turn, if nothing else is asked for.
 pub const TURN_ACCEPTS: u32 = 64;
 
+/// How long more may wait for a connection than its limits say, if nothing else is asked for.
+pub const QUEUE_GRACE_S: u32 = 5;
+
 /// What a reactor works by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,6 +66,8 @@ pub struct Settings {
     pub response_fields: String,
     /// How much may wait for a connection that takes no more.
     pub queue: QueueLimits,
+    /// How long that may be exceeded.
+    pub queue_grace_s: u32,
 }
 
 impl Settings {
@@ -81,6 +86,7 @@ impl Settings {
             compression: Compression::default(),
             response_fields: String::new(),
             queue: QueueLimits::default(),
+            queue_grace_s: QUEUE_GRACE_S,
         }
     }
 }
@@ -145,7 +151,7 @@ impl<S> Core<S> {
             out,
             message: Vec::new(),
             counters,
-            queueing: Queueing::new(settings.queue),
+            queueing: Queueing::new(settings.queue, settings.queue_grace_s),
             pings: Pings::new(settings.deadlines.ping_s),
             settings,
             now: clock.now,

@@ -1,7 +1,7 @@
 //! How a connection comes to its end: in the way that loses the peer nothing, or by a deadline.
 
 use super::link::{Cause, Deadline, Driver};
-use super::outgoing::flush;
+use super::outgoing::{flush, judge_queue};
 use super::reactor::Core;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::{Due, due};
@@ -48,6 +48,10 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
 pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) -> bool {
     let now_tick = core.now.tick;
     let Some((id, connection)) = core.slots.at(index) else { return false };
+    if connection.outbox.is_some() {
+        judge_queue(core, driver, id);
+    }
+    let Some(connection) = core.slots.get(id) else { return false };
     match due(connection, now_tick, &core.settings.deadlines) {
         Due::Silent(age_ticks) if core.pings.take(age_ticks) => {
             // From now on its answer is awaited.

@@ -247,8 +247,8 @@ impl<S> Link<'_, S> {
         let left_messages = limits.max_queued_messages.saturating_sub(messages);
         self.out.look_from_bytes = bytes
             .saturating_add(left_messages.saturating_mul(LEAST_FRAME_BYTES))
-            .min(limits.max_queued_bytes.saturating_add(1));
-        bytes > limits.max_queued_bytes || left_messages == 0
+            .min(self.queueing.gathered_bytes.saturating_add(1));
+        bytes > self.queueing.gathered_bytes || left_messages == 0
     }
 
     /// Sends what is more than may wait; whether the socket would not take all of it.

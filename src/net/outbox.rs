@@ -14,7 +14,10 @@ const GATHERED: usize = 64;
 /// What happens to a message for a connection whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// The connection is closed with 1008, and what waits for it is dropped: who lives by every message should know.
+    /// The connection is closed with 1008, and what waits for it is dropped: an application that needs every message has
+    /// to know. Only this policy gives the socket a chance first: the connection is closed when its queue has been over the
+    /// limits for the grace time (5 s by default) without having come below them, or is 16 times over them. The other
+    /// policies drop at the limits at once, since they bound how old the messages are that arrive.
     #[default]
     Close,
     /// The message is dropped.
@@ -26,7 +29,7 @@ pub enum Overflow {
     KeepLatest,
 }
 
-/// How much may wait for one connection. What the socket has begun to take does not count, and an empty queue takes any
+/// How much may wait for one connection; see [`Overflow`] for what happens beyond it. What the socket has begun to take does not count, and an empty queue takes any
 /// one message. Bytes that several connections share count for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
@@ -38,7 +41,20 @@ pub struct QueueLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { max_queued_bytes: 64 << 10, max_queued_messages: 256 }
+        Self { max_queued_bytes: 1 << 20, max_queued_messages: 1024 }
+    }
+}
+
+/// How many times over the limits a queue may be for the grace time.
+const GRACE_FACTOR: usize = 16;
+
+impl QueueLimits {
+    /// What may wait while the grace time of [`Overflow::Close`] runs.
+    pub(super) fn in_grace(self) -> Self {
+        Self {
+            max_queued_bytes: self.max_queued_bytes.saturating_mul(GRACE_FACTOR),
+            max_queued_messages: self.max_queued_messages.saturating_mul(GRACE_FACTOR),
+        }
     }
 }
 
@@ -117,6 +133,8 @@ pub(super) struct Outbox {
     /// Of the messages of which nothing is gone.
     waiting_bytes: usize,
     waiting_messages: usize,
+    /// Since which tick more waits than the limits let, if it does.
+    over_since: Option<u32>,
     /// The tick at which the socket last took a byte.
     pub(super) moved_tick: u32,
 }
@@ -210,6 +228,28 @@ impl Outbox {
         }
         self.append(piece.content, piece.kind);
         Pushed::Queued { dropped }
+    }
+
+    /// Notes since when more waits than `limits` let. One message that is alone is within them.
+    pub(super) fn note_limits(&mut self, limits: QueueLimits, now_tick: u32) {
+        self.over_since = if self.is_over(limits) { self.over_since.or(Some(now_tick)) } else { None };
+    }
+
+    /// Notes that no more waits than `limits` let, if that is so.
+    pub(super) fn note_room(&mut self, limits: QueueLimits) {
+        if self.over_since.is_some() && !self.is_over(limits) {
+            self.over_since = None;
+        }
+    }
+
+    fn is_over(&self, limits: QueueLimits) -> bool {
+        self.waiting_messages > 1
+            && (self.waiting_messages > limits.max_queued_messages || self.waiting_bytes > limits.max_queued_bytes)
+    }
+
+    /// Whether more has waited than the limits let for so many ticks.
+    pub(super) fn is_overdue(&self, now_tick: u32, grace_ticks: u32) -> bool {
+        self.over_since.is_some_and(|since_tick| now_tick.wrapping_sub(since_tick) >= grace_ticks)
     }
 
     /// Drops the first message that fits, if nothing of it is gone.

@@ -7,6 +7,7 @@ use super::link::{Cause, Driver, InPlace, LEAST_FRAME_BYTES, Sent};
 use super::outbox::{Content, KEPT, NO_TOPIC, Outbox, Overflow, Pushed, QueueLimits};
 use super::reactor::Core;
 use super::slots::{Connection, ConnectionId, Flags};
+use super::sweep::TICK_MS;
 use super::sys;
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
@@ -22,10 +23,17 @@ use std::sync::Arc;
 const TURN_CALLS: u32 = 4;
 const CALL_FILE_BYTES: u64 = 64 << 10;
 
+/// What one connection sends in its turn is gathered up to so many bytes, however much may be queued for it.
+const GATHERED_BYTES: usize = 64 << 10;
+
 /// How much may be queued, and when that is; what is known of it beside the connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queueing {
     pub(super) limits: QueueLimits,
+    /// How long a queue may be over its limits before [`Overflow::Close`] closes; 0 for not at all.
+    pub(super) grace_ticks: u32,
+    /// Bytes that are gathered before they are sent.
+    pub(super) gathered_bytes: usize,
     pub(super) tick: u32,
     /// All buffers together are at their limit: nothing more waits.
     pub(super) is_full: bool,
@@ -34,10 +42,12 @@ pub(super) struct Queueing {
 }
 
 impl Queueing {
-    pub(super) fn new(limits: QueueLimits) -> Self {
+    pub(super) fn new(limits: QueueLimits, grace_s: u32) -> Self {
+        let gathered_bytes = limits.max_queued_bytes.min(GATHERED_BYTES);
+        let grace_ticks = u32::try_from(u64::from(grace_s) * 1000 / TICK_MS).unwrap_or(u32::MAX);
         let by_messages = limits.max_queued_messages.saturating_mul(LEAST_FRAME_BYTES);
-        let look_from_bytes = by_messages.min(limits.max_queued_bytes.saturating_add(1));
-        Self { limits, tick: 0, is_full: false, look_from_bytes }
+        let look_from_bytes = by_messages.min(gathered_bytes.saturating_add(1));
+        Self { limits, grace_ticks, gathered_bytes, tick: 0, is_full: false, look_from_bytes }
     }
 }
 
@@ -159,8 +169,14 @@ pub(super) fn enqueue(
     counters: &Counters,
 ) -> Pushed {
     counters.messages_out.add(1);
-    let pushed =
-        if queueing.is_full { Pushed::Dropped } else { outbox.push(content, topic, queueing.limits, overflow) };
+    let is_graced = overflow == Overflow::Close
+        && queueing.grace_ticks > 0
+        && !outbox.is_overdue(queueing.tick, queueing.grace_ticks);
+    let limits = if is_graced { queueing.limits.in_grace() } else { queueing.limits };
+    let pushed = if queueing.is_full { Pushed::Dropped } else { outbox.push(content, topic, limits, overflow) };
+    if is_graced {
+        outbox.note_limits(queueing.limits, queueing.tick);
+    }
     let dropped = match pushed {
         Pushed::Queued { dropped } => dropped,
         Pushed::Dropped => {
@@ -169,12 +185,42 @@ pub(super) fn enqueue(
         }
         Pushed::Overflowed => {
             counters.messages_dropped.add(1);
-            counters.closed_slow.add(1);
-            outbox.drop_waiting()
+            return overflowed(outbox, counters);
         }
     };
     counters.messages_dropped.add(u64::from(dropped));
     pushed
+}
+
+/// What waits is dropped, and the caller closes the connection.
+fn overflowed(outbox: &mut Outbox, counters: &Counters) -> Pushed {
+    counters.closed_slow.add(1);
+    counters.messages_dropped.add(u64::from(outbox.drop_waiting()));
+    Pushed::Overflowed
+}
+
+/// Closes a connection whose queue was over its limits for the whole grace time, unless its socket has room by now: an edge
+/// tells of much room, and there may be some.
+pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let (tick, grace_ticks) = (core.queueing.tick, core.queueing.grace_ticks);
+    let is_overdue = |core: &mut Core<D::State>| {
+        let Some(connection) = core.slots.get(id) else { return false };
+        let is_open = connection.session.state() == State::Open && !connection.flags.has(Flags::DOOMED);
+        is_open && connection.outbox.as_ref().is_some_and(|outbox| outbox.is_overdue(tick, grace_ticks))
+    };
+    if !is_overdue(core) {
+        return;
+    }
+    flush(core, driver, id);
+    if !is_overdue(core) {
+        return;
+    }
+    core.with(id, |link| {
+        if let Some(outbox) = link.connection.outbox.as_mut() {
+            overflowed(outbox, link.counters);
+        }
+        link.close(SLOW.0, SLOW.1);
+    });
 }
 
 /// What the close handshake says to those who do not keep up.
@@ -264,6 +310,7 @@ pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
                 // Less of a file may also be its end, which the next call tells.
                 let full = sent < asked && !is_file;
                 took(outbox, sent, &core.counters);
+                outbox.note_room(core.queueing.limits);
                 outbox.moved_tick = core.now.tick;
                 // Taking is life, and a close takes as long as what stands before it.
                 connection.stamp_tick = core.now.tick;

@@ -1,7 +1,7 @@
 //! The reactor: one thread, one epoll instance, one slab. It waits, hands each connection its turn, and flushes,
 //! frees and sweeps before it sleeps again.
 
-pub use super::core::{Core, Now, Settings, TURN_ACCEPTS, TURN_EVENTS};
+pub use super::core::{Core, Now, QUEUE_GRACE_S, Settings, TURN_ACCEPTS, TURN_EVENTS};
 pub use super::quota::{Buffers, Quota};
 
 use super::core::Listener;

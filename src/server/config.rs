@@ -5,7 +5,7 @@ use crate::net::link::QueueLimits;
 use crate::net::listener::MAX_KEEPALIVE_S;
 use crate::net::listener::{Endpoint, SocketBuffers};
 use crate::net::pool::RING_BYTES;
-use crate::net::reactor::{TURN_ACCEPTS, TURN_EVENTS};
+use crate::net::reactor::{QUEUE_GRACE_S, TURN_ACCEPTS, TURN_EVENTS};
 use crate::net::sources::SourcePrefixes;
 use crate::net::sweep::Deadlines;
 use crate::proto::answer::{field_line, is_token};
@@ -83,8 +83,12 @@ settings! {
     reactors: Option<usize> = None,
     /// What a peer may make grow.
     limits: Limits = Limits::default(),
-    /// What may wait for a connection that takes no more; what happens beyond it is for each route to say.
+    /// What may wait for a connection that takes no more, and never less than the longest message; what happens beyond it is
+    /// for each route to say.
     queue: QueueLimits = QueueLimits::default(),
+    /// How long a queue may be over these limits before [`super::Overflow::Close`] closes the connection: the time in which a
+    /// healthy client takes a burst. 0 closes at once.
+    queue_grace_s: u32 = QUEUE_GRACE_S,
     /// How long a peer may take.
     deadlines: Deadlines = Deadlines::default(),
     /// What is granted to those who ask for an upgrade: origins, subprotocols, compression.
@@ -176,6 +180,13 @@ impl Config {
             if !(1..=max).contains(&prefix) {
                 return Err(StartError(format!("{flag} {prefix} is out of range; expected 1 to {max}")));
             }
+        }
+        let (queued, message) = (self.queue.max_queued_bytes, self.limits.max_message_bytes);
+        if (queued as u64) < message {
+            return Err(StartError(format!(
+                "--max-queued-bytes {queued} is below --max-message-bytes {message}: the echo of one message would not fit; \
+                 expected at least as much"
+            )));
         }
         if !(1..=MAX_LONG_FILES).contains(&self.max_long_files) {
             let files = self.max_long_files;

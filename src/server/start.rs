@@ -103,6 +103,7 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
         compression: config.upgrade.compression.unwrap_or_default(),
         response_fields,
         queue: config.queue,
+        queue_grace_s: config.queue_grace_s,
     }
 }
 

@@ -125,7 +125,8 @@ fn a_declared_gibibyte_costs_at_most_64_bytes_while_nothing_of_it_comes() {
     let table = fd_table::raise_limit().expect("a limit");
     let many = table.saturating_sub(4_000).min(10_000);
     assert!(many >= FEW, "RLIMIT_NOFILE is {table}");
-    let server = server(&format!("--max-connections {} --max-message-bytes 2000000000", many + 2));
+    let server =
+        server(&format!("--max-connections {} --max-message-bytes 2000000000 --max-queued-bytes 2000000000", many + 2));
     let pid = server.running.pid();
     let mut wires: Vec<Wire> = (0..many).map(|_| Wire::websocket(server.address())).collect();
     let declare = |wire: &mut Wire, number: usize| {

@@ -18,7 +18,7 @@ fn flags_of_queues_out_of_range() {
     let scratch = Scratch::new();
     let (folder, file) = (scratch.file("nothing"), scratch.file("file"));
     std::fs::write(&file, "").expect("a file");
-    let cases: [(&[&str], &[&str]); 21] = [
+    let cases: [(&[&str], &[&str]); 24] = [
         (&["--push-interval", "0"], &["--push-interval", "'0'", "0.001 to 86400"]),
         (&["--push-interval", "86401"], &["--push-interval", "'86401'", "0.001 to 86400"]),
         (&["--push-interval", "NaN"], &["--push-interval", "'NaN'", "0.001 to 86400"]),
@@ -30,6 +30,9 @@ fn flags_of_queues_out_of_range() {
         (&["--max-queued-bytes", "0"], &["--max-queued-bytes", "'0'", "1..="]),
         (&["--max-queued-bytes", "64k"], &["--max-queued-bytes", "'64k'"]),
         (&["--max-queued-messages", "0"], &["--max-queued-messages", "'0'", "1..="]),
+        (&["--max-queued-bytes", "1048575"], &["--max-queued-bytes 1048575", "--max-message-bytes 1048576"]),
+        (&["--max-message-bytes", "1048577"], &["--max-queued-bytes 1048576", "--max-message-bytes 1048577"]),
+        (&["--queue-grace-s", "3601"], &["--queue-grace-s", "'3601'", "0..=3600"]),
         (&["--max-buffer-bytes", "1048575"], &["--max-buffer-bytes", "'1048575'", "1048576.."]),
         (&["--max-connections-per-source", "0"], &["--max-connections-per-source", "'0'", "1.."]),
         (&["--drain-s", "86401"], &["--drain-s", "'86401'", "0..=86400"]),
@@ -48,9 +51,10 @@ fn flags_of_queues_out_of_range() {
 
 #[test]
 fn those_that_differ_are_told() {
-    let cases: [(&[&str], &str); 11] = [
-        (&["--max-queued-bytes", "1000"], "max_queued_bytes 1000 (default 65536)"),
-        (&["--max-queued-messages", "7"], "max_queued_messages 7 (default 256)"),
+    let cases: [(&[&str], &str); 12] = [
+        (&["--max-queued-bytes", "2000000"], "max_queued_bytes 2000000 (default 1048576)"),
+        (&["--max-queued-messages", "7"], "max_queued_messages 7 (default 1024)"),
+        (&["--queue-grace-s", "0"], "queue_grace_s 0 (default 5)"),
         (&["--max-buffer-bytes", "2000000"], "max_buffer_bytes 2000000 (default a quarter of the memory)"),
         (&["--max-connections-per-source", "9"], "max_connections_per_source 9 (default 4294967295)"),
         (&["--socket-notsent-lowat-bytes", "0"], "socket_notsent_lowat_bytes 0 (default 131072)"),
@@ -59,7 +63,7 @@ fn those_that_differ_are_told() {
         (&["--stats-max-age-ms", "0"], "stats_max_age_ms 0 (default 250)"),
         (&["--overflow", "drop-newest"], "overflow drop-newest (default close)"),
         (&["--overflow", "keep-latest"], "overflow keep-latest (default close)"),
-        (&["--overflow", "close", "--max-queued-bytes", "65536", "--drain-s", "30"], ""),
+        (&["--overflow", "close", "--max-queued-bytes", "1048576", "--drain-s", "30"], ""),
     ];
     for (arguments, words) in cases {
         let server = Serve::start(arguments);
@@ -72,12 +76,13 @@ fn those_that_differ_are_told() {
 
 #[test]
 fn all_of_them_are_told_together() {
-    let flags = "--max-queued-bytes 1000 --max-queued-messages 7 --overflow drop-oldest --drain-s 1 --drain-hard-s 2";
+    let flags =
+        "--max-queued-bytes 1048577 --max-queued-messages 7 --overflow drop-oldest --drain-s 1 --drain-hard-s 2";
     let server = Serve::start(&flags.split(' ').collect::<Vec<_>>());
     let [_, limits] = &server.said[..] else { panic!("{:?}", server.said) };
     for words in [
-        "max_queued_bytes 1000 (default 65536)",
-        "max_queued_messages 7 (default 256)",
+        "max_queued_bytes 1048577 (default 1048576)",
+        "max_queued_messages 7 (default 1024)",
         "overflow drop-oldest (default close)",
         "drain_s 1 (default 30)",
         "drain_hard_s 2 (default 60)",

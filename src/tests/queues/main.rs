@@ -18,6 +18,7 @@ mod fairness;
 mod files;
 mod flags;
 mod folder;
+mod grace;
 mod kernel;
 mod limits;
 mod paths;

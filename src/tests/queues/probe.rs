@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use steadfast::net::counters::Totals;
 use steadfast::net::listener::SocketBuffers;
 use steadfast::net::sweep::Deadlines;
+use steadfast::proto::session::Limits;
 use steadfast::server::{
     CloseCode, Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, QueueLimits, Request, SendError, Sent,
     Server,
@@ -151,7 +152,21 @@ pub(crate) fn patient() -> Deadlines {
 /// One reactor with little room in the kernel, so that its counters are one answer's and a receiver is soon full.
 pub(crate) fn tight(queue: QueueLimits) -> Config {
     let socket_buffers = SocketBuffers { send_bytes: SEND_BYTES, ..SocketBuffers::default() };
-    Config { reactors: Some(1), queue, socket_buffers, deadlines: patient(), ..Config::default() }
+    // No message is longer than what may wait.
+    let limits = Limits::default();
+    let max_message_bytes = limits.max_message_bytes.min(queue.max_queued_bytes as u64);
+    let limits = Limits { max_message_bytes, ..limits };
+    // The limits are to be seen at work, and not after a while; `grace` is about the while.
+    let queue_grace_s = 0;
+    Config {
+        reactors: Some(1),
+        queue,
+        queue_grace_s,
+        limits,
+        socket_buffers,
+        deadlines: patient(),
+        ..Config::default()
+    }
 }
 
 /// A connection that has little room in its kernel.
