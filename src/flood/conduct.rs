@@ -1,18 +1,21 @@
 //! The coordinator: it has the workers do one phase after the other, and writes down what comes of it.
 
 use super::crew::{Crew, share};
+use super::interrupt::Interrupt;
 use super::latency::{Latencies, MEASURES, Measure};
-use super::ledger::{Counts, add_causes};
+use super::ledger::{Counts, RESET, Stage, add_causes};
 use super::orders::{Done, Order, Pace, Results, Samples, Slow, Work};
 use super::progress::{LOOK_EVERY, Progress, Timeline};
-use super::report::{Connections, PhaseReport, Report, SCHEMA, Schedule, SideMemory, Sides, States, Timing};
+use super::report::{
+    Connections, Interrupted, PhaseReport, Report, SCHEMA, Schedule, SideMemory, Sides, States, Timing,
+};
 use super::scenario::{MAX_PER_S, Phase, Scenario};
 use super::server::ServerView;
 use super::{Config, FloodError};
 use crate::net::sys;
 use crate::stats::{Cpu, Memory};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +32,7 @@ pub(super) struct Flood<'a> {
     names: Vec<String>,
     crew: Crew,
     view: ServerView<'a>,
-    interrupted: &'a AtomicBool,
+    interrupt: Interrupt<'a>,
     observe: &'a mut dyn FnMut(&Progress),
     began: Instant,
     started_at: SystemTime,
@@ -55,7 +58,7 @@ impl<'a> Flood<'a> {
         scenario: Scenario,
         crew: Crew,
         view: ServerView<'a>,
-        interrupted: &'a AtomicBool,
+        interrupts: &'a AtomicU32,
         observe: &'a mut dyn FnMut(&Progress),
     ) -> Self {
         let began = Instant::now();
@@ -65,7 +68,7 @@ impl<'a> Flood<'a> {
             scenario,
             crew,
             view,
-            interrupted,
+            interrupt: Interrupt::new(interrupts, config.interrupt_s),
             observe,
             began,
             started_at: SystemTime::now(),
@@ -102,9 +105,6 @@ impl<'a> Flood<'a> {
                 self.take_stock(phase);
             }
             self.phase_began = Instant::now(); // a server under load may have taken its time to answer
-            if is_drain && self.is_interrupted() {
-                self.crew.order_all(|| Order::Interrupt);
-            }
             self.conduct(phase)?;
             self.end_phase();
         }
@@ -113,7 +113,7 @@ impl<'a> Flood<'a> {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupt.is_set()
     }
 
     /// What this shard does of what all do together.
@@ -209,14 +209,16 @@ impl<'a> Flood<'a> {
     fn work(&mut self, work: &dyn Fn(usize) -> Work, for_s: Option<f64>) -> Result<(), FloodError> {
         self.serial += 1;
         let (serial, began) = (self.serial, Instant::now());
+        let is_close = matches!(work(0), Work::Close { .. });
         let mut waiting: VecDeque<usize> = (0..self.crew.len()).collect();
+        if is_close {
+            self.hurry();
+        }
         let mut left = waiting.len();
         let at_once = if work(0).is_together() { left } else { self.crew.active };
         for worker in waiting.drain(..at_once) {
             self.crew.order(worker, Order::Begin(serial, work(worker)));
         }
-        let is_close = matches!(work(0), Work::Close { .. });
-        let mut is_hurried = is_close && self.is_interrupted();
         let mut rest_at = for_s.map(|for_s| began + Duration::from_secs_f64(for_s));
         let mut next_look = began;
         while left > 0 {
@@ -244,12 +246,15 @@ impl<'a> Flood<'a> {
                             return Err(FloodError::new("a worker has ended in the middle"));
                         }
                     }
+                    self.interrupt.see(|| self.crew.counts().in_stage(Stage::Closed));
                     if self.is_interrupted() && !is_close {
                         break;
                     }
-                    if self.is_interrupted() && !is_hurried {
-                        is_hurried = true;
-                        self.crew.order_all(|| Order::Interrupt);
+                    if is_close && self.hurry() {
+                        // They have nothing left to close.
+                        waiting
+                            .drain(..)
+                            .for_each(|worker| self.crew.order(worker, Order::Begin(serial, work(worker))));
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -257,6 +262,23 @@ impl<'a> Flood<'a> {
         }
         self.look();
         Ok(())
+    }
+
+    /// When the flood is interrupted, has connections closed without a pace, and reset when the time for that is over;
+    /// whether that is now.
+    fn hurry(&mut self) -> bool {
+        self.interrupt.see(|| self.crew.counts().in_stage(Stage::Closed));
+        if !self.is_interrupted() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.interrupt.is_told, true) {
+            self.crew.order_all(|| Order::Interrupt);
+        }
+        let is_now = self.interrupt.is_over() && !std::mem::replace(&mut self.interrupt.is_reset, true);
+        if is_now {
+            self.crew.order_all(|| Order::Reset);
+        }
+        is_now
     }
 
     fn add(&mut self, samples: &Samples) {
@@ -305,7 +327,8 @@ impl<'a> Flood<'a> {
         };
         if self.cpu.is_none() && !self.scenario.phases[self.at..].iter().any(is_work) {
             let client = Some(own_cpu().since(&self.cpu_before));
-            self.cpu = Some(Sides { server: self.view.cpu_since_begin(), client });
+            let open = States::from(self.crew.counts().stages).held_open();
+            self.cpu = Some(Sides { server: self.view.cpu_since_begin(open), client });
         }
         if matches!(next, Phase::Check {} | Phase::Drain { .. }) && self.memory.is_none() {
             let open = States::from(self.crew.counts().stages).held_open();
@@ -351,7 +374,12 @@ impl<'a> Flood<'a> {
         self.timeline.end_row();
         let planned = self.config.own_connections().len() as u64;
         let connections = Connections::of(planned, &counts);
-        let reconciliation = self.view.reconcile(&counts);
+        // A second interrupt waits for nothing, and for no answer either.
+        let reconciliation = if self.interrupt.is_final() { None } else { self.view.reconcile(&counts) };
+        let interrupted = self.interrupt.closed_before().map(|before| Interrupted {
+            closed: connections.closed.saturating_sub(before),
+            reset: results.iter().filter_map(|one| one.ledger.lost_by_cause.get(&RESET)).sum(),
+        });
         let agrees = reconciliation.as_ref().is_none_or(|both| both.agrees);
         let urls: Vec<String> = self.config.targets.iter().map(ToString::to_string).collect();
         let mut timings = timings(&self.phases);
@@ -382,10 +410,13 @@ impl<'a> Flood<'a> {
             sent: counts.sent,
             replies: counts.replies,
             received: counts.received,
+            pings: self.crew.pings(),
             reply_check: if results.iter().all(|one| one.by_content) { "content" } else { "status" }.to_owned(),
             memory: self.memory.unwrap_or_default(),
             cpu: self.cpu.unwrap_or_default(),
             workers: results.len(),
+            interrupted,
+            warnings: self.view.take_warnings(),
             ok: self.is_whole(&connections) && agrees && !self.is_interrupted(),
             phases: self.phases,
             timeline: self.timeline.rows,

@@ -38,6 +38,10 @@ pub struct Config {
     pub connect_timeout_s: u32,
     /// Time to answer a message.
     pub reply_timeout_s: u32,
+    /// The longest reply of an HTTP server; each worker keeps two of each target, to compare others with.
+    pub max_reply_bytes: u32,
+    /// How long connections may take to close when the flood is interrupted; then they are reset.
+    pub interrupt_s: u32,
     /// Process on this host whose memory and CPU time are the server's; else `/stats` is asked.
     pub server_pid: Option<u32>,
     /// Which part of the flood this one is.
@@ -65,6 +69,8 @@ impl Config {
             sources: Vec::new(),
             connect_timeout_s: 30,
             reply_timeout_s: 30,
+            max_reply_bytes: 16 << 20,
+            interrupt_s: 10,
             server_pid: None,
             shard: None,
             start_at: None,

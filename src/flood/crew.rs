@@ -36,6 +36,7 @@ pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
 pub(super) struct Crew {
     mailboxes: Vec<Mailbox<Order>>,
     boards: Vec<Arc<Board>>,
+    counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
     pub(super) done: Receiver<Done>,
     /// How many work at a time, in phases that load the server: as many as there are cores. The tables of the others
@@ -47,7 +48,8 @@ impl Crew {
     pub(super) fn start(config: &Config, plan: Plan, orders: &Arc<Orders>, active: usize) -> Result<Self, FloodError> {
         let (done_sender, done) = channel();
         let (news, heard) = channel();
-        let mut crew = Self { mailboxes: Vec::new(), boards: Vec::new(), threads: Vec::new(), done, active };
+        let mut crew =
+            Self { mailboxes: Vec::new(), boards: Vec::new(), counters: Vec::new(), threads: Vec::new(), done, active };
         let own = config.own_connections();
         let deadlines = Deadlines {
             connect_s: config.connect_timeout_s,
@@ -71,6 +73,14 @@ impl Crew {
             let until = |worker: usize| own.start + share(own.len() as u32, worker, plan.reactors);
             let planned = until(worker)..until(worker + 1);
             let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), done_sender.clone(), planned);
+            let driver = driver.map_err(|_| {
+                let bytes = config.payload.max_bytes();
+                FloodError::new(format!(
+                    "no memory for messages of {bytes} bytes in each of {} workers; right would be a shorter --payload, or \
+                     a higher limit (ulimit -v)",
+                    plan.reactors
+                ))
+            })?;
             let settings = Settings {
                 limits,
                 deadlines,
@@ -79,7 +89,9 @@ impl Crew {
             };
             crew.boards.push(board);
             let mailbox = crew.mailboxes[worker].clone();
-            let start = Start { driver, settings, mailbox, own_table: plan.own_tables };
+            let counters = Arc::new(Counters::default());
+            crew.counters.push(Arc::clone(&counters));
+            let start = Start { driver, settings, counters, mailbox, own_table: plan.own_tables };
             crew.threads.push(start.spawn(worker, news.clone(), done_sender.clone())?);
         }
         drop(news);
@@ -102,6 +114,11 @@ impl Crew {
             sum.add(&board.read());
         }
         sum
+    }
+
+    /// Pings of the server that were answered.
+    pub(super) fn pings(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.pings_in.value()).sum()
     }
 
     pub(super) fn order(&self, worker: usize, order: Order) {
@@ -136,6 +153,7 @@ pub(super) fn share(all: u32, worker: usize, workers: usize) -> u32 {
 struct Start {
     driver: Worker,
     settings: Settings,
+    counters: Arc<Counters>,
     mailbox: Mailbox<Order>,
     own_table: bool,
 }
@@ -165,11 +183,10 @@ impl Start {
     /// On the worker's own thread, with a table of its own first.
     fn reactor(self) -> Result<Reactor<Worker>, String> {
         if self.own_table {
-            sys::unshare_files()
-                .map_err(|error| format!("cannot give a worker a descriptor table of its own: {error}"))?;
+            sys::unshare_files().map_err(|error| fd_table::forbidden("worker", &error, "--connections"))?;
         }
         sys::wake_exactly();
-        Reactor::new(self.driver, self.settings, Arc::new(Counters::default()), self.mailbox)
+        Reactor::new(self.driver, self.settings, self.counters, self.mailbox)
             .map_err(|error| format!("cannot make a worker's reactor: epoll: {error}"))
     }
 }

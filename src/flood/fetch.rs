@@ -1,56 +1,112 @@
-//! One blocking GET, on the same session as everything else: for `/stats`, and for what a page has to look like.
+//! Blocking GETs, on the same session as everything else, over a connection that may be kept: for `/stats`.
 
 use crate::net::sys;
 use crate::proto::mask::RandomSource;
 use crate::proto::session::{Event, Limits, Output, Session};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// No answer to a question about statistics is worth more.
-const MAX_BODY_BYTES: usize = 16 << 20;
+/// The longest answer that is read: that of a server with a thousand reactors.
+pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Gets `path` from `address`; its status and body.
-///
-/// # Errors
-/// As connect(2), send(2) and recv(2); `InvalidData` for what is not HTTP, `TimedOut` after `timeout`.
-pub(super) fn get(address: SocketAddr, host: &str, path: &str, timeout: Duration) -> io::Result<(u16, Vec<u8>)> {
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    let began = Instant::now();
-    let mut session = Session::http_client();
-    let mut out = Output::new(RandomSource::new(sys::random));
-    session.request(host, path, "", &mut out);
-    stream.write_all(&out.bytes)?;
-    let (limits, mut message) = (Limits::default(), Vec::new());
-    let (mut status, mut body) = (0, Vec::new());
-    let mut input = vec![0; 64 << 10];
-    loop {
-        let arrived = stream.read(&mut input)?;
-        if arrived == 0 {
-            session.end_of_input();
-        }
-        let mut used = 0;
-        while used < arrived || session.has_event() {
-            let (bytes, event) = session.receive(&mut input[used..arrived], &mut message, &limits, 0, &mut out);
-            used += bytes;
-            match event {
-                Event::Response(head) => status = head.status,
-                Event::Body(piece) => body.extend_from_slice(piece),
-                Event::ResponseEnd => return Ok((status, body)),
-                Event::NeedMore => {}
-                _ => return Err(io::ErrorKind::InvalidData.into()),
+/// Asks one server, one question at a time.
+#[derive(Debug)]
+pub(super) struct Asker {
+    address: SocketAddr,
+    host: String,
+    /// Whether the connection stays open for the next question. It takes a place of the server meanwhile.
+    pub(super) keeps: bool,
+    kept: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    session: Session,
+    out: Output,
+}
+
+impl Asker {
+    pub(super) fn new(address: SocketAddr, host: String) -> Self {
+        Self { address, host, keeps: false, kept: None }
+    }
+
+    /// Closes the connection that was kept, if one was.
+    pub(super) fn close(&mut self) {
+        self.kept = None;
+    }
+
+    /// Gets `path`; its status and body.
+    ///
+    /// # Errors
+    /// As connect(2), send(2) and recv(2); `InvalidData` for what is not HTTP, `TimedOut` after `timeout`, `FileTooLarge` for
+    /// more than [`MAX_BODY_BYTES`].
+    pub(super) fn get(&mut self, path: &str, timeout: Duration) -> io::Result<(u16, Vec<u8>)> {
+        let deadline = Instant::now() + timeout;
+        if let Some(kept) = self.kept.take() {
+            match self.ask(kept, path, deadline) {
+                // The server has closed it since the question before.
+                Err(error) if is_gone(error.kind()) => {}
+                answered => return answered,
             }
-            if body.len() > MAX_BODY_BYTES {
-                return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let stream = TcpStream::connect_timeout(&self.address, left(deadline)?)?;
+        let (session, out) = (Session::http_client(), Output::new(RandomSource::new(sys::random)));
+        self.ask(Connection { stream, session, out }, path, deadline)
+    }
+
+    fn ask(&mut self, mut connection: Connection, path: &str, deadline: Instant) -> io::Result<(u16, Vec<u8>)> {
+        let Connection { stream, session, out } = &mut connection;
+        out.clear();
+        session.request(&self.host, path, "", out);
+        stream.set_write_timeout(Some(left(deadline)?))?;
+        stream.write_all(&out.bytes)?;
+        let (limits, mut message) = (Limits::default(), Vec::new());
+        let (mut status, mut stays, mut body) = (0, false, Vec::new());
+        let mut input = vec![0; 16 << 10];
+        loop {
+            // A byte now and then is no answer either.
+            stream.set_read_timeout(Some(left(deadline)?))?;
+            let arrived = stream.read(&mut input)?;
+            if arrived == 0 {
+                session.end_of_input();
             }
-        }
-        if arrived == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if began.elapsed() > timeout {
-            return Err(io::ErrorKind::TimedOut.into()); // a byte now and then is no answer either
+            let mut used = 0;
+            while used < arrived || session.has_event() {
+                let (bytes, event) = session.receive(&mut input[used..arrived], &mut message, &limits, 0, out);
+                used += bytes;
+                match event {
+                    Event::Response(head) => (status, stays) = (head.status, head.keeps_alive()),
+                    Event::Body(piece) => body.extend_from_slice(piece),
+                    Event::ResponseEnd => {
+                        let is_whole = arrived > 0 && used == arrived;
+                        self.kept = Some(connection).filter(|_| self.keeps && stays && is_whole);
+                        return Ok((status, body));
+                    }
+                    Event::NeedMore => {}
+                    _ => return Err(ErrorKind::InvalidData.into()),
+                }
+                if body.len() > MAX_BODY_BYTES {
+                    return Err(ErrorKind::FileTooLarge.into());
+                }
+            }
+            if arrived == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
         }
     }
+}
+
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+    )
+}
+
+/// The time until then, which a socket takes for a timeout.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

@@ -129,6 +129,11 @@ pub(super) const NOT_STARTED: Cause = Cause::Driver(3);
 /// A storm dropped it: no loss, since it comes back.
 pub(super) const DROPPED: Cause = Cause::Driver(4);
 
+/// A reply was longer than it may be.
+pub(super) const TOO_LONG: Cause = Cause::Driver(5);
+/// The flood was interrupted, and the time to close was over before the connection was closed.
+pub(super) const RESET: Cause = Cause::Driver(6);
+
 /// Adds what one worker lost to the sums, by the names that a report has for causes.
 pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause, u64>) {
     for (cause, count) in lost {
@@ -158,6 +163,8 @@ fn name(cause: Cause) -> String {
         WRONG_REPLY => "wrong reply".into(),
         INTERRUPTED => "interrupted".into(),
         NOT_STARTED => "not started".into(),
+        TOO_LONG => "reply too long".into(),
+        RESET => "interrupted: reset".into(),
         Cause::Driver(other) => format!("driver {other}"),
     }
 }

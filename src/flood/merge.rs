@@ -2,8 +2,8 @@
 
 use super::latency::{Latencies, MEASURES, Measure};
 use super::report::{
-    Agreement, Connections, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second, SideMemory, Sides, States,
-    Timing, Verdict,
+    Agreement, Connections, Interrupted, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second, SideMemory,
+    Sides, States, Timing, Verdict,
 };
 use super::verdict::{Assertion, BadAssertion};
 use crate::stats::Cpu;
@@ -170,6 +170,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
         sent: sum_of(parts.iter().map(|part| part.sent)),
         replies: sum_of(parts.iter().map(|part| part.replies)),
         received: sum_of(parts.iter().map(|part| part.received)),
+        pings: sum_of(parts.iter().map(|part| part.pings)),
         reply_check: if by_content { "content" } else { "status" }.into(),
         memory: Sides {
             server: memory(parts.iter().map(|part| part.memory.server)),
@@ -180,6 +181,8 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
         phases: phases(&parts, began),
         timeline: timeline(&parts, began),
         reconciliation: reconciliation(&parts),
+        interrupted: interrupted(&parts),
+        warnings: parts.iter().flat_map(|part| &part.warnings).cloned().collect::<BTreeSet<_>>().into_iter().collect(),
         assertions: Vec::new(),
         ok: parts.iter().all(|part| part.ok),
     };
@@ -443,6 +446,14 @@ fn seen_by_both(sum: Second, row: &Second, at_s: f64, phases: &[PhaseReport]) ->
         sockets: sum.sockets.max(row.sockets),
         ..sum
     }
+}
+
+/// What was interrupted in any part.
+fn interrupted(parts: &[Report]) -> Option<Interrupted> {
+    parts.iter().filter_map(|part| part.interrupted).reduce(|sum, part| Interrupted {
+        closed: sum.closed.saturating_add(part.closed),
+        reset: sum.reset.saturating_add(part.reset),
+    })
 }
 
 /// Both sides of each part, summed: what agrees in every part agrees as a whole.

@@ -7,6 +7,7 @@ mod crew;
 mod driver;
 mod fetch;
 mod histogram;
+mod interrupt;
 pub mod latency;
 pub mod ledger;
 pub mod merge;
@@ -37,7 +38,7 @@ use scenario::Scenario;
 use server::ServerView;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use target::Scheme;
@@ -60,17 +61,14 @@ impl fmt::Display for FloodError {
 
 impl std::error::Error for FloodError {}
 
-/// Runs a flood to its end. `observe` is called about ten times a second; when `interrupted` becomes true, what is open
-/// is closed, and the report says how far it came.
+/// Runs a flood to its end. `observe` is called about ten times a second. When `interrupts` becomes 1, what is open is
+/// closed within [`Config::interrupt_s`] and what is left then is reset; when it becomes 2, that is done at once. The report
+/// says how far the flood came.
 ///
 /// # Errors
 /// [`FloodError`] when it cannot begin: a scenario that makes no sense, targets that are somebody else's, too few ports or
 /// descriptors, a thread that the system refuses.
-pub fn run(
-    config: &Config,
-    interrupted: &AtomicBool,
-    observe: &mut dyn FnMut(&Progress),
-) -> Result<Report, FloodError> {
+pub fn run(config: &Config, interrupts: &AtomicU32, observe: &mut dyn FnMut(&Progress)) -> Result<Report, FloodError> {
     config.check_manners()?;
     let scenario = plan_scenario(config)?;
     let fields = request_lines(config.origin.as_deref(), &config.subprotocols, &config.fields)
@@ -90,12 +88,13 @@ pub fn run(
         window: (config.in_flight as usize / active).max(1),
         shared_window: (config.in_flight as usize / plan.reactors).max(1),
         reply_timeout_s: config.reply_timeout_s,
+        max_reply_bytes: config.max_reply_bytes,
         is_ours: AtomicBool::new(false),
     });
     let crew = Crew::start(config, plan, &orders, active)?;
-    wait_for_start(config.start_at, interrupted);
+    wait_for_start(config.start_at, interrupts);
     let view = ServerView::new(config, orders);
-    Flood::new(config, scenario, crew, view, interrupted, observe).run()
+    Flood::new(config, scenario, crew, view, interrupts, observe).run()
 }
 
 fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
@@ -127,10 +126,10 @@ fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
 }
 
 /// All shards begin at the same time, by the clocks of their hosts.
-fn wait_for_start(start_at: Option<SystemTime>, interrupted: &AtomicBool) {
+fn wait_for_start(start_at: Option<SystemTime>, interrupts: &AtomicU32) {
     let left = || start_at?.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero());
     while let Some(left) = left()
-        && !interrupted.load(Ordering::Relaxed)
+        && interrupts.load(Ordering::Relaxed) == 0
     {
         thread::sleep(left.min(Duration::from_millis(100)));
     }

@@ -71,6 +71,8 @@ pub(super) enum Order {
     Sample,
     /// Give up what is not open; the close comes next, or goes on without a pace.
     Interrupt,
+    /// The time to close is over: what is left is reset.
+    Reset,
     Finish,
 }
 
@@ -118,6 +120,7 @@ pub(super) struct Orders {
     /// The same where all workers work at the same time.
     pub(super) shared_window: usize,
     pub(super) reply_timeout_s: u32,
+    pub(super) max_reply_bytes: u32,
     /// A page came from a server of ours: it can be asked for more.
     pub(super) is_ours: AtomicBool,
 }

@@ -1,6 +1,7 @@
 //! What is sent, and so what has to come back: text that differs for each connection and each message.
 
 use super::sizes::Sizes;
+use std::collections::TryReserveError;
 
 /// Makes and checks payloads.
 #[derive(Debug)]
@@ -14,7 +15,9 @@ pub(super) struct Payload {
 const OFFSETS: usize = 256;
 
 impl Payload {
-    pub(super) fn new(sizes: Sizes) -> Self {
+    /// # Errors
+    /// When there is no memory for the longest message.
+    pub(super) fn new(sizes: Sizes) -> Result<Self, TryReserveError> {
         // Printable, so that a person who looks at the wire sees text, and servers of text take it.
         let mut state = 0x2545_F491_u32;
         let letter = |_| {
@@ -24,7 +27,12 @@ impl Payload {
             b'a' + (state % 26) as u8
         };
         let max_bytes = sizes.max_bytes();
-        Self { sizes, pattern: (0..max_bytes + OFFSETS).map(letter).collect(), made: vec![0; max_bytes] }
+        let (mut pattern, mut made) = (Vec::new(), Vec::new());
+        pattern.try_reserve_exact(max_bytes + OFFSETS)?;
+        pattern.extend((0..max_bytes + OFFSETS).map(letter));
+        made.try_reserve_exact(max_bytes)?;
+        made.resize(max_bytes, 0);
+        Ok(Self { sizes, pattern, made })
     }
 
     /// The payload of message `sequence` of a connection.

@@ -107,11 +107,12 @@ fn check(report: &Report) -> Result<(), String> {
 
 fn check_lengths(report: &Report) -> Result<(), String> {
     let figures = report.reconciliation.as_ref().map_or(0, |both| both.figures.len());
-    let lengths = [
+    let lengths: [(&str, usize, usize); 6] = [
         ("shards", report.shards.len(), MAX_SHARDS),
         ("lost_by_cause", report.lost_by_cause.len(), MAX_CAUSES),
         ("phases", report.phases.len(), MAX_PHASES),
         ("reconciliation.figures", figures, MAX_FIGURES),
+        ("warnings", report.warnings.len(), MAX_FIGURES),
         ("assertions", report.assertions.len(), MAX_FIGURES),
     ];
     match lengths.into_iter().find(|(_, length, most)| length > most) {

@@ -59,6 +59,9 @@ pub struct Report {
     pub replies: u64,
     /// Messages that came without being asked for.
     pub received: u64,
+    /// Pings of the server, each answered with a pong.
+    #[serde(default)]
+    pub pings: u64,
     /// What was compared: `content`, or only `status` if a page varies.
     pub reply_check: String,
     /// Memory of each connection, before the first check or the drain.
@@ -73,10 +76,25 @@ pub struct Report {
     pub timeline: Vec<Second>,
     /// What the server says of itself against what the flood saw, if the server is one of ours and has no other guests.
     pub reconciliation: Option<Reconciliation>,
+    /// What became of the connections that were open when the flood was interrupted; null if it was not.
+    #[serde(default)]
+    pub interrupted: Option<Interrupted>,
+    /// What its reader has to know of it, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What was promised, and whether it holds.
     pub assertions: Vec<Verdict>,
     /// Whether every connection came all the way, and both sides agree.
     pub ok: bool,
+}
+
+/// What became of the connections that were open when a flood was interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupted {
+    /// Closed within the time that they had.
+    pub closed: u64,
+    /// Reset when that was over.
+    pub reset: u64,
 }
 
 /// How many connections came how far. Each is closed or lost in the end.

@@ -269,12 +269,8 @@ impl Start {
     fn reactor(self, news: &Sender<News>) -> Result<Reactor<App>, StartError> {
         let Self { shared, index, session, .. } = self;
         if self.own_table {
-            sys::unshare_files().map_err(|error| {
-            StartError(format!(
-                "cannot give a reactor a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter \
-                 may forbid it: raise RLIMIT_NOFILE instead, or ask for fewer --max-connections"
-            ))
-        })?;
+            sys::unshare_files()
+                .map_err(|error| StartError(fd_table::forbidden("reactor", &error, "--max-connections")))?;
         }
         let _ = news.send(Ok(()));
         let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));

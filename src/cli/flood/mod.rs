@@ -7,12 +7,15 @@ use super::report::OutputArgs;
 use clap::{Args as ClapArgs, value_parser};
 use display::Display;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::sizes::Sizes;
@@ -22,6 +25,9 @@ use steadfast::proto::upgrade::request_lines;
 
 /// What is further in the past is no time to begin at, but a mistake.
 const MOST_LATE: Duration = Duration::from_secs(3600);
+
+/// As a shell says it of a program that SIGINT ended.
+const EXIT_INTERRUPTED: i32 = 130;
 
 /// The longest scenario: a thousand phases take a tenth of that.
 const MAX_SCENARIO_BYTES: u64 = 1 << 20;
@@ -68,6 +74,12 @@ pub(super) struct Args {
     /// Time to answer a message
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u32).range(1..=3_600))]
     reply_timeout_s: u32,
+    /// Longest reply of an http:// target; a longer one ends its connection
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = value_parser!(u32).range(1..=1 << 30))]
+    max_reply_bytes: u32,
+    /// Time to close connections after Ctrl-C; those left then are reset, as all are after a second Ctrl-C
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u32).range(0..=86_400))]
+    interrupt_s: u32,
     /// Process on this host whose memory and CPU time are the server's [default: /stats is asked, if it is ours]
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -182,6 +194,8 @@ impl Args {
             sources: self.source.into_iter().flat_map(|sources| sources.0).collect(),
             connect_timeout_s: self.connect_timeout_s,
             reply_timeout_s: self.reply_timeout_s,
+            max_reply_bytes: self.max_reply_bytes,
+            interrupt_s: self.interrupt_s,
             server_pid: self.server_pid,
             shard: self.shard,
             start_at: self.start_at,
@@ -189,6 +203,22 @@ impl Args {
             ..Config::new(self.targets, self.connections)
         })
     }
+}
+
+/// Counts signals: the first one closes and reports, the second one reports at once, and a third one does not even report.
+fn count_interrupts() -> io::Result<Arc<AtomicU32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let interrupts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&interrupts);
+    let body = move || {
+        for _ in signals.forever() {
+            if counted.fetch_add(1, Ordering::Relaxed) >= 2 {
+                process::exit(EXIT_INTERRUPTED);
+            }
+        }
+    };
+    thread::Builder::new().name("flood-signals".into()).stack_size(64 << 10).spawn(body)?;
+    Ok(interrupts)
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
@@ -213,15 +243,10 @@ pub(super) fn run(args: Args) -> ExitCode {
     if let Err(error) = output.try_files() {
         return super::refuse(&error);
     }
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The first one closes and reports; the second one, which finds the flag set, means now.
-        let registered = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)));
-        if let Err(error) = registered {
-            return super::refuse(&format!("cannot handle signals: {error}"));
-        }
-    }
+    let interrupts = match count_interrupts() {
+        Ok(interrupts) => interrupts,
+        Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
+    };
     super::doctor::warn_client(&config);
     if let Some(start_at) = config.start_at {
         super::tell(&match SystemTime::now().duration_since(start_at) {
@@ -230,7 +255,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         });
     }
     let mut display = Display::new(&config);
-    let report = match flood::run(&config, &interrupted, &mut |progress| display.show(progress)) {
+    let report = match flood::run(&config, &interrupts, &mut |progress| display.show(progress)) {
         Ok(report) => report,
         Err(error) => return super::refuse(&error),
     };

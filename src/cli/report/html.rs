@@ -66,6 +66,9 @@ fn lead(report: &Report) -> String {
         if report.ok { "" } else { " class=\"broken\"" },
         outcome[..1].to_uppercase() + &outcome[1..],
     );
+    for warning in &report.warnings {
+        text += &format!("<p>Warning: {}.</p>", escape(warning));
+    }
     for verdict in &report.assertions {
         let (class, word) = if verdict.holds { ("", "holds") } else { (" class=\"broken\"", "is broken") };
         let (assertion, figure) = (escape(&verdict.assertion), escape(&words::figure(verdict)));

@@ -146,6 +146,7 @@ impl OutputArgs {
         }
         // The report is written; a terminal that has gone does not change how the flood went.
         let _ = io::stdout().write_all(table::table(&report).as_bytes());
+        report.warnings.iter().for_each(|warning| super::complain(&format!("warning: {warning}")));
         let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {
             super::complain(&format!("broken: {}: {}", verdict.assertion, words::figure(verdict)));
         });

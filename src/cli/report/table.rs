@@ -23,6 +23,16 @@ pub(super) fn table(report: &Report) -> String {
     if report.received > 0 {
         text += &format!("{} messages came without being asked for\n", words::count(report.received));
     }
+    if report.pings > 0 {
+        text += &format!("{} pings of the server were answered\n", words::count(report.pings));
+    }
+    if let Some(interrupted) = &report.interrupted {
+        text += &format!(
+            "interrupted: {} closed, {} reset\n",
+            words::count(interrupted.closed),
+            words::count(interrupted.reset)
+        );
+    }
     text += &agreements(report);
     text += &verdicts(report);
     text += &words::outcome(report);

@@ -55,6 +55,11 @@ fn connections(report: &Report) -> String {
     rows.push(vec!["messages sent".to_owned(), words::count(report.sent)]);
     rows.push(vec![format!("replies, checked by {}", report.reply_check), words::count(report.replies)]);
     rows.push(vec!["messages that came unasked".to_owned(), words::count(report.received)]);
+    rows.push(vec!["pings of the server, answered".to_owned(), words::count(report.pings)]);
+    if let Some(interrupted) = &report.interrupted {
+        rows.push(vec!["closed after the interrupt".to_owned(), words::count(interrupted.closed)]);
+        rows.push(vec!["reset after the interrupt".to_owned(), words::count(interrupted.reset)]);
+    }
     let schedule = &report.schedule;
     if schedule.due > 0 {
         rows.push(vec!["due at a constant rate".to_owned(), words::count(schedule.due)]);

@@ -7,7 +7,7 @@ mod talk;
 mod walk;
 
 use super::latency::Measure;
-use super::ledger::{Board, DROPPED, INTERRUPTED, Ledger, NOT_STARTED, Stage, WRONG_REPLY};
+use super::ledger::{Board, DROPPED, INTERRUPTED, Ledger, NOT_STARTED, RESET, Stage, WRONG_REPLY};
 use super::orders::{Done, Order, Orders, Results, Samples, Work};
 use super::page::Page;
 use super::payload::Payload;
@@ -18,6 +18,7 @@ use crate::proto::session::{Event, MessageKind};
 use crate::proto::upgrade::{Opening, Rejected};
 use rate::Timetable;
 use receive::Receivers;
+use std::collections::TryReserveError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -130,13 +131,13 @@ impl Worker {
         board: Arc<Board>,
         done: Sender<Done>,
         planned: std::ops::Range<u32>,
-    ) -> Self {
+    ) -> Result<Self, TryReserveError> {
         let ledger = Ledger::new(planned.len() as u64);
         board.show(ledger.counts);
-        let payload = Payload::new(orders.sizes.clone());
+        let payload = Payload::new(orders.sizes.clone())?;
         let pages = orders.targets.iter().map(|_| Page::default()).collect();
         let epoch = Instant::now();
-        Self {
+        Ok(Self {
             orders,
             board,
             done,
@@ -158,7 +159,7 @@ impl Worker {
             pages,
             samples: Box::default(),
             ledger,
-        }
+        })
     }
 
     fn work(&self) -> Option<Work> {
@@ -382,6 +383,10 @@ impl Driver for Worker {
             Order::Rest => self.rest(core),
             Order::Sample => self.show_samples(),
             Order::Interrupt => self.interrupt(core),
+            Order::Reset => {
+                core.reset_all(RESET);
+                core.stay_awake(); // what waits for the last of them goes on when they are gone
+            }
             Order::Finish => {
                 let by_content = self.pages.iter().all(Page::is_compared);
                 let results = Results { ledger: std::mem::take(&mut self.ledger), by_content };

@@ -2,7 +2,7 @@
 
 use super::{Marks, Peer, Worker};
 use crate::flood::latency::Measure;
-use crate::flood::ledger::{Stage, WRONG_REPLY};
+use crate::flood::ledger::{Stage, TOO_LONG, WRONG_REPLY};
 use crate::flood::orders::Work;
 use crate::flood::target::Scheme;
 use crate::net::link::Link;
@@ -99,6 +99,10 @@ impl Worker {
     pub(super) fn body(&mut self, link: &mut Link<'_, Peer>, bytes: &[u8]) {
         let from = link.state().received as usize;
         link.state().received = link.state().received.saturating_add(bytes.len() as u32);
+        // A page may have no end.
+        if link.state().received > self.orders.max_reply_bytes {
+            return link.end(TOO_LONG);
+        }
         let target = self.orders.routes.of(link.state().number).target;
         if !self.pages[target].piece(link.state().number, from, bytes) {
             link.end(WRONG_REPLY);

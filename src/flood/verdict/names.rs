@@ -83,16 +83,18 @@ const NAMES: [(&str, Figure); 22] = [
 const STATISTICS: [&str; 10] = ["p50", "p90", "p95", "p99", "p99.9", "max", "mean", "samples", "per_second", "seconds"];
 
 /// The causes of a loss, and what several of them have in front, so that a mistyped one is not taken for one that never came.
-const CAUSES: [&str; 19] = [
+const CAUSES: [&str; 21] = [
     "close code",
     "closed by peer",
     "driver",
     "interrupted",
+    "interrupted: reset",
     "local limit",
     "no free port or address",
     "not started",
     "protocol error",
     "refused",
+    "reply too long",
     "reset",
     "status",
     "timeout",

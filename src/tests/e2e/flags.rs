@@ -178,15 +178,23 @@ fn tables_that_a_sandbox_forbids() {
     if !has_strace() {
         return;
     }
-    let arguments = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"];
-    let mut command = steadfast("ulimit -n 200", &["serve", "--listen", "127.0.0.1:0", "--max-connections", "500"]);
-    let shell: Vec<_> = command.get_args().map(OsStr::to_owned).collect();
-    command = Command::new("strace");
-    command.args(arguments).arg("sh").args(shell);
-    let ended = Running::spawn(command).ended();
-    assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{ended:?}");
-    for word in ["unshare", "--max-connections", "RLIMIT_NOFILE"] {
-        assert!(ended.err[0].contains(word), "no {word:?} in {ended:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let url = format!("tcp://{}", listener.local_addr().expect("its address"));
+    for (asked, flag) in [
+        (&["serve", "--listen", "127.0.0.1:0", "--max-connections", "500"][..], "fewer --max-connections"),
+        (&["flood", &url, "--connections", "500"], "fewer --connections"),
+    ] {
+        let arguments =
+            ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"];
+        let mut command = steadfast("ulimit -n 200", asked);
+        let shell: Vec<_> = command.get_args().map(OsStr::to_owned).collect();
+        command = Command::new("strace");
+        command.args(arguments).arg("sh").args(shell);
+        let ended = Running::spawn(command).ended();
+        assert_eq!((ended.code(), ended.out.len(), ended.err.len()), (2, 0, 1), "{ended:?}");
+        for word in ["unshare", flag, "RLIMIT_NOFILE"] {
+            assert!(ended.err[0].contains(word), "no {word:?} in {ended:?}");
+        }
     }
 }
 

@@ -279,7 +279,7 @@ fn a_second_interrupt_means_now() {
     flood.error_line("drain");
     flood.signal("INT");
     let ended = flood.ended();
-    assert_eq!(ended.code(), 130, "{ended:?}");
+    assert_eq!((ended.code(), ended.out.len() > 10), (1, true), "it still reports: {ended:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The JSON of a report: every member, and of which type it is. Whoever changes one changes `SCHEMA` in
-//! `src/flood/report.rs`, and tells so in the README.
+//! The JSON of a report: every member, and of which type it is. A member that changes or goes needs another `SCHEMA` in
+//! `src/flood/report.rs`, and a line in the README; one that is new needs a default, so that older reports can be read.
 
 use crate::flood::flood;
 use crate::host::Serve;
@@ -134,6 +134,7 @@ const REPORT: Kind = Object(&[
     ("sent", Number),
     ("replies", Number),
     ("received", Number),
+    ("pings", Number),
     ("reply_check", Text),
     ("memory", Object(&[("server", MEMORY), ("client", MEMORY)])),
     ("cpu", Object(&[("server", CPU), ("client", CPU)])),
@@ -141,6 +142,8 @@ const REPORT: Kind = Object(&[
     ("phases", List(&PHASE)),
     ("timeline", List(&SECOND)),
     ("reconciliation", Maybe(&Object(&[("figures", List(&AGREEMENT)), ("agrees", Bool)]))),
+    ("interrupted", Maybe(&Object(&[("closed", Number), ("reset", Number)]))),
+    ("warnings", List(&Text)),
     ("assertions", List(&VERDICT)),
     ("ok", Bool),
 ]);

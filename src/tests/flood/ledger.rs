@@ -4,7 +4,7 @@ use crate::host::{Local, quick};
 use crate::kill::{How, killing};
 use crate::rig::{assert_agrees, assert_sums, counts, flood};
 use serde_json::{Value, json};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use steadfast::flood::latency::{Latencies, MEASURES};
 use steadfast::flood::scenario::Scenario;
 use steadfast::flood::{self, Config};
@@ -70,7 +70,7 @@ fn whoever_looks_on_sees_every_connection_at_every_tick() {
     let target = format!("ws://{}/", local.address).parse().expect("a target");
     let config = Config { scenario, ..Config::new(vec![target], 300) };
     let mut seen = Vec::new();
-    let report = flood::run(&config, &AtomicBool::new(false), &mut |progress| {
+    let report = flood::run(&config, &AtomicU32::new(0), &mut |progress| {
         assert_eq!(progress.counts.stages.iter().sum::<u64>(), 300, "{progress:?}");
         seen.push(progress.phase.to_owned());
     });

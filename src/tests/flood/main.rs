@@ -10,6 +10,8 @@ mod host;
 #[path = "../e2e/wire.rs"]
 mod wire;
 
+mod bounds;
+mod full;
 mod kill;
 mod latency;
 mod ledger;

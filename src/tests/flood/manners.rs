@@ -1,12 +1,17 @@
 //! Whose host it is, when it begins, and how it ends when somebody has had enough.
 
-use crate::host::{Serve, run};
-use crate::rig::{Flooding, assert_agrees, assert_sums, counts, number, phases, stranger};
+use crate::host::{Local, Serve, quick, run};
+use crate::rig::{
+    Flooding, assert_agrees, assert_sums, assert_whole, counts, echo_frames, flood, foreign, grant, number, phases,
+    read_head, stranger, until_gone,
+};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use steadfast::net::sweep::Deadlines;
+use steadfast::server::Config;
 
 #[test]
 fn a_host_that_may_be_somebody_elses_is_refused() {
@@ -176,7 +181,7 @@ fn a_flood_ends_by_itself_and_says_how_long_each_phase_was() {
         "drain over_s=0.3",
     ]);
     let (ended, report) = Flooding::start(&[&[url.as_str(), "--connections", "40"], &scenario[..]].concat()).ended();
-    crate::rig::assert_whole(&ended, &report, 40);
+    assert_whole(&ended, &report, 40);
     let phases = report["phases"].as_array().expect("phases");
     let named: Vec<(&str, f64)> = phases
         .iter()
@@ -190,4 +195,93 @@ fn a_flood_ends_by_itself_and_says_how_long_each_phase_was() {
         assert!(seconds >= least - 1e-6, "{name}: {seconds}");
     }
     server.stop();
+}
+
+/// A server that does not answer the Close of every second connection.
+fn half_deaf() -> SocketAddr {
+    let number = AtomicUsize::new(0);
+    foreign(move |mut client| {
+        let head = read_head(&mut client)?;
+        if !head.contains("Upgrade: websocket") {
+            return Ok(());
+        }
+        grant(&mut client, &head, "")?;
+        match number.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => echo_frames(&mut client),
+            _ => until_gone(&mut client),
+        }
+    })
+}
+
+#[test]
+fn after_an_interrupt_what_does_not_close_in_time_is_reset() {
+    let url = format!("ws://{}/", half_deaf());
+    let limits = ["--connections", "20", "--interrupt-s", "1"];
+    let mut flooding = Flooding::start(&[&[url.as_str()], &limits[..], &phases(&["ramp", "hold for_s=3600"])].concat());
+    flooding.reaches("hold");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 20);
+    assert_eq!(report["interrupted"], json!({ "closed": 10, "reset": 10 }), "{report}");
+    assert_eq!(report["lost_by_cause"], json!({ "interrupted: reset": 10 }), "{report}");
+    assert!(ended.out.iter().any(|line| line == "interrupted: 10 closed, 10 reset"), "{ended:?}");
+    assert_eq!(ended.code(), 1);
+}
+
+#[test]
+fn an_interrupt_may_leave_no_time_at_all() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let limits = ["--connections", "20", "--interrupt-s", "0"];
+    let mut flooding = Flooding::start(&[&[url.as_str()], &limits[..], &phases(&["ramp", "hold for_s=3600"])].concat());
+    flooding.reaches("hold");
+    flooding.running.signal("TERM");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 20);
+    assert_eq!(report["interrupted"], json!({ "closed": 0, "reset": 20 }), "{report}");
+    assert_agrees(&report);
+    server.stop();
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once_with_the_report() {
+    let url = format!("ws://{}/", half_deaf());
+    let limits = ["--connections", "20", "--interrupt-s", "3600"];
+    let mut flooding = Flooding::start(&[&[url.as_str()], &limits[..], &phases(&["ramp", "hold for_s=3600"])].concat());
+    flooding.reaches("hold");
+    flooding.running.signal("INT");
+    flooding.reaches("drain");
+    flooding.running.signal("INT");
+    let (ended, report) = flooding.ended();
+    assert_sums(&ended, &report, 20);
+    let [closed, lost] = counts(&report, ["closed", "lost"]);
+    let reset = number(&report["interrupted"], "reset");
+    // Behind a host that stalls, their own deadline may come first.
+    let timed_out = report["lost_by_cause"]["timeout: close"].as_u64().unwrap_or(0);
+    assert_eq!((closed + lost, reset + timed_out, report["reconciliation"].is_null()), (20, lost, true), "{report}");
+    assert!(lost >= 10, "{report}");
+    assert_eq!(ended.code(), 1);
+}
+
+#[test]
+fn a_flood_that_nobody_interrupts_says_nothing_of_it() {
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    let (ended, report) = flood(&[&url, "--connections", "3"]);
+    assert_whole(&ended, &report, 3);
+    assert_eq!((&report["interrupted"], &report["pings"]), (&Value::Null, &json!(0)));
+    server.stop();
+}
+
+#[test]
+fn pings_are_answered_and_counted() {
+    let deadlines = Deadlines { ping_s: 1, ..quick().deadlines };
+    let local = Local::start(Config { deadlines, ..quick() });
+    let url = format!("ws://{}/echo", local.address);
+    let scenario = phases(&["ramp", "hold for_s=3", "check"]);
+    let (ended, report) = flood(&[&[url.as_str(), "--connections", "20"], &scenario[..]].concat());
+    assert_whole(&ended, &report, 20);
+    let pings = number(&report, "pings");
+    assert!(pings >= 20, "{pings}");
+    assert!(ended.out.iter().any(|line| line == &format!("{pings} pings of the server were answered")), "{ended:?}");
 }

@@ -3,7 +3,7 @@
 use crate::host::{Local, Serve, quick};
 use crate::rig::{Flooding, assert_agrees, assert_sums, assert_whole, counts, flood, number, phases};
 use serde_json::Value;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::thread::sleep;
 use std::time::Duration;
 use steadfast::flood::report::Report;
@@ -127,7 +127,7 @@ fn rate(connections: u32, for_s: f64, per_s: Option<f64>, total_per_s: Option<f6
     let ramp = Phase::Ramp { connections: None, per_s: None, over_s: None, steps: None };
     let scenario = Scenario { phases: vec![ramp, Phase::Rate { for_s, per_s, total_per_s }] };
     let config = Config { scenario, ..Config::new(vec![target], connections) };
-    let report = flood::run(&config, &AtomicBool::new(false), &mut |_| ()).expect("a flood");
+    let report = flood::run(&config, &AtomicU32::new(0), &mut |_| ()).expect("a flood");
     assert!(report.ok, "{report:?}");
     assert_eq!([report.schedule.sent, report.schedule.answered], [report.schedule.due; 2]);
     report

@@ -136,6 +136,16 @@ fn figures_that_no_flood_has_are_refused() {
 }
 
 #[test]
+fn reports_of_before_are_read() {
+    let mut document = document();
+    let members = document.as_object_mut().expect("a report");
+    for name in ["pings", "interrupted", "warnings"] {
+        assert!(members.remove(name).is_some(), "no {name}");
+    }
+    assert!(read(&document).is_ok_and(|report| report.interrupted.is_none() && report.pings == 0));
+}
+
+#[test]
 fn scenarios_and_assertions_that_go_on_without_end_are_refused() {
     let nested = format!("[[phase]]\ndo = {}", "[".repeat(100_000));
     assert!(nested.parse::<Scenario>().is_err());

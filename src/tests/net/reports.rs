@@ -137,6 +137,7 @@ pub(crate) fn report(fates: &[Fate], samples: &[Sample], seconds: u64) -> Report
         sent,
         replies: sent,
         received: all.of(Measure::Age).samples(),
+        pings: planned,
         reply_check: "content".into(),
         memory: Sides { server: memory(planned, 51.0), client: memory(planned, 68.0) },
         cpu: Sides {
@@ -147,6 +148,8 @@ pub(crate) fn report(fates: &[Fate], samples: &[Sample], seconds: u64) -> Report
         phases: phases(fates, samples, seconds, schedule),
         timeline: rows(fates, samples, seconds),
         reconciliation: None,
+        interrupted: None,
+        warnings: Vec::new(),
         assertions: Vec::new(),
         ok: lost == 0,
     }

@@ -1,0 +1,50 @@
+//! A server that the flood fills tells of itself all the same, and nothing waits for what it cannot tell.
+
+use crate::host::Serve;
+use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, phases};
+use serde_json::{Value, json};
+
+/// A flood of 40 connections and more at a server with so many places.
+fn filled(places: &str, connections: &str) -> (crate::host::Ended, Value) {
+    let server = Serve::start(&["--max-connections", places, "--reactors", "1"]);
+    let url = format!("ws://{}/echo", server.address());
+    let scenario = phases(&["ramp", "reply", "hold for_s=1.5", "check"]);
+    let limits = ["--connections", connections, "--connect-timeout-s", "2"];
+    let said = flood(&[&[url.as_str()], &limits[..], &scenario].concat());
+    server.stop();
+    said
+}
+
+#[test]
+fn a_full_server_answers_over_the_connection_of_the_first_question() {
+    let (ended, report) = filled("41", "40");
+    assert_whole(&ended, &report, 40);
+    assert_agrees(&report);
+    assert!(report["memory"]["server"]["user_bytes_per_connection"].is_number(), "{}", report["memory"]);
+    assert!(report["cpu"]["server"].is_object(), "{}", report["cpu"]);
+    assert_eq!(report["warnings"], json!([]));
+}
+
+#[test]
+fn a_server_with_too_few_places_answers_too() {
+    let (ended, report) = filled("40", "60");
+    assert_sums(&ended, &report, 60);
+    // One place is taken by the questions.
+    assert_eq!(counts(&report, ["opened", "closed", "lost"]), [39, 39, 21], "{report}");
+    assert!(report["memory"]["server"]["user_bytes_per_connection"].is_number(), "{}", report["memory"]);
+    assert!(report["cpu"]["server"].is_object(), "{}", report["cpu"]);
+    let rows = report["timeline"].as_array().expect("rows");
+    assert!(rows.iter().any(|row| row["server_user_bytes"].is_number()), "{report}");
+}
+
+#[test]
+fn a_question_takes_no_place_that_a_connection_needs() {
+    let (ended, report) = filled("40", "40");
+    assert_whole(&ended, &report, 40);
+    assert_agrees(&report);
+    assert_eq!(report["memory"]["server"]["user_bytes_per_connection"], Value::Null);
+    let warning = report["warnings"][0].as_str().unwrap_or_default();
+    for word in ["40 places", "/stats", "41 places", "--server-pid"] {
+        assert!(warning.contains(word), "no {word:?} in {warning:?}");
+    }
+}
