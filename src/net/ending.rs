@@ -5,7 +5,7 @@ use super::outgoing::{flush, judge_queue};
 use super::reactor::Core;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::{Due, due};
-use crate::proto::answer::{Answer, Asked};
+use crate::proto::answer::{Answer, Asked, reason_body};
 use crate::proto::close::CloseCode;
 use crate::proto::frame::Role;
 use crate::proto::session::State;
@@ -87,8 +87,13 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
             core.doom(id, cause);
         }
         Deadline::Head => {
+            let (head_s, rate) = (core.settings.deadlines.head_s, core.settings.deadlines.min_body_bytes_per_s);
             core.with(id, |link| {
-                link.answer(&Answer::refusal(408), Asked::default());
+                let why =
+                    format!("the request did not come within {head_s} s, or its content at {rate} bytes a second");
+                let body = reason_body(408, &why);
+                let asked = Asked { without_body: link.connection.session.is_head(), ..Asked::default() };
+                link.answer(&Answer { body: body.as_bytes(), ..Answer::refusal(408) }, asked);
                 link.connection.cause = Some(cause);
             });
         }

@@ -47,6 +47,14 @@ pub struct Answer<'a> {
     pub close: bool,
 }
 
+/// For answers that quote what came: no browser may take them for anything but text.
+pub const NOSNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
+
+/// The body of a refusal: its status in words, and `why` in a line.
+pub fn reason_body(status: u16, why: &str) -> String {
+    format!("{}: {why}\n", reason_phrase(status))
+}
+
 impl Answer<'_> {
     /// An answer that says its status in words, and closes.
     pub fn refusal(status: u16) -> Self {

@@ -6,22 +6,15 @@ use super::event::{Event, Limits};
 use super::extension::Agreed;
 use super::http::{Expectation, HeadError, HeadLimits, Request, Response};
 use super::partial::{Partial, Progress};
+use super::reason::BadHead;
 use super::rules;
 use super::upgrade;
 
 /// How many bytes of the input were used, and what they came to.
-type Taken<'a> = Result<(usize, Event<'a>), Bad>;
+type Taken<'a> = Result<(usize, Event<'a>), BadHead>;
 
-/// What cannot be taken, and whether the answer to it is one to a HEAD, as far as that is known.
-pub(super) struct Bad {
-    pub(super) error: HeadError,
-    pub(super) without_body: bool,
-}
-
-impl From<HeadError> for Bad {
-    fn from(error: HeadError) -> Self {
-        Self { error, without_body: false }
-    }
+fn bad_content<'a>(error: HeadError, why: impl Into<String>) -> Taken<'a> {
+    Err(BadHead { error, why: why.into(), is_head: false })
 }
 
 /// Takes a request: its head, then its body, which is gathered behind the head.
@@ -38,8 +31,11 @@ pub(super) fn take_request<'a>(
     let (consumed, head) = Partial::take_head::<Request<'_>>(partial, input, message, limits.head)?;
     let Some(request) = head else { return Ok((consumed, Event::NeedMore)) };
     let judged = rules::check(&request, limits.max_body_bytes);
-    let without_body = request.method == "HEAD";
-    let Some(body) = judged.map_err(|error| Bad { error, without_body })? else {
+    let bad = |error| {
+        let why = rules::explain(error, &request, limits.max_body_bytes);
+        BadHead { error, why, is_head: request.method == "HEAD" }
+    };
+    let Some(body) = judged.map_err(bad)? else {
         return Ok((consumed, Event::Request(Box::new(request))));
     };
     let head = request.fields.raw();
@@ -56,16 +52,21 @@ fn take_body<'a>(
     message: &'a mut Vec<u8>,
     limits: &Limits,
 ) -> Taken<'a> {
-    let malformed = HeadError::Malformed;
-    let Some(partial) = this else { return Err(malformed.into()) };
-    let Progress::RequestBody { body, head_bytes } = &mut partial.progress else { return Err(malformed.into()) };
+    let broken = "the content is not in chunks as Transfer-Encoding says";
+    let Some(partial) = this else { return bad_content(HeadError::Malformed, broken) };
+    let Progress::RequestBody { body, head_bytes } = &mut partial.progress else {
+        return bad_content(HeadError::Malformed, broken);
+    };
     let head_bytes = *head_bytes as usize;
-    let Piece { consumed, data_from, done } = body.take(input).map_err(|_| malformed)?;
+    let Ok(Piece { consumed, data_from, done }) = body.take(input) else {
+        return bad_content(HeadError::Malformed, broken);
+    };
     let declared = if let Body::Sized(left) = **body { left } else { u64::MAX };
     let data = &input[data_from..consumed];
     let so_far = (partial.buffer.len() - head_bytes) as u64;
     if so_far + data.len() as u64 > limits.max_body_bytes {
-        return Err(HeadError::BodyTooLarge.into());
+        let why = format!("the content is longer than {} bytes", limits.max_body_bytes);
+        return bad_content(HeadError::BodyTooLarge, why);
     }
     partial.append(data, declared.saturating_add(data.len() as u64));
     if !done {
@@ -76,7 +77,9 @@ fn take_body<'a>(
     // It has been judged when it came; its own length is no limit to it now.
     let all = HeadLimits { max_request_line_bytes: head_bytes, max_head_bytes: head_bytes };
     let (head, body) = message.split_at(head_bytes);
-    let (request, _) = super::http::parse_request(head, all)?.ok_or(malformed)?;
+    let Ok(Some((request, _))) = super::http::parse_request(head, all) else {
+        return bad_content(HeadError::Malformed, broken);
+    };
     Ok((consumed, Event::Request(Box::new(Request { body, ..request }))))
 }
 
@@ -94,7 +97,7 @@ pub(super) fn take_response<'a>(
             *partial = None;
             return Ok((0, Event::ResponseEnd));
         }
-        let piece = body.take(input).map_err(|_| HeadError::Malformed)?;
+        let piece = body.take(input).map_err(|_| BadHead::unanswered(HeadError::Malformed))?;
         if piece.done {
             // The end is an event of its own: it comes with the next call, and takes no bytes.
             **body = Body::Sized(0);
@@ -104,7 +107,8 @@ pub(super) fn take_response<'a>(
     let (consumed, head) = Partial::take_head::<Response<'_>>(partial, input, message, limits.head)?;
     // RFC 9110 section 15.2: any number of interim answers may stand before the one that is meant.
     let Some(response) = head.filter(|head| !is_interim(head)) else { return Ok((consumed, Event::NeedMore)) };
-    let body = Body::of_response(&response).map_err(|_| HeadError::Malformed)?.unwrap_or(Body::Sized(0));
+    let body = Body::of_response(&response).map_err(|_| BadHead::unanswered(HeadError::Malformed))?;
+    let body = body.unwrap_or(Body::Sized(0));
     *partial = Some(Box::new(Partial::body(body)));
     Ok((consumed, Event::Response(Box::new(response))))
 }

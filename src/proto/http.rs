@@ -374,6 +374,9 @@ fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Respons
 
 /// A kind of head that may arrive in pieces.
 pub(super) trait Head<'a>: Sized {
+    /// Whether it is answered.
+    const IS_REQUEST: bool;
+
     /// The limits that this kind has.
     fn limits(limits: HeadLimits) -> HeadLimits;
 
@@ -385,6 +388,8 @@ pub(super) trait Head<'a>: Sized {
 }
 
 impl<'a> Head<'a> for Request<'a> {
+    const IS_REQUEST: bool = true;
+
     fn limits(limits: HeadLimits) -> HeadLimits {
         limits
     }
@@ -399,6 +404,8 @@ impl<'a> Head<'a> for Request<'a> {
 }
 
 impl<'a> Head<'a> for Response<'a> {
+    const IS_REQUEST: bool = false;
+
     fn limits(limits: HeadLimits) -> HeadLimits {
         limits.of_response()
     }

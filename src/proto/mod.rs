@@ -15,6 +15,8 @@ pub mod mask;
 pub mod origin;
 mod partial;
 pub(crate) mod path;
+pub mod quote;
+mod reason;
 pub mod ring;
 mod rules;
 pub mod session;

@@ -59,4 +59,9 @@ impl Origins {
             }
         }
     }
+
+    /// Whether it is an origin that a browser sends, `null` included.
+    pub(super) fn is_origin(text: &[u8]) -> bool {
+        text == b"null" || Origin::parse(text).is_some()
+    }
 }

@@ -9,6 +9,7 @@ use super::extension::Agreed;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode, RSV1};
 use super::http::{self, Head, HeadError, HeadLimits};
 use super::mask::{self, Mask};
+use super::reason::BadHead;
 use super::utf8::{self, Invalid, Utf8Stream};
 
 /// So much of a head is judged at every arrival, so that garbage is refused at once; the rest when it ends, so that
@@ -212,8 +213,12 @@ impl Partial {
         input: &'a [u8],
         message: &'a mut Vec<u8>,
         limits: HeadLimits,
-    ) -> Result<(usize, Option<T>), HeadError> {
+    ) -> Result<(usize, Option<T>), BadHead> {
         let limits = T::limits(limits);
+        let bad = |head: &[u8], error| match T::IS_REQUEST {
+            true => BadHead::of_request(error, head, limits),
+            false => BadHead::unanswered(error),
+        };
         let from = this.as_ref().map_or(0, |partial| partial.kept().len());
         let before = this.as_ref().map_or(0, |partial| partial.buffer.len() - from);
         if before == 0 {
@@ -223,7 +228,8 @@ impl Partial {
                 return Ok((2 * empty, None));
             }
             if input.first() == Some(&b'\n') {
-                return Err(HeadError::Malformed); // known at once, so that it is the same however it is cut
+                // Known at once, so that it is the same however it is cut.
+                return Err(bad(&input[..1], HeadError::Malformed));
             }
             // What is wrong with it is told below, so that it is the same as where it comes in pieces.
             if let Ok(Some((head, bytes))) = T::parse(input, limits) {
@@ -238,7 +244,9 @@ impl Partial {
         // One byte over the limit is enough to know; what lies behind the head's end is not part of it.
         let added = input.len().min(limits.max_head_bytes + 1 - before);
         partial.buffer.extend_from_slice(&input[..added]);
-        let Progress::Head { searched, .. } = &mut partial.progress else { return Err(HeadError::Malformed) };
+        let Progress::Head { searched, .. } = &mut partial.progress else {
+            return Err(bad(&[], HeadError::Malformed));
+        };
         let head = &partial.buffer[from..];
         let end = http::end_of_head(head, *searched as usize);
         *searched = head.len() as u32;
@@ -246,7 +254,9 @@ impl Partial {
             *message = std::mem::take(&mut partial.buffer);
             message.truncate(from + end);
             *this = None;
-            let (head, _) = T::parse(&message[from..], limits)?.ok_or(HeadError::Malformed)?;
+            let head = &message[from..];
+            let parsed = T::parse(head, limits).and_then(|parsed| parsed.ok_or(HeadError::Malformed));
+            let (head, _) = parsed.map_err(|error| bad(head, error))?;
             return Ok((end - before, Some(head)));
         }
         let line = limits.max_request_line_bytes;
@@ -255,7 +265,8 @@ impl Partial {
         let over =
             head.len() > limits.max_head_bytes || outgrows_line && memchr::memchr(b'\n', &head[..line]).is_none();
         if over || before < EAGER_HEAD_BYTES {
-            T::judge(if over { head } else { &head[..head.len().min(EAGER_HEAD_BYTES)] }, limits)?;
+            let judged = if over { head } else { &head[..head.len().min(EAGER_HEAD_BYTES)] };
+            T::judge(judged, limits).map_err(|error| bad(judged, error))?;
         }
         Ok((input.len(), None))
     }

@@ -2,7 +2,8 @@
 
 use super::authority::Authority;
 use super::body::Body;
-use super::http::{Expectation, HeadError, Request};
+use super::http::{Expectation, HeadError, Request, TransferEncoding};
+use super::quote::{Field, Quoted};
 
 /// Judges a request by RFC 9112 sections 3.2, 6.1 and 6.3 and RFC 9110 section 10.1.1; gives how its body is framed.
 ///
@@ -48,4 +49,48 @@ fn is_target(request: &Request<'_>) -> bool {
 
 fn is_authority(text: &[u8]) -> bool {
     Authority::parse(text).is_some()
+}
+
+/// The rule of [`check`] that a request broke, and with what.
+#[cold]
+pub(super) fn explain(error: HeadError, request: &Request<'_>, max_body_bytes: u64) -> String {
+    let fields = &request.fields;
+    let value = |name: &'static str| Field(name, fields.values(name).next());
+    match error {
+        HeadError::BodyTooLarge => {
+            format!("the content is longer than {max_body_bytes} bytes: {}", value("Content-Length"))
+        }
+        HeadError::Expectation => {
+            let known = |value: &&[u8]| !value.eq_ignore_ascii_case(b"100-continue");
+            format!("{}: expected 100-continue", Field("Expect", fields.values("expect").find(known)))
+        }
+        HeadError::TransferCoding => format!("{}: expected chunked", value("Transfer-Encoding")),
+        _ => malformed(request),
+    }
+}
+
+fn malformed(request: &Request<'_>) -> String {
+    let fields = &request.fields;
+    let once =
+        ["Host", "Origin", "Content-Length", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Accept"];
+    if let Some(name) = once.into_iter().find(|name| fields.values(name).nth(1).is_some()) {
+        return format!("the field {name} is there more than once");
+    }
+    match fields.host {
+        None if request.minor_version == 1 => return "the field Host is missing".to_owned(),
+        Some(host) if !is_authority(host) => return format!("{}: expected a host", Field("Host", Some(host))),
+        _ => {}
+    }
+    if !is_target(request) {
+        return format!("the target {} is no path and no URI", Quoted(request.target.as_bytes()));
+    }
+    match (fields.transfer_encoding, fields.content_length) {
+        (Some(_), Some(_)) => "Content-Length and Transfer-Encoding are both there".to_owned(),
+        (Some(_), None) if request.minor_version == 0 => "Transfer-Encoding is there in HTTP/1.0".to_owned(),
+        (Some(TransferEncoding::Broken | TransferEncoding::Other), None) => {
+            let codings = fields.values("transfer-encoding").next();
+            format!("{}: expected chunked as the last coding", Field("Transfer-Encoding", codings))
+        }
+        (_, length) => format!("{}: expected a number", Field("Content-Length", length)),
+    }
 }

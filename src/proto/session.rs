@@ -15,11 +15,12 @@ pub use super::event::{Event, Limits, MessageKind, Output, State};
 use super::answer::{self, Answer, Asked};
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};
-use super::exchange::{self, Bad};
+use super::exchange;
 use super::extension::Agreed;
 use super::frame::{self, Opcode, RSV1, Role};
 use super::mask;
 use super::partial::{self, Inflation, Partial, Payload, Progress};
+use super::reason::BadHead;
 use super::upgrade::{self, Acceptance, Opening};
 use super::utf8;
 use std::ops::Range;
@@ -81,6 +82,11 @@ impl Session {
         self.partial.is_some()
     }
 
+    /// Whether a part of a HEAD is what has come: the answer to it has no body.
+    pub fn is_head(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.buffer.starts_with(b"HEAD "))
+    }
+
     /// How much of a request has come, while its body is awaited.
     pub fn request_bytes(&self) -> Option<usize> {
         let partial = self.partial.as_ref()?;
@@ -137,10 +143,12 @@ impl Session {
                 }
                 (consumed, event)
             }
-            Err(Bad { error, without_body }) => {
+            Err(BadHead { error, why, is_head }) => {
                 if self.role == Role::Server {
-                    let asked = Asked { without_body, ..Asked::default() };
-                    self.answer(&Answer::refusal(error.status()), asked, out);
+                    let asked = Asked { without_body: is_head, ..Asked::default() };
+                    let body = answer::reason_body(error.status(), &why);
+                    let answer = Answer { more_fields: answer::NOSNIFF, ..Answer::refusal(error.status()) };
+                    self.answer(&Answer { body: body.as_bytes(), ..answer }, asked, out);
                 }
                 self.abandon();
                 (0, Event::BadHead(error))

@@ -7,6 +7,7 @@ use super::answer::{Answer, BadField, field_line, is_token};
 use super::authority::{is_name, is_one_of};
 use super::extension::{self, Agreed, Compression};
 use super::http::{self, Request, Response};
+use super::quote::{Field, Quoted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
@@ -99,6 +100,45 @@ impl Refusal {
             Self::Host => (421, ""),
         };
         Answer { more_fields, ..Answer::refusal(status) }
+    }
+}
+
+impl Refusal {
+    /// The rule that a request broke, and with what: for people, who debug by it.
+    #[cold]
+    pub fn reason(self, request: &Request<'_>, policy: &Policy) -> String {
+        let fields = &request.fields;
+        let value = |name: &'static str| Field(name, fields.values(name).next());
+        match self {
+            Self::Method => format!("the method is {}: expected GET", Quoted(request.method.as_bytes())),
+            Self::NotUpgrade => format!(
+                "this is a WebSocket: expected Upgrade: websocket and Connection: Upgrade, but {} and {}",
+                value("Upgrade"),
+                value("Connection")
+            ),
+            Self::OldHttp => {
+                "a WebSocket needs HTTP/1.1, and this request is HTTP/1.0; a proxy may have made it so (nginx: \
+                              proxy_http_version 1.1)"
+                    .to_owned()
+            }
+            Self::Version => format!("{}: expected 13", value("Sec-WebSocket-Version")),
+            Self::Key => format!("{}: expected 16 bytes in base64", value("Sec-WebSocket-Key")),
+            Self::Malformed if fields.has_duplicate => "a field is there more than once".to_owned(),
+            Self::Malformed if fields.host.is_none() => "the field Host is missing".to_owned(),
+            Self::Malformed => "an upgrade has no content, but this one has".to_owned(),
+            Self::Origin if !Origins::is_origin(fields.origin.unwrap_or_default()) => {
+                format!("{}: expected an origin such as https://example.org", value("Origin"))
+            }
+            Self::Origin if policy.origins == Origins::Same => {
+                let host = Field("host", request.authority());
+                format!("{}, and pages of other hosts may not connect: the {host}", value("Origin"))
+            }
+            Self::Origin => format!("{}, which is not in the list of those that may connect", value("Origin")),
+            Self::Host => {
+                let host = Quoted(request.authority().unwrap_or_default());
+                format!("{host} is no name of this server")
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::handler::Closed;
 use super::leases::Leases;
 use super::mail::{Letter, Mail, SendError};
 use super::post::Post;
+use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
 use super::routes::{Get, Next, Reply, Response, Route, Routes};
 use super::seat::Chair;
 use super::status::{self, Shared};
@@ -19,7 +20,7 @@ use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
 use crate::proto::session::{Event, MessageKind, State};
-use crate::proto::upgrade;
+use crate::proto::upgrade::{self, Refusal};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -102,10 +103,10 @@ impl App {
     fn request(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
         let asked = Asked::from(request);
         if !self.common.shared.upgrade.serves(request) {
-            return link.answer(&upgrade::Refusal::Host.answer(), asked);
+            return refuse_upgrade(link, request, &self.common.shared.upgrade, Refusal::Host, asked);
         }
         if !is_known(request.method) {
-            return link.answer(&Answer::refusal(501), asked);
+            return not_implemented(link, request, asked);
         }
         // RFC 9110 section 9.3.7: asked about the server as a whole; only OPTIONS can have this target.
         if request.target == "*" {
@@ -114,15 +115,17 @@ impl App {
         let routes = Arc::clone(&self.routes);
         let path = request.normal_path();
         let Some(route) = routes.of(&path) else {
-            return link.answer(&Answer { close: false, ..Answer::refusal(404) }, asked);
+            return not_found(link, request, asked);
         };
         match (request.method, &route.post) {
             ("OPTIONS", _) => link.answer(&empty(route.allow()), asked),
             ("GET" | "HEAD", _) => self.get(link, request, &routes, (route, &path), asked),
-            ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(link, route, asked),
-            ("POST", Some(_)) if !request.has_length() => link.answer(&Answer::refusal(411), asked),
+            ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(link, request, route, asked),
+            ("POST", Some(_)) if !request.has_length() => {
+                refuse(link, &Answer::refusal(411), "Content-Length is missing", asked);
+            }
             ("POST", Some(responder)) => self.reply(link, responder(request), asked),
-            _ => not_allowed(link, route, asked),
+            _ => not_allowed(link, request, route, asked),
         }
     }
 
@@ -144,7 +147,8 @@ impl App {
         }
         match routes.get_of(path) {
             Some((_, Get::Page(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
-                link.answer(&Answer { close: false, ..Answer::refusal(406) }, asked);
+                let answer = Answer { close: false, ..Answer::refusal(406) };
+                refuse(link, &answer, "Accept rules out text/html, and there is nothing else", asked);
             }
             Some((_, Get::Page(page) | Get::Front(page))) => self.respond(link, page, asked),
             Some((_, Get::Call(responder))) => self.reply(link, responder(request), asked),
@@ -156,9 +160,9 @@ impl App {
                 let (leases, prefixes) = (&mut self.leases, self.common.shared.source_prefixes);
                 let lease = || leases.take(link.source(prefixes));
                 let found = files.find(route.rest(path), request, link.date(), lease);
-                send_file(link, found, asked)
+                send_file(link, request, found, asked)
             }
-            None => not_allowed(link, route, asked),
+            None => not_allowed(link, request, route, asked),
         }
     }
 
@@ -178,8 +182,10 @@ impl App {
         let acceptance = match upgrade::check_request(request, &shared.upgrade) {
             Ok(acceptance) => acceptance,
             // What a HEAD is told is what a GET would have been (RFC 9110 section 9.3.2).
-            Err(upgrade::Refusal::Method) => return link.answer(&upgrade::Refusal::NotUpgrade.answer(), asked),
-            Err(refusal) => return link.answer(&refusal.answer(), asked),
+            Err(refusal) => {
+                let refusal = if refusal == Refusal::Method { Refusal::NotUpgrade } else { refusal };
+                return refuse_upgrade(link, request, &shared.upgrade, refusal, asked);
+            }
         };
         let max_per_s = shared.max_upgrades_per_s;
         if max_per_s < u32::MAX && !self.admission.admit(max_per_s, link.source(shared.source_prefixes), Instant::now())
@@ -335,18 +341,8 @@ fn words(cause: Cause) -> &'static str {
     }
 }
 
-/// Those who are refused together shall not come back together.
-fn refuse_for_now(link: &mut Link<'_, Seat>, asked: Asked) {
-    let retry_after = format!("Retry-After: {}\r\n", 1 + link.random_byte() % 10);
-    link.answer(&Answer { more_fields: &retry_after, ..Answer::refusal(503) }, asked);
-}
-
-fn not_allowed(link: &mut Link<'_, Seat>, route: &Route, asked: Asked) {
-    link.answer(&Answer { more_fields: route.allow(), close: false, ..Answer::refusal(405) }, asked);
-}
-
 /// A long file goes from the disk to the socket; all else is an answer like any other.
-fn send_file(link: &mut Link<'_, Seat>, found: Found, asked: Asked) {
+fn send_file(link: &mut Link<'_, Seat>, request: &Request<'_>, found: Found, asked: Asked) {
     let plain = Answer { status: 200, close: false, ..Answer::refusal(200) };
     match found {
         Found::File { file, bytes, content_type, fields, lease } => {
@@ -357,6 +353,7 @@ fn send_file(link: &mut Link<'_, Seat>, found: Found, asked: Asked) {
             let answer = Answer { content_type: &content_type, more_fields: &fields, body: &content, ..plain };
             link.answer(&answer, asked);
         }
+        Found::Nothing { status: 404, .. } => not_found(link, request, asked),
         Found::Nothing { status, fields } => {
             link.answer(&Answer { more_fields: &fields, close: false, ..Answer::refusal(status) }, asked);
         }

@@ -77,6 +77,7 @@ mod hook;
 mod leases;
 mod mail;
 mod post;
+mod refuse;
 mod routes;
 mod seat;
 mod start;

@@ -5,6 +5,7 @@ use crate::flags::assert_refused;
 use crate::host::{Local, Serve, quick};
 use crate::wire::{UPGRADE, Wire};
 use std::net::SocketAddr;
+use steadfast::net::sweep::Deadlines;
 use steadfast::proto::upgrade::{Origins, Policy};
 use steadfast::server::Config;
 
@@ -225,5 +226,96 @@ fn request_for_another_host_is_refused_where_hosts_are_listed() {
     server.stop();
     for wrong in ["", "http://ex.org", "*.ex.org", "ex.org:65536"] {
         assert_refused("", &["serve", "--listen", "127.0.0.1:0", "--host", wrong], &["--host", "expected a name"]);
+    }
+}
+
+/// Every refusal names the rule and the value, for people who debug by it.
+#[test]
+fn refusals_say_which_rule_was_broken_and_with_what() {
+    let local = Local::start(quick());
+    let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let post = |fields: &str| format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let change = |from: &str, to: &str| UPGRADE.replace(from, to);
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let start = "Bad Request: the request line is not \"METHOD TARGET HTTP/1.1\": ";
+    let field = "Bad Request: a field is not \"Name: value\": ";
+    let says = |request: String, status: u16, reason: String| (request, status, reason);
+    let cases = vec![
+        says("hello, how are you?\r\n\r\n".into(), 400, format!("{start}\"hello,\"")),
+        says("GET /\u{1}<b>\r\n\r\n".into(), 400, format!("{start}\"GET /\\x01\"")),
+        says(get("/", "X<script>: y\r\n"), 400, format!("{field}\"X\\x3c\"")),
+        says(get("/", "X: a\0b\r\n"), 400, format!("{field}\"X: a\\x00\"")),
+        says("GET / HTTP/1.1\nHost: a\n\n".into(), 400, "a line ends with LF alone, and not with CR LF".into()),
+        says("GET / HTTP/1.1\r\n\r\n".into(), 400, "Bad Request: the field Host is missing\n".into()),
+        says(get("/", "Host: b\r\n"), 400, "the field Host is there more than once".into()),
+        says("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), 400, "Host is \"a b\": expected a host".into()),
+        says(get("nowhere", ""), 400, "the target \"nowhere\" is no path and no URI".into()),
+        says(post("Content-Length: +1\r\n"), 400, "Content-Length is \"+1\": expected a number".into()),
+        says(post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400, "are both there".into()),
+        says(get("/nothing<i>", ""), 404, "Not Found: there is nothing at \"/nothing\\x3ci\\x3e\"\n".into()),
+        says(
+            "PUT /stats HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+            405,
+            "the method is \"PUT\", and \"/stats\" allows GET".into(),
+        ),
+        says(get("/compare", "Accept: text/html;q=0\r\n"), 406, "Accept rules out text/html".into()),
+        says(post(""), 411, "Length Required: Content-Length is missing\n".into()),
+        says(
+            post("Content-Length: 1048577\r\n"),
+            413,
+            "longer than 1048576 bytes: Content-Length is \"1048577\"".into(),
+        ),
+        says(format!("GET /{}", "x".repeat(9000)), 414, format!("8192 bytes: \"GET /{}...\"", "x".repeat(195))),
+        says(get("/", "Expect: tea\r\n"), 417, "Expect is \"tea\": expected 100-continue".into()),
+        says(get("/", &"X: y\r\n".repeat(101)), 431, "the head has more than 100 fields".into()),
+        says(get("/", &format!("X: {}", "x".repeat(17_000))), 431, "the head is longer than 16384 bytes".into()),
+        says("FETCH / HTTP/1.1\r\nHost: a\r\n\r\n".into(), 501, "the method \"FETCH\" is not known".into()),
+        says(post("Transfer-Encoding: gzip, chunked\r\n"), 501, "is \"gzip, chunked\": expected chunked".into()),
+        says("GET / HTTP/2.0\r\nHost: a\r\n\r\n".into(), 505, "the version is \"HTTP/2.0\": expected HTTP/1.1".into()),
+        says(change(key, "c2hvcnQ="), 400, "Sec-WebSocket-Key is \"c2hvcnQ=\": expected 16 bytes in base64".into()),
+        says(change("Upgrade: w", "Content-Length: 1\r\nUpgrade: w") + "x", 400, "an upgrade has no content".into()),
+        says(upgrade_from("a", "http://b<"), 403, "Origin is \"http://b\\x3c\": expected an origin such as".into()),
+        says(upgrade_from("a", "http://b"), 403, "Forbidden: Origin is \"http://b\", and pages of other".into()),
+        says(upgrade_from("a", "http://b"), 403, "the host is \"a\"\n".into()),
+        says(get("/echo", ""), 426, "Upgrade is missing and Connection is missing".into()),
+        says(
+            change("Upgrade: websocket", "Upgrade: h2c"),
+            426,
+            "Upgrade is \"h2c\" and Connection is \"Upgrade\"".into(),
+        ),
+        says(change("Version: 13", "Version: 8"), 426, "Sec-WebSocket-Version is \"8\": expected 13".into()),
+        says(change("HTTP/1.1", "HTTP/1.0"), 426, "needs HTTP/1.1, and this request is HTTP/1.0".into()),
+        says(change("HTTP/1.1", "HTTP/1.0"), 426, "nginx: proxy_http_version 1.1".into()),
+    ];
+    for (request, status, reason) in cases {
+        let mut wire = Wire::connect(local.address);
+        wire.send_if_taken(request.as_bytes());
+        let answer = wire.answer();
+        let body = String::from_utf8(answer.body.clone()).expect("text");
+        assert!(answer.status == status && body.contains(&reason), "{request:?}: no {reason:?} in {answer:?} {body}");
+        assert!(body.len() < 1_200 && body.ends_with('\n') && !body.contains(['<', '>', '&', '\0']), "{body}");
+        let types = (answer.field("Content-Type"), answer.field("X-Content-Type-Options"));
+        assert_eq!(types, (Some("text/plain; charset=utf-8"), Some("nosniff")), "{body}");
+    }
+}
+
+#[test]
+fn refusals_of_head_have_no_body() {
+    let local =
+        Local::start(Config { deadlines: Deadlines { head_s: 1, close_s: 1, ..Deadlines::default() }, ..quick() });
+    for (request, status) in [
+        ("HEAD /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
+        ("HEAD /echo HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+        ("HEAD / HTTP/1.1\r\n\r\n", 400),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", 400),
+        ("HEAD / HTTP/2.0\r\n\r\n", 505),
+        ("HEAD / HTT", 408),
+    ] {
+        let mut wire = Wire::connect(local.address);
+        wire.send(request.as_bytes());
+        let answer = wire.answer_without_body();
+        assert_eq!((answer.status, answer.closes()), (status, true), "{request:?}");
+        assert_ne!(answer.field("Content-Length"), Some("0"), "{request:?}");
+        wire.assert_ended();
     }
 }

@@ -164,8 +164,18 @@ fn standing_fields_are_in_every_answer_and_the_date_in_all_but_101() {
     assert_eq!(sent("GET / HTTP/1.1\r\nHost: h\r\n\r\n"), with(OK, ""));
     let close = "\r\nConnection: close";
     assert_eq!(sent("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), with(wire::OK_AND_CLOSE, close));
-    assert_eq!(sent("GET / HTTP/1.1\r\n\r\n"), with(&wire::refusal(400, "Bad Request", ""), close));
-    assert_eq!(sent("\0"), with(&wire::refusal(400, "Bad Request", ""), close));
+    for (input, why) in [
+        ("GET / HTTP/1.1\r\n\r\n", "the field Host is missing"),
+        ("\0", r#"the request line is not "METHOD TARGET HTTP/1.1": "\x00""#),
+    ] {
+        let why = format!("Bad Request: {why}\n");
+        let refused = wire::refusal(400, "Bad Request", "X-Content-Type-Options: nosniff\r\n");
+        let length = format!("Content-Length: {}\r\n", why.len());
+        let refused = refused
+            .replace("Content-Length: 11\r\n", &length)
+            .replace("\r\n\r\nBad Request", &format!("\r\n\r\n{why}"));
+        assert_eq!(sent(input), with(&refused, close));
+    }
     let method = sent(&UPGRADE.replace("GET", "PUT"));
     assert_eq!(method, with(&wire::refusal(405, "Method Not Allowed", "Allow: GET\r\n"), close));
     let upgraded = UPGRADED.replace("\r\n\r\n", "\r\nServer: s\r\nX-Served-By: t\r\n\r\n");

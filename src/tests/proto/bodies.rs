@@ -2,7 +2,7 @@
 
 use super::feed::{Peer, Seen, Start, Transcript};
 use super::heads::refused;
-use super::wire::{self, OK, OK_AND_CLOSE};
+use super::wire::{OK, OK_AND_CLOSE};
 use steadfast::proto::http::HeadError;
 use steadfast::proto::session::{Limits, State};
 
@@ -355,6 +355,6 @@ fn a_body_behind_the_largest_head_is_taken() {
     let input = post(&format!("{fields}x"), "hello");
     Transcript::new("one over it", Start::Server, input)
         .sees([Seen::BadHead(HeadError::TooLarge)])
-        .sends(wire::refusal(431, "Request Header Fields Too Large", ""))
+        .refuses(431, "Request Header Fields Too Large", true)
         .leaves(State::Closed);
 }

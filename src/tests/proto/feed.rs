@@ -322,12 +322,22 @@ pub(super) struct Transcript {
     input: Vec<u8>,
     ends: bool,
     expected: Record,
+    /// The status of the refusal that is sent at last, in words, and whether it has a body.
+    refusal: Option<(String, bool)>,
 }
 
 impl Transcript {
     pub(super) fn new(name: impl Into<String>, start: Start, input: impl Into<Vec<u8>>) -> Self {
         let expected = Record { seen: Vec::new(), sent: Vec::new(), state: State::Closed };
-        Self { name: name.into(), start, limits: Limits::default(), input: input.into(), ends: false, expected }
+        Self {
+            name: name.into(),
+            start,
+            limits: Limits::default(),
+            input: input.into(),
+            ends: false,
+            expected,
+            refusal: None,
+        }
     }
 
     pub(super) fn under(mut self, limits: Limits) -> Self {
@@ -351,8 +361,40 @@ impl Transcript {
         self
     }
 
+    /// Sends a refusal that says why, the same however the input is cut.
+    pub(super) fn refuses(mut self, status: u16, phrase: &str, has_body: bool) -> Self {
+        self.refusal = Some((format!("{status} {phrase}"), has_body));
+        self
+    }
+
+    /// What is expected of a refusal, from one run: the reason is for people, and each has tests of its own.
+    fn expect_refusal(&mut self) {
+        let Some((status, has_body)) = self.refusal.take() else { return };
+        let record = run(self.start, self.limits, [&*self.input], self.ends, (0, Pace::AtOnce));
+        let sent = String::from_utf8(record.sent).expect("text");
+        let before = String::from_utf8(self.expected.sent.clone()).expect("text");
+        let answer = sent.strip_prefix(&before).unwrap_or_else(|| panic!("{}: {sent:?}", self.name));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{}: {sent:?}", self.name));
+        let length = head.split("Content-Length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let length: usize = length.and_then(|length| length.parse().ok()).expect("a length");
+        let expected = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
+             X-Content-Type-Options: nosniff\r\nConnection: close"
+        );
+        assert_eq!((head, body.len()), (&*expected, if has_body { length } else { 0 }), "{}", self.name);
+        let phrase = &status[4..];
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !b"<>&'".contains(&byte);
+        if has_body {
+            let reason = body.strip_prefix(phrase).and_then(|body| body.strip_prefix(": ")?.strip_suffix('\n'));
+            let reason = reason.unwrap_or_else(|| panic!("{}: {body:?}", self.name));
+            assert!(reason.len() < 1_000 && reason.bytes().all(is_plain), "{}: {reason:?}", self.name);
+        }
+        self.expected.sent = sent.into_bytes();
+    }
+
     /// Runs it whole, cut in two at each byte, and in single bytes; and at several offsets in the ring.
     pub(super) fn leaves(mut self, state: State) {
+        self.expect_refusal();
         self.expected.state = state;
         for offset in [0, 1, 3, 7, 64] {
             for pace in [Pace::AtOnce, Pace::Lagging] {

@@ -82,7 +82,7 @@ fn a_refused_upgrade_closes_and_reads_no_further() {
         let input = UPGRADE.replace(from, to) + "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
         Transcript::new(format!("{from:?} is {to:?}"), Start::Server, input)
             .sees([Seen::BadHead(HeadError::Malformed)])
-            .sends(wire::refusal(400, "Bad Request", ""))
+            .refuses(400, "Bad Request", true)
             .leaves(State::Closed);
     }
     let with_body = UPGRADE.replace("Connection: Upgrade", "Connection: Upgrade\r\nContent-Length: 5") + "hello";
@@ -100,7 +100,7 @@ fn another_method_and_a_missing_host_are_refused() {
         .leaves(State::Closed);
     Transcript::new("no Host", Start::Server, UPGRADE.replace("Host: example.com\r\n", ""))
         .sees([Seen::BadHead(HeadError::Malformed)])
-        .sends(wire::refusal(400, "Bad Request", ""))
+        .refuses(400, "Bad Request", true)
         .leaves(State::Closed);
 }
 

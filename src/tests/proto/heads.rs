@@ -1,7 +1,7 @@
 //! A server's HTTP: heads that are refused, each with its status.
 
 use super::feed::{Seen, Start, Transcript};
-use super::wire::{self, OK};
+use super::wire::OK;
 use steadfast::proto::http::{HeadError, HeadLimits, MAX_FIELDS};
 use steadfast::proto::session::{Limits, State};
 
@@ -16,14 +16,12 @@ pub(super) fn refused(name: &str, limits: Limits, input: impl Into<Vec<u8>>, err
         HeadError::TransferCoding => (501, "Not Implemented"),
     };
     let input = input.into();
-    let mut answer = wire::refusal(status, phrase, "");
-    if input.starts_with(b"HEAD ") {
-        answer.truncate(answer.len() - phrase.len()); // RFC 9110 section 9.3.2
-    }
+    // RFC 9110 section 9.3.2.
+    let has_body = !input.starts_with(b"HEAD ");
     Transcript::new(name, Start::Server, input)
         .under(limits)
         .sees([Seen::BadHead(error)])
-        .sends(answer)
+        .refuses(status, phrase, has_body)
         .leaves(State::Closed);
 }
 
