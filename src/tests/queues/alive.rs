@@ -2,7 +2,7 @@
 
 use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_messages, number_of, numbers, patient, tight};
 use crate::wire::{PING, PONG, frame};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::{Config, Overflow, Sent};
 
