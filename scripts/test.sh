@@ -5,7 +5,8 @@
 # nftables, parallel, a Python 2.7; packages from PyPI and npm), below target/ where it can. It takes about a quarter of an
 # hour on two cores the first time. The last line is `N passed, N failed`; the exit code is 0 only if none failed.
 #
-# What takes longer has scripts of its own: all of Autobahn|Testsuite scripts/autobahn.sh, fuzzing scripts/fuzz.sh.
+# What takes longer has scripts of its own: all of Autobahn|Testsuite scripts/autobahn.sh, fuzzing scripts/fuzz.sh,
+# more than 20 seeds of the hostile kernel scripts/faults.sh, a mixed load for minutes or hours scripts/soak.sh.
 #
 #     scripts/test.sh
 set -uo pipefail

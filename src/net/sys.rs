@@ -17,6 +17,18 @@ fn count(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
+/// Makes a transfer again that a signal has cut short before the first byte: no edge follows an EINTR, and a socket that is not
+/// read or written again would wait for one; signal(7).
+#[inline(always)]
+fn uninterrupted(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
+    loop {
+        match count(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// errno of a failed call; 0 for an error that is none of the kernel's.
 pub fn error_code(error: &io::Error) -> u16 {
     error.raw_os_error().and_then(|code| u16::try_from(code).ok()).unwrap_or(0)
@@ -64,7 +76,7 @@ pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
     let none = std::ptr::null::<u8>();
     // By number: the C library's recv is a point of thread cancellation, which costs it forty instructions a call.
     // SAFETY: the pointer and the length are those of one exclusive slice; null pointers ask for no address.
-    count(unsafe {
+    uninterrupted(|| unsafe {
         libc::syscall(libc::SYS_recvfrom, socket.as_raw_fd(), bytes.as_mut_ptr(), bytes.len(), 0, none, none)
     })
 }
@@ -77,7 +89,7 @@ pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let none = std::ptr::null::<u8>();
     // SAFETY: the pointer and the length are those of one slice, which is only read; there is no address.
-    count(unsafe {
+    uninterrupted(|| unsafe {
         libc::syscall(libc::SYS_sendto, socket.as_raw_fd(), bytes.as_ptr(), bytes.len(), libc::MSG_NOSIGNAL, none, 0)
     })
 }
@@ -93,7 +105,9 @@ pub fn send_vectored(socket: BorrowedFd<'_>, slices: &[std::io::IoSlice<'_>]) ->
     message.msg_iov = slices.as_ptr().cast_mut().cast();
     message.msg_iovlen = slices.len();
     // SAFETY: the message points to slices that live through the call, and they are only read.
-    count(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)
+    uninterrupted(
+        || unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long
+    )
 }
 
 /// Sends up to `bytes` of a file from `offset` on, which moves with them; sendfile(2). Zero is the end of the file.
@@ -103,9 +117,9 @@ pub fn send_vectored(socket: BorrowedFd<'_>, slices: &[std::io::IoSlice<'_>]) ->
 pub fn sendfile(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: &mut u64, bytes: u64) -> io::Result<usize> {
     let mut at = *offset as libc::off64_t;
     // SAFETY: both descriptors are borrowed for the call, and the offset is an exclusive pointer to one that lives.
-    let sent =
-        count(unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut at, bytes as usize) }
-            as libc::c_long)?;
+    let sent = uninterrupted(|| {
+        (unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut at, bytes as usize) }) as libc::c_long
+    })?;
     *offset = at as u64;
     Ok(sent)
 }
