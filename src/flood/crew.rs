@@ -72,7 +72,10 @@ impl Crew {
             let board = Arc::new(Board::default());
             let until = |worker: usize| own.start + share(own.len() as u32, worker, plan.reactors);
             let planned = until(worker)..until(worker + 1);
-            let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), done_sender.clone(), planned);
+            let counters = Arc::new(Counters::default());
+            crew.counters.push(Arc::clone(&counters));
+            let counted = Arc::clone(&counters);
+            let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), counted, done_sender.clone(), planned);
             let driver = driver.map_err(|_| {
                 let bytes = config.payload.max_bytes();
                 FloodError::new(format!(
@@ -89,8 +92,6 @@ impl Crew {
             };
             crew.boards.push(board);
             let mailbox = crew.mailboxes[worker].clone();
-            let counters = Arc::new(Counters::default());
-            crew.counters.push(Arc::clone(&counters));
             let start = Start { driver, settings, counters, mailbox, own_table: plan.own_tables };
             crew.threads.push(start.spawn(worker, news.clone(), done_sender.clone())?);
         }

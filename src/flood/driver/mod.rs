@@ -1,6 +1,7 @@
 //! One worker of the flood: the driver of one reactor, with its share of the connections.
 
 mod connect;
+mod pauses;
 mod rate;
 mod receive;
 mod talk;
@@ -12,10 +13,12 @@ use super::orders::{Done, Order, Orders, Results, Samples, Work};
 use super::page::Page;
 use super::payload::Payload;
 use super::target::Scheme;
+use crate::net::counters::Counters;
 use crate::net::link::{Cause, Deadline, Driver, Link};
 use crate::net::reactor::Core;
 use crate::proto::session::{Event, MessageKind};
 use crate::proto::upgrade::{Opening, Rejected};
+use pauses::Pauses;
 use rate::Timetable;
 use receive::Receivers;
 use std::collections::TryReserveError;
@@ -114,6 +117,7 @@ pub(super) struct Worker {
     cursor: usize,
     timetable: Timetable,
     receivers: Receivers,
+    pauses: Pauses,
     shown: bool,
     /// What is open is closed, at once, and nothing is opened any more.
     is_interrupted: bool,
@@ -129,6 +133,7 @@ impl Worker {
     pub(super) fn new(
         orders: Arc<Orders>,
         board: Arc<Board>,
+        counters: Arc<Counters>,
         done: Sender<Done>,
         planned: std::ops::Range<u32>,
     ) -> Result<Self, TryReserveError> {
@@ -152,6 +157,7 @@ impl Worker {
             cursor: 0,
             timetable: Timetable::default(),
             receivers: Receivers::default(),
+            pauses: Pauses::new(counters),
             shown: true,
             is_interrupted: false,
             epoch,
@@ -370,8 +376,16 @@ impl Driver for Worker {
 
     fn swept(&mut self, link: &mut Link<'_, Peer>) {
         if link.state().has(Marks(Marks::AWAITS.0 | Marks::CATCHES_UP.0)) {
-            let waited_us = self.waited_us(link.state(), Instant::now());
-            if waited_us > u64::from(self.orders.reply_timeout_s) * 1_000_000 {
+            let now = Instant::now();
+            let waited_us = self.waited_us(link.state(), now);
+            let most_us = u64::from(self.orders.reply_timeout_s) * 1_000_000;
+            if waited_us <= most_us {
+                return;
+            }
+            // While this reactor did not run, no reply could be heard.
+            let now_us = self.stamp_us(now);
+            self.pauses.note(now_us);
+            if waited_us.saturating_sub(self.pauses.within_us(waited_us, now_us)) > most_us {
                 link.end(Cause::Deadline(Deadline::Reply));
             }
         }
@@ -398,6 +412,7 @@ impl Driver for Worker {
     }
 
     fn turn(&mut self, core: &mut Core<Peer>) {
+        self.pauses.note(self.stamp_us(core.now().instant));
         let over = self.work().is_some_and(|work| self.go_on(core, work));
         if over {
             self.report();

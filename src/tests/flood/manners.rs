@@ -8,7 +8,9 @@ use crate::rig::{
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::Config;
@@ -284,4 +286,37 @@ fn pings_are_answered_and_counted() {
     let pings = number(&report, "pings");
     assert!(pings >= 20, "{pings}");
     assert!(ended.out.iter().any(|line| line == &format!("{pings} pings of the server were answered")), "{ended:?}");
+}
+
+#[test]
+fn replies_are_not_late_while_the_flood_was_stopped() {
+    let (may_answer, was_asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (gate, asked) = (Arc::clone(&may_answer), Arc::clone(&was_asked));
+    let address = foreign(move |mut client| {
+        let head = read_head(&mut client)?;
+        if !head.contains("Upgrade: websocket") {
+            return Ok(());
+        }
+        grant(&mut client, &head, "")?;
+        client.peek(&mut [0])?;
+        asked.fetch_add(1, Ordering::Relaxed);
+        while !gate.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        echo_frames(&mut client)
+    });
+    let url = format!("ws://{address}/");
+    let limits = ["--connections", "10", "--reply-timeout-s", "5", "--trickle", "0"];
+    let flooding = Flooding::start(&[&[url.as_str()], &limits[..]].concat());
+    while was_asked.load(Ordering::Relaxed) < 10 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    flooding.running.signal("STOP");
+    thread::sleep(Duration::from_secs(7));
+    flooding.running.signal("CONT");
+    // All connections are swept within a second, before there is anything to hear.
+    thread::sleep(Duration::from_millis(1500));
+    may_answer.store(true, Ordering::Relaxed);
+    let (ended, report) = flooding.ended();
+    assert_whole(&ended, &report, 10);
 }
