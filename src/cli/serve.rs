@@ -243,8 +243,10 @@ limits! {
     idle_timeout_s: u32 { deadlines.idle_s } 1..=4_000_000, "SECONDS";
     /// Time for the peer's Close and its FIN; then reset
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
-    /// Time without a byte taken of what is queued; then reset
+    /// Time without a byte acknowledged while something is queued; then reset
     stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
+    /// Least of what is queued that has to be acknowledged in a second, behind that time and on average; then reset
+    min_send_bytes_per_s: u32 { deadlines.min_send_bytes_per_s } 1.., "BYTES";
     /// Silence after which the kernel probes the peer of a raw TCP connection (SO_KEEPALIVE)
     tcp_keepalive_s: u32 { tcp_keepalive_s } 1..=32_767, "SECONDS";
     /// Messages and requests of a connection in its turn; then others have theirs

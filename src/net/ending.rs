@@ -5,12 +5,14 @@ use super::outgoing::{flush, judge_queue};
 use super::reactor::Core;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::{Due, due};
+use super::sys;
 use crate::proto::answer::{Answer, Asked, reason_body};
 use crate::proto::close::CloseCode;
 use crate::proto::frame::Role;
 use crate::proto::session::State;
 use socket2::SockRef;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 
 /// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
 pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
@@ -106,7 +108,6 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
             flush(core, driver, id); // sent if it can be, and closed either way
             core.doom(id, cause);
         }
-        // An edge tells of much room; there may be some.
         Deadline::Stalled if moves(core, driver, id) => {}
         Deadline::Stalled | Deadline::Close => {
             // A reset, so that the kernel keeps nothing either.
@@ -122,12 +123,16 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
     }
 }
 
-/// Whether the socket takes something of what waits for it.
+/// Whether the peer takes what is sent to it, or the socket all that waits.
 fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> bool {
+    // An edge tells of much room; there may be some.
     flush(core, driver, id);
-    let now_tick = core.now.tick;
-    core.slots.get(id).is_some_and(|connection| {
-        !connection.flags.has(Flags::DOOMED)
-            && connection.outbox.as_ref().is_none_or(|outbox| outbox.moved_tick == now_tick)
-    })
+    let (now_tick, deadlines) = (core.now.tick, core.settings.deadlines);
+    let Some(connection) = core.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED)) else {
+        return true; // nothing is left to judge
+    };
+    let Some(outbox) = connection.outbox.as_mut() else { return true };
+    let unacknowledged = sys::unacknowledged_bytes(connection.socket.as_fd()).unwrap_or(0);
+    let acknowledged = outbox.taken_bytes as i64 - i64::from(unacknowledged);
+    outbox.progress.is_enough(now_tick, acknowledged, &deadlines)
 }

@@ -15,6 +15,7 @@ mod outgoing;
 pub mod pairs;
 mod pings;
 pub mod pool;
+mod progress;
 mod quota;
 pub mod reactor;
 mod refusal;

@@ -1,6 +1,7 @@
 //! What a socket would not take yet: whole messages in order, bounded, with a policy for what is more than that. It makes
 //! no system call, and an empty one does not exist.
 
+use super::progress::Progress;
 use crate::proto::frame;
 use crate::proto::shared::Shared;
 use std::collections::VecDeque;
@@ -135,13 +136,15 @@ pub(super) struct Outbox {
     waiting_messages: usize,
     /// Since which tick more waits than the limits let, if it does.
     over_since: Option<u32>,
-    /// The tick at which the socket last took a byte.
-    pub(super) moved_tick: u32,
+    /// Bytes that the socket took of it.
+    pub(super) taken_bytes: u64,
+    /// What the peer has acknowledged of what it was sent.
+    pub(super) progress: Progress,
 }
 
 impl Outbox {
     pub(super) fn new(tick: u32) -> Self {
-        Self { moved_tick: tick, ..Self::default() }
+        Self { progress: Progress::new(tick), ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -311,7 +311,7 @@ pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
                 let full = sent < asked && !is_file;
                 took(outbox, sent, &core.counters);
                 outbox.note_room(core.queueing.limits);
-                outbox.moved_tick = core.now.tick;
+                outbox.taken_bytes += sent as u64;
                 // Taking is life, and a close takes as long as what stands before it.
                 connection.stamp_tick = core.now.tick;
                 if outbox.is_empty() {

@@ -27,8 +27,10 @@ pub struct Deadlines {
     pub idle_s: u32,
     /// For the peer's Close, and for its FIN.
     pub close_s: u32,
-    /// Without a byte taken of what is queued.
+    /// Without a byte acknowledged while something is queued.
     pub stalled_s: u32,
+    /// What has to be acknowledged of what is queued in each second behind that, on average.
+    pub min_send_bytes_per_s: u32,
 }
 
 impl Deadlines {
@@ -63,6 +65,7 @@ impl Default for Deadlines {
             idle_s: 100,
             close_s: 5,
             stalled_s: 30,
+            min_send_bytes_per_s: 1024,
         }
     }
 }
@@ -89,7 +92,7 @@ pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Dead
     if connection.flags.has(Flags::DOOMED | Flags::WAITS) {
         return Due::Nothing;
     }
-    if connection.outbox.as_ref().is_some_and(|outbox| over(outbox.moved_tick, deadlines.stalled_s)) {
+    if connection.outbox.as_ref().is_some_and(|outbox| outbox.progress.is_due(now_tick)) {
         return Due::Missed(Deadline::Stalled);
     }
     if connection.flags.has(Flags::LINGERS) {

@@ -193,6 +193,17 @@ pub fn read_link_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<V
     }
 }
 
+/// Bytes that a socket took and its peer has not acknowledged; ioctl(2), SIOCOUTQ (tcp(7), unix(7)).
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request (TIOCOUTQ has the same number as SIOCOUTQ) takes a pointer to an int, which lives through the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
 /// Has a socket take no more when so many bytes wait in it that were not sent yet; what listens hands it on to what it
 /// accepts. tcp(7), TCP_NOTSENT_LOWAT.
 ///

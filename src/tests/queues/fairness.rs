@@ -2,12 +2,14 @@
 
 use crate::folder::{Folder, content, request};
 use crate::host::Local;
-use crate::probe::patient;
+use crate::probe::{patient, slow_socket, until};
 use crate::sources::{ONE, OTHER, connect};
 use crate::wire::{UPGRADE, Wire};
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use steadfast::net::sweep::Deadlines;
 use steadfast::server::{Config, Server};
 
 /// Asks for an upgrade from `source`; whether it was granted.
@@ -85,4 +87,57 @@ fn a_source_that_reads_no_file_leaves_files_to_others() {
         assert!(wire.read(BYTES) == content(BYTES), "it came otherwise");
     }
     drop(greedy);
+}
+
+/// A client that reads a file slowly, from a socket with little room: so much at a time, at this pace, until it is reset
+/// or `bytes` have come; whether they have.
+fn reads(wire: &mut Wire, piece_bytes: usize, pace: Duration, bytes: usize) -> bool {
+    let mut piece = vec![0; piece_bytes];
+    let mut all = 0;
+    while all < bytes {
+        match wire.socket.read(&mut piece) {
+            Ok(0) | Err(_) => return false,
+            Ok(read) => all += read,
+        }
+        thread::sleep(pace); // its own
+    }
+    true
+}
+
+/// The socket takes nothing for longer than the deadline, while the peer acknowledges what the kernel holds.
+#[test]
+fn a_slow_reader_above_the_least_rate_is_borne_with() {
+    const BYTES: usize = 8 << 20;
+    let folder = Folder::new();
+    folder.file("large", &content(BYTES));
+    let deadlines = Deadlines { stalled_s: 1, min_send_bytes_per_s: 1000, ..patient() };
+    let config = Config { reactors: Some(1), deadlines, ..Config::default() };
+    let local = Local::serve(Server::from(config).files("/f/*", folder.path("")).expect("a folder"));
+    let mut slow = slow_socket(local.address);
+    slow.send(&request("GET", "/f/large", ""));
+    assert_eq!(slow.answer_without_body().status, 200);
+    let taken = local.server.counters().bytes_out;
+    // Some ten kilobytes a second, for some six seconds.
+    assert!(reads(&mut slow, 1000, Duration::from_millis(100), 60_000), "it was reset");
+    let totals = local.server.counters();
+    assert_eq!((totals.ended, totals.ended_by_deadline), (0, 0), "{totals:?}");
+    assert!(totals.bytes_out < taken + (1 << 20), "the socket had taken more all the time");
+}
+
+#[test]
+fn a_reader_below_the_least_rate_is_reset_and_its_file_given_back() {
+    const BYTES: usize = 8 << 20;
+    let folder = Folder::new();
+    folder.file("large", &content(BYTES));
+    let deadlines = Deadlines { stalled_s: 1, min_send_bytes_per_s: 1 << 20, ..patient() };
+    let config = Config { reactors: Some(1), max_long_files: 1, deadlines, ..Config::default() };
+    let local = Local::serve(Server::from(config).files("/f/*", folder.path("")).expect("a folder"));
+    let mut slow = slow_socket(local.address);
+    slow.send(&request("GET", "/f/large", ""));
+    assert_eq!(slow.answer_without_body().status, 200);
+    assert!(!reads(&mut slow, 1000, Duration::from_millis(100), BYTES), "it was not reset");
+    until("it has gone", || local.server.counters().ended_by_deadline == 1);
+    let mut next = connect(&local, OTHER);
+    next.send(&request("GET", "/f/large", ""));
+    assert!(next.answer().body == content(BYTES), "it came otherwise");
 }

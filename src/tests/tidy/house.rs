@@ -106,7 +106,8 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/refusal"], modules: &["net/sys", "proto/answer"], crates: &["socket2"] },
     Room { names: &["net/quota"], modules: &["net/slots"], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
-    Room { names: &["net/outbox"], modules: &["proto/frame", "proto/shared"], crates: &[] },
+    Room { names: &["net/outbox"], modules: &["net/progress", "proto/frame", "proto/shared"], crates: &[] },
+    Room { names: &["net/progress"], modules: &["net/sweep"], crates: &[] },
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
     // A record holds a session, and why it ended.
     Room { names: &["net/slots"], modules: &["net/link", "net/outbox", "proto/session"], crates: &["mio", "slab"] },
