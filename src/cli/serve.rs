@@ -91,8 +91,9 @@ pub(super) struct Args {
     /// What happens on /broadcast and /chat when more waits for a connection than may
     #[arg(long, value_enum, default_value = "close", help_heading = "Limits")]
     overflow: OverflowArg,
-    /// Bytes that may wait for all connections together; then no more come, nothing more waits, and the largest queues go
-    /// [default: a quarter of the host's memory, or of its control group's]
+    /// Bytes that all connections together may keep: queues, partial messages, windows of compression. Near it new clients get
+    /// 503 and the oldest unfinished messages end; at it the connections that keep most are reset
+    /// [default: a quarter of the memory of the host, its control group or RLIMIT_AS]
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1 << 20..), help_heading = "Limits")]
     max_buffer_bytes: Option<u64>,
     /// SO_SNDBUF of a TCP connection [default: the kernel's]
@@ -235,6 +236,10 @@ limits! {
     head_timeout_s: u32 { deadlines.head_s } 1..=86_400, "SECONDS";
     /// Least content of a request in a second, behind that time and on average; then 408
     min_body_bytes_per_s: u32 { deadlines.min_body_bytes_per_s } 1.., "BYTES";
+    /// Time for a whole message; then 1008
+    message_timeout_s: u32 { deadlines.message_s } 1..=86_400, "SECONDS";
+    /// Least of a message that comes in a second, after that time and on average; then 1008
+    min_message_bytes_per_s: u32 { deadlines.min_message_bytes_per_s } 1.., "BYTES";
     /// Time between requests; then closed
     keep_alive_timeout_s: u32 { deadlines.keep_alive_s } 1..=86_400, "SECONDS";
     /// Silence after which a WebSocket is pinged at the latest; from half of it on it may be

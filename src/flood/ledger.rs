@@ -153,6 +153,7 @@ fn name(cause: Cause) -> String {
             Deadline::Close => "timeout: close".into(),
             Deadline::Idle | Deadline::KeepAlive => "timeout: silence".into(),
             Deadline::Stalled => "timeout: stalled".into(),
+            Deadline::Message => "timeout: message".into(),
         },
         Cause::Fault(fault) => format!("protocol error: {}", fault.reason()),
         Cause::BadHead(_) => "protocol error: malformed response".into(),

@@ -3,10 +3,11 @@
 use super::clock::Clock;
 use super::counters::Counters;
 use super::link::{Cause, Link, QueueLimits, Sent};
+use super::memory::{Buffers, MemoryUse};
 use super::outgoing::{Queueing, send_or_keep};
 use super::pings::Pings;
 use super::pool::{Pool, RING_BYTES};
-use super::quota::{Buffers, Quota, Tally};
+use super::quota::Quota;
 use super::refusal::Refusals;
 use super::slots::{Connection, ConnectionId, Flags, Slots};
 use super::sources::{Source, SourcePrefixes, Sources};
@@ -123,7 +124,7 @@ pub struct Core<S> {
     /// Where connections are from, if that is limited.
     pub(super) sources: HashMap<ConnectionId, Source>,
     pub(super) refusals: Refusals,
-    pub(super) tally: Tally,
+    pub(super) memory: MemoryUse,
     /// Accepting failed or is full: until a tick passes or a descriptor is freed.
     pub(super) accept_paused: bool,
     pub(super) wake_at: Option<Instant>,
@@ -151,21 +152,21 @@ impl<S> Core<S> {
             out,
             message: Vec::new(),
             counters,
-            queueing: Queueing::new(settings.queue, settings.queue_grace_s),
             pings: Pings::new(settings.deadlines.ping_s),
-            settings,
             now: clock.now,
             clock,
             catches_up: None,
             listeners: Vec::new(),
             sources: HashMap::new(),
             refusals: Refusals::default(),
-            tally: Tally::default(),
+            memory: MemoryUse::new(Arc::clone(&settings.buffers)),
             accept_paused: false,
             wake_at: None,
             stopped: false,
             is_busy: true, // the driver's first turn comes at once
             connecting: 0,
+            queueing: Queueing::new(settings.queue, settings.queue_grace_s),
+            settings,
         }
     }
 
@@ -215,10 +216,12 @@ impl<S> Core<S> {
         Some(result)
     }
 
-    /// Files a connection that was worked on outside its turn: one that ends, or whose request has its answer now.
+    /// Files a connection that was worked on outside its turn: one that ends, or whose request has its answer now; and counts
+    /// what it keeps.
     fn settle(&mut self, id: ConnectionId, waited: bool) {
         let Some(connection) = self.slots.get(id) else { return };
         let answered = waited && !connection.flags.has(Flags::WAITS);
+        let keeps = connection.keeps_any();
         if answered {
             connection.stamp_tick = self.now.tick;
             if connection.session.state() == State::Closed {
@@ -232,6 +235,9 @@ impl<S> Core<S> {
             self.dirty.push(id);
         } else if answered && connection.outbox.is_none() {
             self.make_ready(id);
+        }
+        if keeps {
+            self.account(id, false);
         }
     }
 
@@ -406,35 +412,6 @@ impl<S> Core<S> {
             self.check();
         }
         self.pings.end_round(self.now.tick);
-        let Tally { bytes, mut largest, last_bytes } = std::mem::take(&mut self.tally);
-        if bytes == 0 && last_bytes == 0 && !self.queueing.is_full {
-            return; // as nearly always
-        }
-        self.settings.buffers.update(last_bytes, bytes);
-        self.tally.last_bytes = bytes;
-        // Each reactor sheds its share of what is too much.
-        let mut excess = self.settings.buffers.excess_bytes(bytes);
-        while excess > 0
-            && let Some((bytes, id)) = largest.pop()
-        {
-            excess = excess.saturating_sub(bytes);
-            self.counters.shed.add(1);
-            self.reset(id, Cause::Local(sys::errno::ENOBUFS));
-        }
-        self.queueing.is_full = self.settings.buffers.is_full();
-    }
-
-    /// Counts what a connection keeps, if it is anything.
-    pub(super) fn take_stock(&mut self, index: usize) {
-        let Some((id, connection)) = self.slots.at(index) else { return };
-        let queued = connection.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
-        // A ring that waits to be understood is a buffer too.
-        let holds_ring = connection.flags.has(Flags::HOLDS_RING);
-        let held = if holds_ring { self.held.get(&id).map_or(0, Ring::capacity) } else { 0 };
-        let bytes = queued + connection.session.partial_bytes() + held;
-        if bytes > 0 {
-            self.tally.add(id, bytes);
-        }
     }
 
     /// Ends those whose end came outside their turn.

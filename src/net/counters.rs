@@ -90,8 +90,16 @@ counters! {
     messages_dropped,
     /// Messages to be sent, one for each receiver: delivered, dropped and queued ones together.
     messages_out,
-    /// Connections ended because all buffers together were beyond their limit.
+    /// Connections reset because they kept most while all connections together kept more than they may.
     shed,
+    /// Connections ended in the middle of a message or a request because memory was short and they had begun it long before.
+    memory_ended,
+    /// Connections refused at accept because memory was short.
+    memory_refused,
+    /// Times that a connection was not read because there was no memory for what it was sending.
+    memory_paused,
+    /// Connections closed with 1008 because a message came too slowly.
+    closed_slow_message,
     /// Connections closed with 1008 because their queue was full.
     closed_slow,
     /// Messages for connections that were gone.
@@ -148,6 +156,8 @@ counters! {
     failed_1008,
     /// Connections failed with 1009: a message too big.
     failed_1009,
+    /// Connections failed with 1013: no memory was left for a message.
+    failed_1013,
     /// Connections that ended without a Close, or in the middle of a request.
     ended_abruptly,
     /// Connections that ended with an error of the socket, such as a reset.
@@ -162,8 +172,6 @@ counters! {
     paused_ms,
     /// Times that accepting paused because all connections that the plan holds are open.
     accept_paused_full,
-    /// Times that accepting paused because all buffers together were near their limit.
-    accept_paused_buffers,
     /// Times that accepting paused for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
     accept_paused_error,
 }
@@ -200,6 +208,7 @@ impl Counters {
             1007 => self.failed_1007.add(1),
             1008 => self.failed_1008.add(1),
             1009 => self.failed_1009.add(1),
+            1013 => self.failed_1013.add(1),
             _ => self.failed_1002.add(1),
         }
     }

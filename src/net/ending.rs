@@ -7,7 +7,7 @@ use super::slots::{ConnectionId, Flags};
 use super::sweep::{Due, due};
 use super::sys;
 use crate::proto::answer::{Answer, Asked, reason_body};
-use crate::proto::close::CloseCode;
+use crate::proto::close::{CloseCode, Fault};
 use crate::proto::frame::Role;
 use crate::proto::session::State;
 use socket2::SockRef;
@@ -80,7 +80,32 @@ fn tell_swept<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize
     }
 }
 
-fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, deadline: Deadline) {
+/// Ends what a connection has begun and not finished, since memory is short. One that keeps no more than the window of its own
+/// compressor gives up that alone: the next message begins another.
+pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
+    let Some(connection) = core.slots.get(id) else { return };
+    connection.session.forget_own_window();
+    core.account(id, false);
+    let Some(connection) = core.slots.get(id) else { return };
+    if !connection.session.has_partial() || connection.flags.has(Flags::DOOMED) {
+        return;
+    }
+    core.counters.memory_ended.add(1);
+    core.with(id, |link| match link.session_state() {
+        State::Head => {
+            let more_fields = "Retry-After: 10\r\n";
+            let asked = Asked { without_body: link.connection.session.is_head(), ..Asked::default() };
+            link.answer(&Answer { more_fields, ..Answer::refusal(503) }, asked);
+            link.end(Cause::Answered);
+        }
+        _ => {
+            link.close(CloseCode::TRY_AGAIN_LATER, Fault::OutOfMemory.reason());
+            link.end(Cause::Fault(Fault::OutOfMemory));
+        }
+    });
+}
+
+pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, deadline: Deadline) {
     let cause = Cause::Deadline(deadline);
     match deadline {
         // A browser opens connections in advance. It would take a 408 that comes before its request for the response to it,
@@ -97,6 +122,13 @@ fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId
                 let asked = Asked { without_body: link.connection.session.is_head(), ..Asked::default() };
                 link.answer(&Answer { body: body.as_bytes(), ..Answer::refusal(408) }, asked);
                 link.connection.cause = Some(cause);
+            });
+        }
+        Deadline::Message => {
+            core.counters.closed_slow_message.add(1);
+            core.with(id, |link| {
+                link.close(CloseCode::POLICY, "message too slow");
+                link.end(cause);
             });
         }
         Deadline::Idle => {

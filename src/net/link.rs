@@ -33,6 +33,8 @@ pub enum Deadline {
     Head,
     /// To send another request.
     KeepAlive,
+    /// To send a whole message: in so many seconds, and what is longer at no less than so many bytes in each.
+    Message,
     /// To show life.
     Idle,
     /// To answer a Close, or to close.

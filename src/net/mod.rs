@@ -10,6 +10,7 @@ pub mod fd_table;
 pub mod link;
 pub mod listener;
 pub mod mailbox;
+mod memory;
 mod outbox;
 mod outgoing;
 pub mod pairs;

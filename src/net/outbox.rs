@@ -3,6 +3,7 @@
 
 use super::progress::Progress;
 use crate::proto::frame;
+use crate::proto::heap::block_bytes;
 use crate::proto::shared::Shared;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -110,6 +111,16 @@ impl Piece {
     fn is_message(&self) -> bool {
         self.kind != Kind::Other
     }
+
+    /// Bytes of memory that it takes beside its place in the queue; those of a file are not in memory. What several
+    /// connections share counts for each: it stays until the last of them has it.
+    fn kept_bytes(&self) -> usize {
+        match &self.content {
+            Content::Own(bytes) => block_bytes(bytes.len()),
+            Content::Shared(message) => block_bytes(message.frame().len()) + block_bytes(size_of::<Shared>()),
+            Content::File(_) => block_bytes(size_of::<FilePart>()),
+        }
+    }
 }
 
 /// How it went with a message for a connection whose socket takes nothing.
@@ -136,6 +147,8 @@ pub(super) struct Outbox {
     waiting_messages: usize,
     /// Since which tick more waits than the limits let, if it does.
     over_since: Option<u32>,
+    /// Of all pieces, as [`Piece::kept_bytes`] has it.
+    piece_bytes: usize,
     /// Bytes that the socket took of it.
     pub(super) taken_bytes: u64,
     /// What the peer has acknowledged of what it was sent.
@@ -154,6 +167,12 @@ impl Outbox {
     /// Bytes that it holds; those of a file are not in memory.
     pub(super) fn bytes(&self) -> usize {
         self.pieces.iter().map(|piece| piece.bytes().len()).sum()
+    }
+
+    /// Bytes of memory that it takes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let places = self.pieces.capacity() * size_of::<Piece>();
+        block_bytes(size_of::<Self>()) + block_bytes(places) + self.piece_bytes
     }
 
     /// Messages that are not all gone.
@@ -207,7 +226,14 @@ impl Outbox {
             self.waiting_bytes += piece.bytes().len();
             self.waiting_messages += 1;
         }
+        self.piece_bytes += piece.kept_bytes();
         self.pieces.push_back(piece);
+    }
+
+    fn pop_first(&mut self) -> Option<Piece> {
+        let piece = self.pieces.pop_front()?;
+        self.piece_bytes -= piece.kept_bytes();
+        Some(piece)
     }
 
     /// Puts a message in, if the limits or the policy let it.
@@ -263,6 +289,7 @@ impl Outbox {
         if let Some(piece) = self.pieces.remove(begun + at) {
             self.waiting_bytes -= piece.bytes().len();
             self.waiting_messages -= 1;
+            self.piece_bytes -= piece.kept_bytes();
         }
         true
     }
@@ -274,6 +301,7 @@ impl Outbox {
         let mut first = true;
         self.pieces.retain(|piece| std::mem::take(&mut first) && begun || !piece.is_message());
         (self.waiting_bytes, self.waiting_messages) = (0, 0);
+        self.piece_bytes = self.pieces.iter().map(Piece::kept_bytes).sum();
         dropped
     }
 
@@ -287,7 +315,7 @@ impl Outbox {
 
     /// That file is all gone.
     pub(super) fn file_sent(&mut self) {
-        self.pieces.pop_front();
+        self.pop_first();
     }
 
     /// What comes next, as far as one call sends it; gives how many pieces that is.
@@ -333,7 +361,7 @@ impl Outbox {
                 break;
             }
             bytes -= left;
-            let piece = self.pieces.pop_front();
+            let piece = self.pop_first();
             delivered += u32::from(piece.is_some_and(|piece| piece.is_message()));
             (self.sent_bytes, self.is_begun) = (0, false);
         }

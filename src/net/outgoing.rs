@@ -252,6 +252,7 @@ pub(super) fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>
             let mut outbox = Box::new(Outbox::new(core.queueing.tick));
             outbox.begin(content(message, frame), topic, sent);
             connection.outbox = Some(outbox);
+            core.account(id, false);
             Sent::Queued
         }
         Err(error) => {
@@ -275,7 +276,10 @@ fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, 
     let Some(outbox) = &mut connection.outbox else { return Sent::Dropped };
     let overflow = connection.flags.overflow();
     match enqueue(outbox, content(message, frame), topic, overflow, &core.queueing, &core.counters) {
-        Pushed::Queued { .. } => Sent::Queued,
+        Pushed::Queued { .. } => {
+            core.account(id, false);
+            Sent::Queued
+        }
         Pushed::Dropped => Sent::Dropped,
         Pushed::Overflowed => {
             core.with(id, |link| link.close(SLOW.0, SLOW.1));
@@ -286,6 +290,11 @@ fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, 
 
 /// Sends what an outbox holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
 pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    flush_some(core, driver, id);
+    core.account(id, false);
+}
+
+fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let mut calls = 0;
     loop {
         let Some(connection) = core.slots.get(id) else { return };

@@ -43,6 +43,11 @@ impl Pool {
         }
     }
 
+    /// Keeps no spare rings, while memory is short.
+    pub(super) fn clear(&mut self) {
+        self.spare.clear();
+    }
+
     fn keep(&mut self, mut ring: Ring) {
         if self.spare.len() < KEPT && ring.capacity() == self.ring_bytes {
             ring.clear();

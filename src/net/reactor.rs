@@ -2,12 +2,14 @@
 //! frees and sweeps before it sleeps again.
 
 pub use super::core::{Core, Now, QUEUE_GRACE_S, Settings, TURN_ACCEPTS, TURN_EVENTS};
-pub use super::quota::{Buffers, Quota};
+pub use super::memory::Buffers;
+pub use super::quota::Quota;
 
 use super::core::Listener;
 use super::counters::Counters;
 use super::link::{Cause, Driver};
 use super::mailbox::Mailbox;
+use super::memory;
 use super::slots::{ConnectionId, Flags};
 use super::sweep::{MAX_PINGS, Sweep};
 use super::turn;
@@ -142,6 +144,7 @@ impl<D: Driver> Reactor<D> {
 
     /// What follows the events of a batch: the ready list, accept, deadlines; then flush, free, and the driver's own turn.
     fn turn(&mut self, ticks: u32) {
+        memory::tend(&mut self.core, &mut self.driver, ticks);
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
             if let Some(connection) = self.core.slots.get(id) {
@@ -178,7 +181,6 @@ impl<D: Driver> Reactor<D> {
         let slice = self.sweep.next(end_index);
         let (mut cursor, mut pings) = (slice.start, 0);
         while cursor < slice.end && pings < MAX_PINGS {
-            self.core.take_stock(cursor);
             pings += usize::from(ending::visit(&mut self.core, &mut self.driver, cursor));
             cursor += 1;
         }
@@ -195,11 +197,6 @@ impl<D: Driver> Reactor<D> {
         if core.accept_paused || core.stopped || !core.listeners[at].ready {
             return;
         }
-        if core.settings.buffers.is_tight() {
-            core.counters.accept_paused_buffers.add(1);
-            core.accept_paused = true;
-            return;
-        }
         let room = core.settings.max_connections.saturating_sub(core.slots.len());
         let places = core.settings.quota.take(room.min(core.settings.max_accepts_per_turn));
         if places == 0 {
@@ -207,6 +204,7 @@ impl<D: Driver> Reactor<D> {
             core.accept_paused = true;
             return;
         }
+        let is_tight = core.memory.is_tight();
         let mut accepted = 0;
         // Those that are refused take no place, and yet are accepted within the budget of this iteration.
         for _ in 0..self.core.settings.max_accepts_per_turn {
@@ -217,7 +215,12 @@ impl<D: Driver> Reactor<D> {
             match sys::accept(listener.socket.as_fd()) {
                 Ok(socket) => {
                     let session = (listener.session)();
-                    accepted += usize::from(self.welcome(socket, session));
+                    if is_tight {
+                        self.core.counters.memory_refused.add(1);
+                        self.refuse(socket, &session, "This server is short of memory; retry later.\n");
+                    } else {
+                        accepted += usize::from(self.welcome(socket, session));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.ready = false;
@@ -245,7 +248,12 @@ impl<D: Driver> Reactor<D> {
             // Without an address, as over a unix socket, there is no source.
             source = self.core.settings.sources.prefixes().source_of_socket(&socket);
             if source.is_some_and(|source| !self.core.settings.sources.enter(source)) {
-                self.refuse_source(socket, &session);
+                self.core.counters.over_source_limit.add(1);
+                let max = self.core.settings.sources.max();
+                let reason = format!(
+                    "Your address has as many connections as it may have here ({max}); close one, or retry later.\n"
+                );
+                self.refuse(socket, &session, &reason);
                 return false;
             }
         }
@@ -259,21 +267,17 @@ impl<D: Driver> Reactor<D> {
         true
     }
 
-    /// Refuses a connection whose source has as many as it may. What speaks no HTTP is closed without a word.
+    /// Refuses a connection. What speaks no HTTP is closed without a word.
     #[cold]
-    fn refuse_source(&mut self, socket: OwnedFd, session: &Session) {
+    fn refuse(&mut self, socket: OwnedFd, session: &Session, reason: &str) {
         let core = &mut self.core;
-        core.counters.over_source_limit.add(1);
         if session.state() == State::Raw {
             return;
         }
         core.counters.refused(503);
-        let max = core.settings.sources.max();
-        let reason =
-            format!("Your address has as many connections as it may have here ({max}); close one, or retry later.\n");
         // Clients that are refused together do not come back together.
         let retry_after_s = 1 + u32::from(u8::from_ne_bytes(core.out.random.take())) % 10;
-        core.refusals.refuse(socket, (&reason, retry_after_s), &core.out.standing, core.now.tick);
+        core.refusals.refuse(socket, (reason, retry_after_s), &core.out.standing, core.now.tick);
     }
 
     fn free_doomed(&mut self) {
@@ -282,6 +286,9 @@ impl<D: Driver> Reactor<D> {
             let Some(mut connection) = self.core.slots.remove(id) else { continue };
             if connection.flags.has(Flags::HOLDS_RING) {
                 self.core.held.remove(&id);
+            }
+            if connection.flags.has(Flags::KEEPS) {
+                self.core.forget(id);
             }
             if connection.flags.has(Flags::CONNECTING) {
                 self.core.connecting -= 1;

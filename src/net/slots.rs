@@ -58,13 +58,16 @@ impl Flags {
     /// To be freed when the batch is done.
     pub(super) const DOOMED: Self = Self(1 << 9);
     /// Whose turn is not simply to talk.
-    pub(super) const SPECIAL: Self = Self(Self::HOLDS_RING.0 | Self::LINGERS.0 | Self::DOOMED.0);
+    pub(super) const SPECIAL: Self =
+        Self(Self::READY.0 | Self::WAITS.0 | Self::HOLDS_RING.0 | Self::LINGERS.0 | Self::DOOMED.0 | Self::KEEPS.0);
     /// On the list of those to be ended before sleeping.
     pub(super) const DIRTY: Self = Self(1 << 10);
     /// A request waits for its answer: nothing is read.
     pub(super) const WAITS: Self = Self(1 << 11);
     /// Its outbox has something that nobody has tried to send.
     pub(super) const FRESH: Self = Self(1 << 13);
+    /// It keeps bytes, which [`super::memory`] counts.
+    pub(super) const KEEPS: Self = Self(1 << 12);
     /// The two bits of its [`Overflow`].
     const OVERFLOW_SHIFT: u32 = 14;
 
@@ -124,6 +127,14 @@ pub struct Connection<S> {
     pub(super) cause: Option<Cause>,
     /// The driver's own.
     pub(super) state: S,
+}
+
+impl<S> Connection<S> {
+    /// Whether it keeps anything, or did when that was last counted.
+    #[inline(always)]
+    pub(super) fn keeps_any(&self) -> bool {
+        self.outbox.is_some() || self.session.has_partial() || self.flags.has(Flags::KEEPS)
+    }
 }
 
 /// All connections of one reactor.

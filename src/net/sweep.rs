@@ -18,6 +18,10 @@ pub struct Deadlines {
     pub head_s: u32,
     /// What has to come of a request's content in each second behind that, on average.
     pub min_body_bytes_per_s: u32,
+    /// For a whole message, from its first byte.
+    pub message_s: u32,
+    /// What has to come of a message in each second after that, on average.
+    pub min_message_bytes_per_s: u32,
     /// Between requests.
     pub keep_alive_s: u32,
     /// Silence at whose end a ping is sent, at the latest; from half of it on it may be. The largest value sends none.
@@ -60,6 +64,8 @@ impl Default for Deadlines {
             connect_s: 30,
             head_s: 10,
             min_body_bytes_per_s: 1024,
+            message_s: 10,
+            min_message_bytes_per_s: 1024,
             keep_alive_s: 75,
             ping_s: 45,
             idle_s: 100,

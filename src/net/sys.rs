@@ -374,3 +374,25 @@ pub mod errno {
     /// The same.
     pub const ENOBUFS: u16 = libc::ENOBUFS as u16;
 }
+
+/// Gives memory that was freed back to the system, wherever in the heap it is; malloc_trim(3).
+pub(super) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes and gives no pointers.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Has malloc map each block of `bytes` or more by itself, so that it goes back to the system when it is freed; and, where
+/// address space is limited, has all threads share one heap, since each of their own reserves 64 MiB; mallopt(3).
+pub fn set_up_heap(mapped_from_bytes: usize, is_address_space_limited: bool) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: numbers alone; what malloc does not take it ignores.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, i32::try_from(mapped_from_bytes).unwrap_or(i32::MAX));
+        if is_address_space_limited {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
+}

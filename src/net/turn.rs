@@ -76,26 +76,37 @@ pub(super) fn on_event<D: Driver>(
         // Whoever does not take its answers is not read; the outbox's end brings it back.
         return flush(core, driver, id);
     }
-    // On the ready list its turn will come, and in order.
-    if !readable || connection.flags.has(Flags::READY) {
-        return;
-    }
-    if connection.flags.has(Flags::WAITS) {
-        if event.is_error() && connection.session.role() == Role::Client {
-            connection.flags.clear(Flags::WAITS); // it reads on, to what made an end of it
-            return serve(core, driver, id);
-        }
-        if event.is_error() || is_gone(connection) {
-            core.doom(id, Cause::Abrupt);
-        }
+    if !readable {
         return;
     }
     if connection.flags.has(Flags::SPECIAL) {
-        return serve(core, driver, id);
+        return on_special_event(core, driver, id, event.is_error());
     }
     match talk(connection, &mut tools, driver, id) {
-        Outcome::Drained => connection.flags.clear(Flags::UNDRAINED),
-        outcome => settle(core, id, outcome),
+        Outcome::Drained if connection.outbox.is_none() && !connection.session.has_partial() => {
+            connection.flags.clear(Flags::UNDRAINED);
+        }
+        outcome => settle(core, id, outcome, true),
+    }
+}
+
+/// An event of a connection whose turn is not simply to talk.
+#[inline(never)]
+fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, is_error: bool) {
+    let Some(connection) = core.slots.get(id) else { return };
+    // On the ready list its turn will come, and in order.
+    if connection.flags.has(Flags::READY) {
+        return;
+    }
+    if !connection.flags.has(Flags::WAITS) {
+        return serve(core, driver, id);
+    }
+    if is_error && connection.session.role() == Role::Client {
+        connection.flags.clear(Flags::WAITS); // it reads on, to what made an end of it
+        return serve(core, driver, id);
+    }
+    if is_error || is_gone(connection) {
+        core.doom(id, Cause::Abrupt);
     }
 }
 
@@ -113,12 +124,23 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
         }
         return;
     }
+    let mut reserved_bytes = 0;
+    // One whose peer has closed is read to its end: that frees what it keeps.
+    if connection.flags.has(Flags::KEEPS) && !connection.flags.has(Flags::LINGERS | Flags::PEER_CLOSED) {
+        match core.reserve(id) {
+            Some(bytes) => reserved_bytes = bytes,
+            None => return,
+        }
+    }
+    let Some(connection) = core.slots.get(id) else { return };
     if connection.flags.has(Flags::HOLDS_RING) {
         connection.flags.clear(Flags::HOLDS_RING);
         if let Some(ring) = core.held.remove(&id) {
             core.pool.resume(ring);
         }
     }
+    let whole = |counters: &Counters| counters.messages_in.value() + counters.requests.value();
+    let whole_before = whole(&core.counters);
     let (slots, mut tools) = core.split();
     let Some(connection) = slots.get(id) else { return };
     let outcome = if connection.flags.has(Flags::LINGERS) {
@@ -126,7 +148,9 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     } else {
         talk(connection, &mut tools, driver, id)
     };
-    settle(core, id, outcome);
+    core.give_back(reserved_bytes);
+    let begins = whole(&core.counters) != whole_before;
+    settle(core, id, outcome, begins);
 }
 
 /// Reads once, unless a ring with unparsed bytes was held; hands on what came; sends what that made.
@@ -163,6 +187,10 @@ fn talk<D: Driver>(
         }
     }
     let understood = understand(connection, tools, driver, id);
+    // Before what it was answered with needs as much again.
+    if tools.message.capacity() > KEPT_BYTES {
+        *tools.message = Vec::new();
+    }
     let sent = if understood.is_ok() { send(connection, tools) } else { Ok(()) };
     let events = match (understood, sent) {
         (Ok(events), Ok(())) => events,
@@ -172,9 +200,6 @@ fn talk<D: Driver>(
             return Outcome::Error(sys::error_code(&error));
         }
     };
-    if tools.message.capacity() > KEPT_BYTES {
-        *tools.message = Vec::new();
-    }
     let state = connection.session.state();
     if state != State::Open || state_before != State::Open {
         file(connection, state_before, events, tools.now.tick);
@@ -370,8 +395,8 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
     }
 }
 
-/// Files a connection where it belongs until its next turn.
-fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
+/// Files a connection where it belongs until its next turn, and counts what it keeps.
+fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: bool) {
     let Some(connection) = core.slots.get(id) else { return };
     if connection.flags.has(Flags::FRESH) {
         connection.flags.clear(Flags::FRESH);
@@ -392,6 +417,9 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome) {
         }
         Outcome::Error(code) => core.doom(id, Cause::Io(code)),
     }
+    if core.slots.get(id).is_some_and(|connection| connection.keeps_any() || connection.flags.has(Flags::HOLDS_RING)) {
+        core.account(id, begins);
+    }
 }
 
 /// More is to be read or parsed: after the others, or when the peer has taken what waits for it.
@@ -400,8 +428,8 @@ fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
     let blocked = connection.outbox.is_some() || connection.flags.has(Flags::WAITS);
     if !core.pool.current.is_empty() {
         connection.flags.set(Flags::HOLDS_RING);
-        let held = if blocked {
-            // One that waits for its peer keeps what it has and no more.
+        let held = if blocked || core.memory.is_tight() {
+            // One that waits for its peer keeps what it has and no more; and so does each while memory is short.
             let kept = core.pool.current.unparsed_only();
             core.pool.current.clear();
             kept

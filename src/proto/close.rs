@@ -23,6 +23,8 @@ impl CloseCode {
     pub const POLICY: Self = Self(1008);
     /// A message larger than this endpoint takes.
     pub const TOO_BIG: Self = Self(1009);
+    /// A server that is overloaded for a while.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
 
     /// Whether the code may stand in a Close frame (RFC 6455 section 7.4.2, and the registry it founded).
     pub fn may_be_sent(self) -> bool {
@@ -69,6 +71,8 @@ pub enum Fault {
     TooManyFragments,
     /// More than `max_control_frames_per_s`.
     TooManyControlFrames,
+    /// A message, within its limit, for which there is no memory left.
+    OutOfMemory,
 }
 
 impl Fault {
@@ -78,6 +82,7 @@ impl Fault {
             // 7.4.1, 1007: "data within a message that was not consistent with the type of the message".
             Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::DeflateInvalid => CloseCode::INVALID_DATA,
             Self::MessageTooBig => CloseCode::TOO_BIG,
+            Self::OutOfMemory => CloseCode::TRY_AGAIN_LATER,
             Self::TooManyFragments | Self::TooManyControlFrames => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -104,6 +109,7 @@ impl Fault {
             Self::MessageTooBig => "message is too big",
             Self::TooManyFragments => "too many fragments",
             Self::TooManyControlFrames => "too many control frames",
+            Self::OutOfMemory => "no memory is left for this message",
         }
     }
 }

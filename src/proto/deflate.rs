@@ -3,6 +3,7 @@
 
 use super::close::Fault;
 use super::extension::Compression;
+use super::heap::{self, block_bytes};
 use std::fmt;
 use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
 
@@ -22,11 +23,8 @@ const KEPT: usize = 2;
 /// What is inflated goes through a buffer of this size: so nothing is made room for before it is there.
 const PIECE_BYTES: usize = 8 << 10;
 
-/// Up to here a message is a short one.
-const SHORT_BYTES: usize = 16 << 10;
-
-/// Room that is made for a message at once, at the most.
-const MAX_ROOM_BYTES: usize = 64 << 20;
+/// What a decompressor takes of the heap: its window of 32 KiB, the tables of its codes, and its record.
+const INFLATER_BYTES: usize = 48 << 10;
 
 /// A buffer for compressed bytes that has grown beyond this is not kept.
 const KEPT_BYTES: usize = 256 << 10;
@@ -44,6 +42,8 @@ pub struct Deflate {
     compressed: Vec<u8>,
     /// A piece of what is inflated; empty until then.
     piece: Box<[u8]>,
+    /// How much more memory connections may keep: for the shell to set. Nothing is lent to a connection beyond it.
+    pub room_bytes: usize,
 }
 
 impl Default for Deflate {
@@ -62,6 +62,7 @@ impl Deflate {
             inflaters: Vec::new(),
             compressed: Vec::new(),
             piece: Box::default(),
+            room_bytes: usize::MAX,
         }
     }
 
@@ -72,8 +73,8 @@ impl Deflate {
 
     /// Compresses a message: with `own`, made at need, where the connection keeps its window, else with a shared one.
     ///
-    /// Gives `None` for a message that is to be sent as it is: too short, or no shorter when compressed. With a window
-    /// that is kept, the peer has to see all that went into it.
+    /// Gives `None` for a message that is to be sent as it is: too short, no shorter when compressed, or without the memory
+    /// that a compressor takes. With a window that is kept, the peer has to see all that went into it.
     pub(super) fn compress(
         &mut self,
         payload: &[u8],
@@ -83,17 +84,16 @@ impl Deflate {
         if !self.is_worth(payload) {
             return None;
         }
-        let level = self.level;
-        let make = || Box::new(Deflater::new(level, window_bits));
         let keeps_window = own.is_some();
-        let deflater = match own {
-            Some(own) => own.get_or_insert_with(make),
-            None => {
-                let shared = self.deflaters[usize::from(window_bits.clamp(9, 15)) - 9].get_or_insert_with(make);
-                shared.0.reset();
-                shared
-            }
-        };
+        let room_bytes = if keeps_window { self.room_bytes } else { usize::MAX };
+        let place = own.unwrap_or(&mut self.deflaters[usize::from(window_bits.clamp(9, 15)) - 9]);
+        if place.is_none() && Deflater::heap_bytes(window_bits) <= room_bytes {
+            *place = Deflater::new(self.level, window_bits);
+        }
+        let deflater = place.as_mut()?;
+        if !keeps_window {
+            deflater.raw.reset();
+        }
         if self.compressed.len() > KEPT_BYTES {
             self.compressed = Vec::new();
         }
@@ -103,8 +103,8 @@ impl Deflate {
 
     /// Inflates a message that lies whole in `payload` to `message`, without a window from before.
     pub(super) fn inflate_whole(&mut self, payload: &[u8], message: &mut Vec<u8>, max_bytes: u64) -> Result<(), Fault> {
-        let mut inflater = self.lend();
         message.clear();
+        let mut inflater = self.lend(usize::MAX)?;
         let result = inflater
             .inflate(payload, message, max_bytes, &mut self.piece)
             .and_then(|()| inflater.finish(false, message, max_bytes, &mut self.piece));
@@ -112,16 +112,19 @@ impl Deflate {
         result
     }
 
-    /// A decompressor that has seen nothing yet.
-    pub(super) fn lend(&mut self) -> Box<Inflater> {
-        match self.inflaters.pop() {
+    /// Lends a decompressor that has seen nothing yet, if it fits into `room_bytes`.
+    pub(super) fn lend(&mut self, room_bytes: usize) -> Result<Box<Inflater>, Fault> {
+        if room_bytes < Inflater::heap_bytes() {
+            return Err(Fault::OutOfMemory);
+        }
+        Ok(match self.inflaters.pop() {
             Some(mut inflater) => {
                 inflater.reset();
                 inflater.begin_message();
                 inflater
             }
-            None => Box::new(Inflater::new()),
-        }
+            None => Inflater::new().ok_or(Fault::OutOfMemory)?,
+        })
     }
 
     pub(super) fn give_back(&mut self, inflater: Box<Inflater>) {
@@ -137,7 +140,10 @@ impl Deflate {
 }
 
 /// One compressor.
-pub(super) struct Deflater(zlib_rs::Deflate);
+pub(super) struct Deflater {
+    raw: zlib_rs::Deflate,
+    heap_bytes: usize,
+}
 
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,14 +152,32 @@ impl fmt::Debug for Deflater {
 }
 
 impl Deflater {
-    fn new(level: u8, window_bits: u8) -> Self {
+    /// What one with such a window takes of the heap: twice the window and an index of it, a table of hashes of 128 KiB, what
+    /// is gathered for a block, and its record.
+    fn heap_bytes(window_bits: u8) -> usize {
+        let window_bytes = 1 << window_bits.clamp(9, 15);
+        let gathered_bytes = (1 << (MEM_LEVEL + 6)) * 7;
+        block_bytes(4 * window_bytes + (128 << 10) + gathered_bytes + (8 << 10)) + block_bytes(size_of::<Self>())
+    }
+
+    /// Makes one, if there is memory: its maker ends the process where there is none.
+    fn new(level: u8, window_bits: u8) -> Option<Box<Self>> {
+        let heap_bytes = Self::heap_bytes(window_bits);
+        if !heap::is_available(heap_bytes) {
+            return None;
+        }
         // A window of 8 bits is one of 9 whose matches reach back no further than 512 less 262 bytes, since the longest
         // match and what is looked ahead need the rest: that is all that this compressor does with 9. Below zero means
         // that there is no header.
         let window_bits = -i32::from(window_bits.clamp(9, 15));
         let config =
             DeflateConfig { level: level.into(), window_bits, mem_level: MEM_LEVEL, ..DeflateConfig::default() };
-        Self(zlib_rs::Deflate::new_with_config(config))
+        Some(Box::new(Self { raw: zlib_rs::Deflate::new_with_config(config), heap_bytes }))
+    }
+
+    /// Bytes that it takes of the heap.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.heap_bytes
     }
 
     /// Compresses `payload`, and no more of it is awaited; the tail is cut off.
@@ -165,11 +189,11 @@ impl Deflater {
         }
         let (mut read, mut made) = (0, 0);
         loop {
-            let (in_before, out_before) = (self.0.total_in(), self.0.total_out());
+            let (in_before, out_before) = (self.raw.total_in(), self.raw.total_out());
             // It fails for a state that was never set up: there is none. A lack of room is no error, and shows below.
-            let _ = self.0.compress(&payload[read..], &mut buffer[made..], DeflateFlush::SyncFlush);
-            read += (self.0.total_in() - in_before) as usize;
-            made += (self.0.total_out() - out_before) as usize;
+            let _ = self.raw.compress(&payload[read..], &mut buffer[made..], DeflateFlush::SyncFlush);
+            read += (self.raw.total_in() - in_before) as usize;
+            made += (self.raw.total_out() - out_before) as usize;
             if read == payload.len() && made < buffer.len() {
                 return &buffer[..made.saturating_sub(TAIL.len())];
             }
@@ -201,8 +225,17 @@ impl fmt::Debug for Inflater {
 
 impl Inflater {
     /// With the largest window, whatever was agreed upon: its memory is the same for all.
-    pub(super) fn new() -> Self {
-        Self { raw: zlib_rs::Inflate::new(false, 15), ended: false, begun: false, last_bytes: NO_BYTES }
+    ///
+    /// `None` if there is no memory: its maker ends the process then.
+    pub(super) fn new() -> Option<Box<Self>> {
+        heap::is_available(INFLATER_BYTES).then(|| {
+            Box::new(Self { raw: zlib_rs::Inflate::new(false, 15), ended: false, begun: false, last_bytes: NO_BYTES })
+        })
+    }
+
+    /// Bytes that one takes of the heap.
+    pub(super) const fn heap_bytes() -> usize {
+        INFLATER_BYTES + block_bytes(size_of::<Self>())
     }
 
     fn reset(&mut self) {
@@ -289,14 +322,13 @@ impl Inflater {
     }
 }
 
-/// Grows as a Vec does, but never beyond the limit; up to that it takes what there is. A message that is no short one gets
-/// room up to the limit at once: what is not touched of that costs nothing, while growing on would copy, and hold both.
+/// Grows as a Vec does, but never beyond the limit; up to that it takes what there is.
 fn append(out: &mut Vec<u8>, made: &[u8], max_bytes: u64) -> Result<(), Fault> {
     let left = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(out.len());
     let (made, over) = made.split_at(made.len().min(left));
     if out.capacity() - out.len() < made.len() {
-        let wanted = if out.capacity() < SHORT_BYTES { out.capacity() } else { left.min(MAX_ROOM_BYTES) };
-        out.reserve_exact(wanted.max(made.len()).min(left));
+        let wanted = out.capacity().max(made.len()).min(left);
+        out.try_reserve_exact(wanted).map_err(|_| Fault::OutOfMemory)?;
     }
     out.extend_from_slice(made);
     if over.is_empty() { Ok(()) } else { Err(Fault::MessageTooBig) }

@@ -68,7 +68,10 @@ fn take_body<'a>(
         let why = format!("the content is longer than {} bytes", limits.max_body_bytes);
         return bad_content(HeadError::BodyTooLarge, why);
     }
-    partial.append(data, declared.saturating_add(data.len() as u64));
+    // Without memory, any body is too large.
+    if partial.append(data, declared.saturating_add(data.len() as u64)).is_err() {
+        return bad_content(HeadError::BodyTooLarge, "no memory is left for the content");
+    }
     if !done {
         return Ok((consumed, Event::NeedMore));
     }

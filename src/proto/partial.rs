@@ -7,10 +7,12 @@ use super::deflate::{Deflate, Deflater, Inflater};
 use super::event::MessageKind;
 use super::extension::Agreed;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode, RSV1};
+use super::heap::block_bytes;
 use super::http::{self, Head, HeadError, HeadLimits};
 use super::mask::{self, Mask};
 use super::reason::BadHead;
 use super::utf8::{self, Invalid, Utf8Stream};
+use std::collections::TryReserveError;
 
 /// So much of a head is judged at every arrival, so that garbage is refused at once; the rest when it ends, so that
 /// the work stays linear, and what it comes to the same, however it is cut.
@@ -165,6 +167,28 @@ impl Partial {
         }
     }
 
+    /// Bytes of memory that it keeps, those of its decompressor and compressor and what malloc adds included.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let body_bytes = match self.progress {
+            Progress::Body(_) | Progress::RequestBody { .. } => block_bytes(size_of::<Body>()),
+            _ => 0,
+        };
+        let window_bytes = match &self.state {
+            MessageState::Plain(_) => 0,
+            MessageState::Deflated(context) => {
+                let inflater_bytes = context.inflater.as_ref().map_or(0, |_| Inflater::heap_bytes());
+                let deflater_bytes = context.deflater.as_ref().map_or(0, |deflater| deflater.kept_bytes());
+                block_bytes(size_of::<Context>()) + inflater_bytes + deflater_bytes
+            }
+        };
+        block_bytes(size_of::<Self>()) + block_bytes(self.buffer.capacity()) + body_bytes + window_bytes
+    }
+
+    /// Whether something has come of which more has to come; not so where only a window is kept.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.in_message() || !matches!(&self.progress, Progress::Header(stored) if stored.length == 0)
+    }
+
     /// Whether a fragmented message is open.
     pub(super) fn in_message(&self) -> bool {
         self.gathered().kind.is_some()
@@ -188,6 +212,16 @@ impl Partial {
     /// The compressor of a connection that keeps its window.
     pub(super) fn own_deflater(this: &mut Option<Box<Self>>) -> &mut Option<Box<Deflater>> {
         &mut this.get_or_insert_with(|| Box::new(Self::frame())).context().deflater
+    }
+
+    /// Frees that compressor, and all of this where nothing else is kept.
+    pub(super) fn drop_deflater(this: &mut Option<Box<Self>>) {
+        let Some(partial) = this else { return };
+        let MessageState::Deflated(context) = &mut partial.state else { return };
+        context.deflater = None;
+        if context.inflater.is_none() && !partial.is_unfinished() {
+            *this = None;
+        }
     }
 
     /// No message is open: what was used for the last one goes back, and this is `Some` if a window has to be kept.
@@ -338,7 +372,7 @@ impl Partial {
             if !opcode.is_control() && kind == Some(MessageKind::Text) {
                 self.gathered_mut().utf8.push(piece)?;
             }
-            self.append(piece, if fin { left_before } else { u64::MAX });
+            self.append(piece, if fin { left_before } else { u64::MAX }).map_err(|_| Fault::OutOfMemory)?;
         }
         if left > 0 {
             return Ok((taken, Payload::Open));
@@ -366,13 +400,17 @@ impl Partial {
 
     /// Room is doubled as a Vec would, but never beyond what the last frame of a message, or a body, declared; and never
     /// on the strength of that declaration alone.
-    pub(super) fn append(&mut self, piece: &[u8], declared_bytes: u64) {
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(super) fn append(&mut self, piece: &[u8], declared_bytes: u64) -> Result<(), TryReserveError> {
         let buffer = &mut self.buffer;
         if buffer.capacity() - buffer.len() < piece.len() {
             let declared = usize::try_from(declared_bytes).unwrap_or(usize::MAX);
-            buffer.reserve_exact(piece.len().max(buffer.capacity()).min(declared));
+            buffer.try_reserve_exact(piece.len().max(buffer.capacity()).min(declared))?;
         }
         buffer.extend_from_slice(piece);
+        Ok(())
     }
 
     /// Inflates the next piece of the open message behind what there is of it, as soon as it comes: so the limit binds
@@ -381,15 +419,28 @@ impl Partial {
         if piece.is_empty() && !ends {
             return Ok(()); // what is only announced costs nothing yet
         }
-        let max_bytes = inflation.max_message_bytes;
         let keeps_window = inflation.agreed.peer_takeover();
         let mut message = std::mem::take(&mut self.buffer);
         let before = message.len();
         let context = self.context();
-        let inflater = context.inflater.get_or_insert_with(|| inflation.deflate.lend());
+        let mut room_bytes = inflation.deflate.room_bytes;
+        let inflater = match &mut context.inflater {
+            Some(inflater) => inflater,
+            none => {
+                let lent = inflation.deflate.lend(room_bytes)?;
+                room_bytes -= Inflater::heap_bytes();
+                none.insert(lent)
+            }
+        };
+        // A few bytes inflate to any length, so that the memory which is left is a limit here.
+        let left_bytes = message.capacity().saturating_add(room_bytes) as u64;
+        let max_bytes = inflation.max_message_bytes.min(left_bytes);
         let mut inflated = inflater.inflate(piece, &mut message, max_bytes, inflation.deflate.piece());
         if ends && inflated.is_ok() {
             inflated = inflater.finish(keeps_window, &mut message, max_bytes, inflation.deflate.piece());
+        }
+        if inflated == Err(Fault::MessageTooBig) && max_bytes < inflation.max_message_bytes {
+            inflated = Err(Fault::OutOfMemory);
         }
         // What came out in front of a fault is judged first: so it is the same one however the message is cut.
         if context.gathered.kind == Some(MessageKind::Text)

@@ -34,7 +34,7 @@ pub struct Session {
     control_frames: u16,
     control_second: u16,
     compression: Agreed,
-    partial: Option<Box<Partial>>,
+    pub(super) partial: Option<Box<Partial>>,
 }
 
 impl Session {
@@ -70,27 +70,6 @@ impl Session {
     #[inline]
     pub fn state(&self) -> State {
         self.state
-    }
-
-    /// Bytes on the heap that it keeps for what has arrived in part.
-    pub fn partial_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.buffer.capacity())
-    }
-
-    /// Whether part of a head, a body, a frame or a message has arrived.
-    pub fn has_partial(&self) -> bool {
-        self.partial.is_some()
-    }
-
-    /// Whether a part of a HEAD is what has come: the answer to it has no body.
-    pub fn is_head(&self) -> bool {
-        self.partial.as_ref().is_some_and(|partial| partial.buffer.starts_with(b"HEAD "))
-    }
-
-    /// How much of a request has come, while its body is awaited.
-    pub fn request_bytes(&self) -> Option<usize> {
-        let partial = self.partial.as_ref()?;
-        matches!(partial.progress, Progress::RequestBody { .. }).then_some(partial.buffer.len())
     }
 
     /// The compression that was agreed upon.

@@ -109,9 +109,10 @@ settings! {
     max_events_per_turn: u32 = TURN_EVENTS,
     /// Connections that are accepted from one listener in one turn.
     max_accepts_per_turn: u32 = TURN_ACCEPTS,
-    /// Bytes that wait for all connections together, queued and received in part: at four fifths of it no more connections
-    /// are accepted, at all of it nothing more is queued and the largest queues go first. `None` for a quarter of what this
-    /// host, or its control group, has.
+    /// Bytes that all connections together keep: what is queued or received in part, and the windows of compression. At four
+    /// fifths of it the oldest unfinished messages and requests end, and new connections are answered 503; at all of it nothing
+    /// more is queued or lent, and the connections that keep most are reset. `None` for a quarter of what this host, its
+    /// control group or RLIMIT_AS has.
     max_buffer_bytes: Option<u64> = None,
     /// The kernel's buffers of a TCP connection.
     socket_buffers: SocketBuffers = SocketBuffers::default(),

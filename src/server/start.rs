@@ -14,8 +14,9 @@ use crate::net::mailbox::Mailbox;
 use crate::net::reactor::{Buffers, Quota, Reactor, Settings};
 use crate::net::sources::Sources;
 use crate::net::sys;
+use crate::proto::heap::MAPPED_FROM_BYTES;
 use crate::proto::session::Session;
-use crate::stats::{Memory, memory_limit_bytes};
+use crate::stats::{Memory, address_space_limit_bytes, memory_limit_bytes};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,11 +28,12 @@ use std::time::{Duration, Instant};
 /// Starts all reactors; when it returns, every endpoint accepts connections.
 pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartError> {
     let response_fields = config.check()?;
+    sys::set_up_heap(MAPPED_FROM_BYTES, address_space_limit_bytes().is_some());
     let plan = plan(config)?;
     let mut files = SocketFiles::default();
     let unix = listen_unix(&config.listen, &mut files)?;
-    let shared = Arc::new(share(config, plan, routes, &response_fields));
     let settings = settings(config, plan, response_fields);
+    let shared = Arc::new(share(config, plan, routes, &settings));
     let mailbox = |_| Mailbox::new().map_err(|error| StartError(format!("cannot make a wake-up: eventfd: {error}")));
     let mailboxes: Arc<[_]> = (0..plan.reactors).map(mailbox).collect::<Result<Vec<_>, _>>()?.into();
     let starter = Starter { config, plan, shared: Arc::clone(&shared), settings, mailboxes: Arc::clone(&mailboxes) };
@@ -67,8 +69,9 @@ pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartErro
     Ok(Handle { plan, endpoints: endpoints.into(), mailboxes, shared, threads, files })
 }
 
-fn share(config: &Config, plan: Plan, routes: Routes, response_fields: &str) -> Shared {
+fn share(config: &Config, plan: Plan, routes: Routes, settings: &Settings) -> Shared {
     Shared {
+        buffers: Arc::clone(&settings.buffers),
         counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
         plan,
         protocol: config.protocol,
@@ -79,7 +82,7 @@ fn share(config: &Config, plan: Plan, routes: Routes, response_fields: &str) -> 
         source_prefixes: config.source_prefixes(),
         routes: Arc::new(routes),
         drain: (Duration::from_secs(config.drain_s.into()), Duration::from_secs(config.drain_hard_s.into())),
-        says_server: !response_fields.lines().any(is_server),
+        says_server: !settings.response_fields.lines().any(is_server),
         started: Instant::now(),
         instance: sys::random_number(),
         at_ready: OnceLock::new(),

@@ -4,6 +4,7 @@ use super::routes::Routes;
 use super::{Hook, Protocol};
 use crate::net::counters::{Counters, Totals};
 use crate::net::fd_table::Plan;
+use crate::net::reactor::Buffers;
 use crate::net::sources::SourcePrefixes;
 use crate::net::sys;
 use crate::proto::http::Request;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) plan: Plan,
     pub(super) protocol: Protocol,
     pub(super) upgrade: Policy,
@@ -104,6 +106,8 @@ fn document(shared: &Shared, with_reactors: bool) -> Value {
         },
         "bytes": { "in": sum.bytes_in, "out": sum.bytes_out },
         "memory": {
+            "buffer_bytes": shared.buffers.used_bytes(),
+            "max_buffer_bytes": shared.buffers.max_bytes(),
             "user_bytes": memory.user_bytes,
             "user_bytes_when_ready": at_ready.user_bytes,
             "user_bytes_per_connection": memory.user_bytes_per_connection(&at_ready, now),

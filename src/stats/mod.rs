@@ -90,12 +90,26 @@ impl Cpu {
     }
 }
 
-/// How much memory this process can have: that of the host, or less if a control group says so (cgroups(7), memory).
+/// How much memory this process can have: that of the host, or less if a control group (cgroups(7), memory) or a limit of
+/// the process (setrlimit(2), RLIMIT_AS and RLIMIT_DATA) says so.
 pub fn memory_limit_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let host = kib_of(&meminfo, "MemTotal:").unwrap_or(u64::MAX);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    groups.lines().filter_map(group_limit).fold(host, u64::min)
+    let own = ["Max address space", "Max data size"].into_iter().filter_map(process_limit);
+    groups.lines().filter_map(group_limit).chain(own).fold(host, u64::min)
+}
+
+/// RLIMIT_AS of this process, if there is one.
+pub fn address_space_limit_bytes() -> Option<u64> {
+    process_limit("Max address space")
+}
+
+/// A soft limit of this process, from proc_pid_limits(5); `None` for "unlimited".
+fn process_limit(name: &str) -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The least limit of a control group and those it is in, from its line of /proc/self/cgroup. A group that is seen from

@@ -20,6 +20,7 @@ mod host;
 mod hostile;
 mod http;
 mod letter;
+mod memory;
 mod pauses;
 mod policy;
 mod pressure;

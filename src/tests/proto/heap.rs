@@ -2,10 +2,12 @@
 #![expect(unsafe_code, reason = "an allocator; each block has its SAFETY line")]
 
 use super::feed::{Peer, Start};
-use super::wire::{self, BINARY, OPEN_BINARY, OPEN_TEXT, TEXT, both_roles};
+use super::wire::{self, BINARY, MORE, OPEN_BINARY, OPEN_TEXT, TEXT, both_roles};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+
+use steadfast::proto::frame::RSV1;
 use steadfast::proto::session::Limits;
 
 /// The system's allocator, with the bytes counted that each thread holds; tests of other threads do not disturb.
@@ -93,6 +95,48 @@ fn what_is_only_announced_takes_64_bytes_of_the_heap_at_most() {
                     assert_eq!(held(), before);
                 }
             }
+        }
+    }
+}
+
+/// What a session says that it keeps covers what the allocator gave it, and is not far above that.
+fn assert_counted(peer: &Peer, before: isize, what: &str) {
+    let (taken, kept) = (held() - before, peer.session.kept_bytes() as isize);
+    assert!(kept >= taken && kept - taken <= 2048 + taken / 8, "{kept} bytes are counted of {taken} for {what}");
+}
+
+/// A deflate block that stores `payload`, as the first of a message.
+fn stored(payload: &[u8]) -> Vec<u8> {
+    let length = payload.len() as u16;
+    [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), payload].concat()
+}
+
+#[test]
+fn all_that_a_session_keeps_is_counted() {
+    let payload = vec![7; 100];
+    for role in both_roles() {
+        // What the thread shares is there before.
+        let mut peer = Peer::new(Start::Deflated(role, ""), Limits::default(), 1 << 20);
+        peer.feed(&wire::to(role, BINARY | RSV1, stored(&payload)));
+        for fragments in [1, 10, 1000] {
+            let frames = (1..fragments).map(|_| wire::to(role, MORE, &payload));
+            let open =
+                std::iter::once(wire::to(role, OPEN_BINARY, &payload)).chain(frames).collect::<Vec<_>>().concat();
+            let mut peer = Peer::new(Start::Open(role), Limits::default(), open.len());
+            let before = held();
+            peer.feed(&open);
+            assert_counted(&peer, before, "fragments");
+            peer.session.abandon();
+            assert_eq!((peer.session.kept_bytes(), held()), (0, before));
+        }
+        for parameters in ["", "; server_max_window_bits=9", "; server_max_window_bits=15"] {
+            let mut peer = Peer::new(Start::Deflated(role, parameters), Limits::default(), 1 << 20);
+            let frame = wire::to(role, OPEN_BINARY | RSV1, stored(&payload));
+            peer.feed(&wire::to(role, BINARY | RSV1, stored(&payload))); // the buffer for a piece is the thread's
+            let before = held() - peer.session.kept_bytes() as isize;
+            peer.feed(&frame);
+            assert_counted(&peer, before, "a compressed fragment");
+            assert!(peer.session.kept_bytes() > 40_000, "a window is counted");
         }
     }
 }

@@ -1,10 +1,9 @@
-//! What all connections may have together: bytes that wait.
+//! What all connections may keep together: near that limit new ones are refused, at it nothing more is queued, and beyond it
+//! those that keep most go.
 
 use crate::probe::{News, PATH, Probed, assert_adds_up, by_bytes, number_of, reset, tight, until};
-use crate::wire::{PATIENCE, TEXT, UPGRADE, Wire, frame};
-use std::time::Instant;
-use steadfast::net::counters::Totals;
-use steadfast::server::{Config, ConnectionId, Overflow, Sent};
+use crate::wire::{TEXT, UPGRADE, Wire, frame};
+use steadfast::server::{Config, Overflow, Sent};
 
 const MAX_BUFFER_BYTES: usize = 1 << 20;
 
@@ -17,7 +16,7 @@ fn start() -> Probed {
     Probed::start(Config { max_buffer_bytes, ..tight(by_bytes(2 * MAX_BUFFER_BYTES)) }, Overflow::DropOldest)
 }
 
-/// Has about so many bytes wait for one who does not read.
+/// Has about so many bytes wait for a receiver that does not read.
 fn fill(probed: &Probed, wire: &mut Wire, bytes: usize) -> usize {
     wire.send(&frame(TEXT, format!("{} {BYTES}", bytes / BYTES).as_bytes()));
     loop {
@@ -29,94 +28,109 @@ fn fill(probed: &Probed, wire: &mut Wire, bytes: usize) -> usize {
     }
 }
 
-/// A connection that has asked for its upgrade, whether the server has accepted it or not.
-fn asking(probed: &Probed) -> Wire {
-    let mut wire = Wire::connect(probed.local.address);
-    wire.send(UPGRADE.replace("/echo", PATH).as_bytes());
-    wire
+/// Bytes that all connections keep, as `/stats` has it.
+fn buffer_bytes(stats: &mut Wire) -> usize {
+    stats.stats()["memory"]["buffer_bytes"].as_u64().expect("a number") as usize
 }
 
-/// Somewhat less waits than may, and more than four fifths of it, whatever the kernel takes.
-fn nearly_fill(probed: &Probed) -> Wire {
+/// More than four fifths of what may be kept is, and less than all, whatever the kernel takes.
+fn nearly_fill(probed: &Probed, stats: &mut Wire, share: f64) -> Wire {
     let (mut slow, _) = probed.slow(PATH);
-    fill(probed, &mut slow, MAX_BUFFER_BYTES - 2 * BYTES);
+    fill(probed, &mut slow, (MAX_BUFFER_BYTES as f64 * share) as usize);
+    let kept = buffer_bytes(stats);
+    assert!((MAX_BUFFER_BYTES / 5 * 4..MAX_BUFFER_BYTES).contains(&kept), "{kept} bytes");
     slow
 }
 
-/// Connects until the server does not accept what comes, and gives what has not been accepted.
-fn connect_until_paused(probed: &Probed) -> Wire {
-    let paused = |totals: &Totals| totals.accept_paused_buffers > 0;
-    let since = Instant::now();
-    loop {
-        assert!(since.elapsed() < PATIENCE, "whoever comes is accepted: {:?}", probed.totals());
-        let opened = probed.totals().opened;
-        let wire = asking(probed);
-        until("it is accepted, or it is not", || paused(&probed.totals()) || probed.totals().opened > opened);
-        if paused(&probed.totals()) {
-            return wire;
-        }
-        drop(wire);
-    }
+/// Asks for an upgrade until it is granted; gives how often it was answered 503 before.
+fn upgraded_at_last(probed: &Probed) -> usize {
+    let mut refused = 0;
+    until("there is room", || {
+        let mut wire = Wire::connect(probed.local.address);
+        wire.send(UPGRADE.replace("/echo", PATH).as_bytes());
+        let answer = wire.answer_without_body();
+        refused += usize::from(answer.status == 503);
+        answer.status == 101
+    });
+    refused
 }
 
 #[test]
-fn near_the_limit_nobody_is_accepted_until_there_is_room() {
+fn near_the_limit_new_connections_are_answered_503_until_there_is_room() {
     let probed = start();
     let (mut healthy, id) = probed.healthy();
-    let slow = nearly_fill(&probed);
-    // One that had been accepted before the server knew may be among those who come.
-    let mut accepted = connect_until_paused(&probed);
-    drop(accepted);
-    accepted = asking(&probed);
-    accepted.assert_silent();
+    let mut stats = Wire::connect(probed.local.address);
+    let slow = nearly_fill(&probed, &mut stats, 0.88);
+    for _ in 0..3 {
+        let mut refused = Wire::connect(probed.local.address);
+        refused.send(UPGRADE.replace("/echo", PATH).as_bytes());
+        let answer = refused.answer();
+        assert_eq!((answer.status, answer.closes()), (503, true), "{answer:?}");
+        let retry_after_s = answer.field("Retry-After").map(|value| value.parse::<u32>().expect("a number"));
+        assert!(retry_after_s.is_some_and(|seconds| seconds > 0), "{answer:?}");
+        refused.assert_ended();
+    }
     healthy.echo(b"not disturbed");
     assert_eq!(probed.send(id, 7, BYTES), Sent::Sent);
     assert_eq!(number_of(&healthy.frame()), 7);
-    assert_eq!(probed.totals().shed, 0, "there was room for all that waits");
+    let totals = probed.totals();
+    assert_eq!(
+        (totals.memory_refused, totals.shed, totals.memory_ended),
+        (3, 0, 0),
+        "there was room for all that waits"
+    );
     reset(slow);
-    accepted.assert_upgraded();
-    accepted.echo(b"at last");
+    upgraded_at_last(&probed);
     healthy.echo(b"nor later");
+    until("nothing is kept", || buffer_bytes(&mut stats) == 0);
 }
 
 #[test]
 fn when_all_have_gone_there_is_room_again() {
     let probed = start();
-    let slow = nearly_fill(&probed);
-    let waiting = connect_until_paused(&probed);
+    let mut stats = Wire::connect(probed.local.address);
+    let slow = nearly_fill(&probed, &mut stats, 0.88);
+    drop(stats);
     reset(slow);
-    drop(waiting);
-    // Nobody is there whom the server could look at to see that.
-    let mut next = asking(&probed);
-    next.assert_upgraded();
-    next.echo(b"there is room");
-}
-
-/// Sends to a connection whose queue has room until nothing more is queued there.
-fn send_until_dropped(probed: &Probed, id: ConnectionId, healthy: &mut Wire) {
-    until("nothing more is queued", || {
-        healthy.echo(b"not disturbed");
-        probed.send(id, 0, 8) == Sent::Dropped
-    });
+    // No connection is left that the server could look at to see that.
+    upgraded_at_last(&probed);
 }
 
 #[test]
-fn beyond_the_limit_nothing_is_queued_and_the_largest_queues_go() {
+fn at_the_limit_nothing_more_is_queued() {
+    let probed = start();
+    let (mut healthy, _) = probed.healthy();
+    let (mut other, other_id) = probed.slow(PATH);
+    let mut stats = Wire::connect(probed.local.address);
+    let waiting = fill(&probed, &mut other, 100_000);
+    let slow = nearly_fill(&probed, &mut stats, 0.86);
+    // The policy would drop the oldest and queue this one, but that is no help where all is full.
+    assert_eq!(probed.send(other_id, waiting, 8), Sent::Dropped);
+    healthy.echo(b"not disturbed");
+    reset(slow);
+    until("something is queued again", || probed.send(other_id, waiting, 8) == Sent::Queued);
+    for number in 0..=waiting {
+        assert_eq!(number_of(&other.frame()), number);
+    }
+    assert_adds_up(&probed.totals());
+}
+
+#[test]
+fn beyond_the_limit_the_largest_queues_go_at_once() {
     const SMALL: usize = 100_000;
     let probed = start();
     let (mut healthy, _) = probed.healthy();
-    let mut small: Vec<(Wire, ConnectionId)> = (0..3).map(|_| probed.slow(PATH)).collect();
+    let mut stats = Wire::connect(probed.local.address);
+    let mut small: Vec<_> = (0..3).map(|_| probed.slow(PATH)).collect();
     let (mut large, large_id) = probed.slow(PATH);
-    let (mut other, other_id) = probed.slow(PATH);
     let mut sent = 0;
     for (wire, _) in &mut small {
         sent = fill(&probed, wire, SMALL);
     }
-    fill(&probed, &mut other, SMALL);
     fill(&probed, &mut large, MAX_BUFFER_BYTES);
-    // The policy would drop the oldest and queue this one, but that is no help where all is full.
-    send_until_dropped(&probed, other_id, &mut healthy);
-    until("the largest goes", || probed.totals().shed > 0);
+    // In the iteration in which it became too much: the next request finds that it is not.
+    let kept = buffer_bytes(&mut stats);
+    assert!(kept < MAX_BUFFER_BYTES / 2, "{kept} bytes");
     loop {
         match probed.next_news() {
             News::Closed(id, code) => break assert_eq!((id, code), (large_id, 1006)),

@@ -15,7 +15,7 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["lib"], modules: &[], crates: &[] },
     Room { names: &["main"], modules: &["cli"], crates: &[] },
     // The core. Of these, `close` alone needs another: a reason has to be UTF-8.
-    Room { names: &["proto/ring", "proto/mask"], modules: &[], crates: &[] },
+    Room { names: &["proto/heap", "proto/mask", "proto/ring"], modules: &[], crates: &[] },
     Room { names: &["proto/utf8"], modules: &[], crates: &["simdutf8"] },
     Room { names: &["proto/head", "proto/path"], modules: &[], crates: &["memchr"] },
     Room { names: &["proto/http"], modules: &["proto/head", "proto/path"], crates: &["httparse", "memchr"] },
@@ -37,7 +37,11 @@ pub(super) const HOUSE: &[Room] = &[
     },
     Room { names: &["proto/frame"], modules: &["proto/close", "proto/mask"], crates: &[] },
     Room { names: &["proto/extension"], modules: &[], crates: &["memchr"] },
-    Room { names: &["proto/deflate"], modules: &["proto/close", "proto/extension"], crates: &["zlib_rs"] },
+    Room {
+        names: &["proto/deflate"],
+        modules: &["proto/close", "proto/extension", "proto/heap"],
+        crates: &["zlib_rs"],
+    },
     Room {
         names: &["proto/upgrade"],
         modules: &["proto/answer", "proto/authority", "proto/extension", "proto/http", "proto/origin", "proto/quote"],
@@ -71,6 +75,7 @@ pub(super) const HOUSE: &[Room] = &[
             "proto/event",
             "proto/extension",
             "proto/frame",
+            "proto/heap",
             "proto/http",
             "proto/mask",
             "proto/reason",
@@ -92,6 +97,7 @@ pub(super) const HOUSE: &[Room] = &[
         ],
         crates: &[],
     },
+    Room { names: &["proto/kept"], modules: &["proto/partial", "proto/session"], crates: &[] },
     Room { names: &["proto/session"], modules: &["proto"], crates: &[] },
     Room { names: &["proto/mod"], modules: &[], crates: &[] },
     // The shell.
@@ -104,9 +110,13 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
     Room { names: &["net/sources"], modules: &[], crates: &["socket2"] },
     Room { names: &["net/refusal"], modules: &["net/sys", "proto/answer"], crates: &["socket2"] },
-    Room { names: &["net/quota"], modules: &["net/slots"], crates: &[] },
+    Room { names: &["net/quota"], modules: &[], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
-    Room { names: &["net/outbox"], modules: &["net/progress", "proto/frame", "proto/shared"], crates: &[] },
+    Room {
+        names: &["net/outbox"],
+        modules: &["net/progress", "proto/frame", "proto/heap", "proto/shared"],
+        crates: &[],
+    },
     Room { names: &["net/progress"], modules: &["net/sweep"], crates: &[] },
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
     // A record holds a session, and why it ended.
@@ -131,7 +141,7 @@ pub(super) const HOUSE: &[Room] = &[
     },
     // The reactor, in rooms of their own for their length.
     Room {
-        names: &["net/core", "net/ending", "net/outgoing", "net/reactor", "net/timing", "net/turn"],
+        names: &["net/core", "net/ending", "net/memory", "net/outgoing", "net/reactor", "net/timing", "net/turn"],
         modules: &["net", "proto"],
         crates: &["libc", "mio", "socket2"],
     },

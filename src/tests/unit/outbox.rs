@@ -298,11 +298,11 @@ impl Pair {
         });
         let pieces: Vec<Item> = pieces.collect();
         assert_eq!(pieces, twin.items);
-        assert_eq!(outbox.is_empty(), pieces.is_empty());
         assert_eq!((outbox.waiting_messages, outbox.waiting_bytes), twin.waiting());
         assert_eq!(outbox.bytes(), pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>());
+        assert_eq!(outbox.piece_bytes, outbox.pieces.iter().map(Piece::kept_bytes).sum::<usize>());
         let inside = pieces.iter().filter(|piece| piece.topic().is_some()).count();
-        assert_eq!(outbox.messages(), inside);
+        assert_eq!((outbox.is_empty(), outbox.messages()), (pieces.is_empty(), inside));
         assert_eq!(self.pushed, twin.delivered + self.dropped + inside);
         let begun = pieces.first().map_or(&[][..], |first| &first.bytes[..first.gone]);
         assert_eq!(self.taken, [&twin.gone, begun].concat(), "the socket took what is no sequence of whole pieces");
