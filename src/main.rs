@@ -6,5 +6,5 @@ mod cli;
 mod mutants;
 
 fn main() -> std::process::ExitCode {
-    cli::run()
+    cli::start()
 }

@@ -14,7 +14,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 use steadfast::client::BadSetting;
+use steadfast::net::room;
 
 /// What was asked cannot be done: a flag out of range, an address in use, a limit too low.
 const EXIT_USAGE: u8 = 2;
@@ -44,8 +46,24 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+/// The stack of the thread that does all the work; what it does not touch costs nothing.
+const STACK_BYTES: usize = 2 << 20;
+
+/// Runs in a thread of its own, since RLIMIT_STACK (ulimit -s) may leave the first one too little.
+pub(crate) fn start() -> ExitCode {
+    room::save_address_space();
+    match thread::Builder::new().name("steadfast".into()).stack_size(STACK_BYTES).spawn(run) {
+        // A panic has said what it was; the binary has ended by then.
+        Ok(running) => running.join().unwrap_or(ExitCode::FAILURE),
+        Err(error) => refuse(&format_args!(
+            "cannot start a thread with a stack of {} MiB: {error}; raise RLIMIT_AS (ulimit -v) or RLIMIT_NPROC (ulimit -u)",
+            STACK_BYTES >> 20
+        )),
+    }
+}
+
 /// Parses the command line and does what it says.
-pub(crate) fn run() -> ExitCode {
+fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help and version are no errors, and are printed as they are.

@@ -6,8 +6,12 @@ use super::orders::{Done, Order, Orders};
 use super::{Config, FloodError};
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, Wanted};
+use crate::net::link::Driver;
 use crate::net::mailbox::Mailbox;
+use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{Quota, Reactor, Settings};
+use crate::net::room::Need;
+use crate::net::slots::Slots;
 use crate::net::sweep::Deadlines;
 use crate::net::sys;
 use crate::proto::session::Limits;
@@ -22,14 +26,24 @@ pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let wanted =
         Wanted { max_connections: Some(connections), reactors: None, cores, table, listeners: 0, hashed: false };
-    Plan::new(wanted).map_err(|impossible| {
+    let plan = Plan::new(wanted).map_err(|impossible| {
         let needed = match impossible {
             Impossible::TableTooSmall { needed } | Impossible::TooFewReactors { needed } => needed,
         };
         FloodError::new(format!(
             "RLIMIT_NOFILE is {table}, which leaves no room for connections; raise it to {needed} or more (ulimit -n)"
         ))
-    })
+    })?;
+    let need = Need {
+        reactors: plan.reactors,
+        cores,
+        per_reactor: plan.per_reactor,
+        connections,
+        record_bytes: Slots::<<Worker as Driver>::State>::record_bytes(),
+        ring_bytes: RING_BYTES,
+    };
+    need.check().map_err(|no_room| FloodError::new(format!("{connections} connections: {no_room}")))?;
+    Ok(plan)
 }
 
 /// The workers.

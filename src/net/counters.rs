@@ -102,6 +102,8 @@ counters! {
     closed_slow_message,
     /// Connections closed with 1008 because their queue was full.
     closed_slow,
+    /// Panics of handlers, responders and hooks; each ended its connection.
+    handler_panics,
     /// Messages for connections that were gone.
     sent_to_gone,
     /// Connections refused at accept because their source had too many.

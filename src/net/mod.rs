@@ -20,6 +20,7 @@ mod progress;
 mod quota;
 pub mod reactor;
 mod refusal;
+pub mod room;
 pub mod slots;
 pub mod sources;
 pub mod sweep;

@@ -39,9 +39,13 @@ pub struct Reactor<D: Driver> {
 }
 
 impl<D: Driver> Drop for Reactor<D> {
-    /// However it ends: whoever waits for an answer shall not wait for ever.
+    /// However it ends, by a panic too: no thread waits for an answer for ever, and other reactors get what it shared with them.
     fn drop(&mut self) {
         self.mailbox.close();
+        self.core.settings.quota.give_back(self.core.slots.len());
+        for (_, source) in self.core.sources.drain() {
+            self.core.settings.sources.leave(source);
+        }
     }
 }
 

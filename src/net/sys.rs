@@ -296,7 +296,7 @@ pub fn set_bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Fills `bytes` from the system's random source; getrandom(2).
 ///
 /// # Panics
-/// If the kernel has none, which Linux 3.17 and later always has.
+/// If the kernel has none: Linux 3.17 and later always has, unless a filter forbids it, which [`check_random`] finds out.
 pub fn random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -308,6 +308,16 @@ pub fn random(bytes: &mut [u8]) {
             Err(error) => panic!("getrandom: {error}"),
         }
     }
+}
+
+/// Whether there is such a source, which a seccomp filter may forbid.
+///
+/// # Errors
+/// As getrandom(2).
+pub fn check_random() -> io::Result<()> {
+    let mut byte = 0_u8;
+    // SAFETY: the pointer is to one byte that lives through the call.
+    count(unsafe { libc::getrandom((&raw mut byte).cast(), 1, 0) } as libc::c_long).map(drop)
 }
 
 /// A random number; see [`random`].
@@ -336,6 +346,29 @@ pub fn set_nofile(soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the pointer is to a rlimit that lives through the call.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+}
+
+/// Whether this process may have so many bytes more of memory; mmap(2). None of it is touched.
+pub fn has_room(bytes: usize) -> bool {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: the kernel chooses a place where nothing is mapped, or fails.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: that mapping was just made, and nothing points into it.
+    unsafe { libc::munmap(at, bytes) };
+    true
+}
+
+/// Has all threads allocate from one arena, so that malloc(3) reserves no address space for more; mallopt(3), M_ARENA_MAX.
+pub fn use_one_arena() {
+    // SAFETY: the option takes a number. Where it is not known, nothing changes.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
 }
 
 /// Gives the calling thread a descriptor table of its own, a copy of the one it shared; unshare(2), CLONE_FILES.

@@ -23,6 +23,8 @@ impl CloseCode {
     pub const POLICY: Self = Self(1008);
     /// A message larger than this endpoint takes.
     pub const TOO_BIG: Self = Self(1009);
+    /// The server met what it did not expect.
+    pub const INTERNAL_ERROR: Self = Self(1011);
     /// A server that is overloaded for a while.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 

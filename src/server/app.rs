@@ -5,12 +5,13 @@ use super::admission::Admission;
 use super::desk::{Common, Waiting};
 use super::drain::Drain;
 use super::files::Found;
+use super::guard;
 use super::handler::Closed;
 use super::leases::Leases;
 use super::mail::{Letter, Mail, SendError};
 use super::post::Post;
 use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
-use super::routes::{Get, Next, Reply, Response, Route, Routes};
+use super::routes::{Get, Next, Reply, Responder, Response, Route, Routes};
 use super::seat::Chair;
 use super::status::{self, Shared};
 use crate::net::link::{Cause, Deadline, Driver, Link, Sent};
@@ -124,7 +125,7 @@ impl App {
             ("POST", Some(_)) if !request.has_length() => {
                 refuse(link, &Answer::refusal(411), "Content-Length is missing", asked);
             }
-            ("POST", Some(responder)) => self.reply(link, responder(request), asked),
+            ("POST", Some(responder)) => self.reply(link, responder, request, asked),
             _ => not_allowed(link, request, route, asked),
         }
     }
@@ -151,7 +152,7 @@ impl App {
                 refuse(link, &answer, "Accept rules out text/html, and there is nothing else", asked);
             }
             Some((_, Get::Page(page) | Get::Front(page))) => self.respond(link, page, asked),
-            Some((_, Get::Call(responder))) => self.reply(link, responder(request), asked),
+            Some((_, Get::Call(responder))) => self.reply(link, responder, request, asked),
             Some((_, Get::Stats)) => {
                 let document = status::json(&self.common.shared, status::wants_reactors(request));
                 self.respond(link, &Response::new("application/json", document.to_vec()), asked);
@@ -193,7 +194,7 @@ impl App {
             return refuse_for_now(link, asked);
         }
         if let Some(hook) = &shared.hook
-            && let Err(refused) = hook.judge(request)
+            && let Err(refused) = hook.judge(request, self.common.counters())
         {
             return link.answer(&refused.answer(), asked);
         }
@@ -203,10 +204,12 @@ impl App {
         self.chairs[usize::from(handler)].opened(link, &mut self.common, request, acceptance.subprotocol);
     }
 
-    fn reply(&mut self, link: &mut Link<'_, Seat>, reply: Reply, asked: Asked) {
+    fn reply(&mut self, link: &mut Link<'_, Seat>, responder: &Responder, request: &Request<'_>, asked: Asked) {
+        let reply = guard::count(self.common.counters(), || responder(request));
         match reply {
-            Reply::Now(response) => self.respond(link, &response, asked),
-            Reply::Next(Next { topic, like, wanted }) => {
+            None => link.answer(&Answer::refusal(500), asked),
+            Some(Reply::Now(response)) => self.respond(link, &response, asked),
+            Some(Reply::Next(Next { topic, like, wanted })) => {
                 let (id, since) = (link.id(), Instant::now());
                 self.common.topics.subscribe(id.index(), &topic);
                 self.common.waiting.insert(id.index(), Waiting { asked, since, like, wanted, id });
@@ -216,7 +219,7 @@ impl App {
     }
 
     fn respond(&self, link: &mut Link<'_, Seat>, response: &Response, asked: Asked) {
-        let more_fields = fields(response, self.common.shared.says_server);
+        let more_fields = response.all_fields(self.common.shared.says_server);
         let Response { status, ref content_type, ref body, .. } = *response;
         link.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
     }
@@ -250,14 +253,15 @@ impl App {
         });
         let sent = sent.unwrap_or(Err(SendError::Gone));
         if sent.is_err() {
-            self.common.shared.counters[usize::from(self.common.reactor)].sent_to_gone.add(1);
+            self.common.counters().sent_to_gone.add(1);
         }
         sent
     }
 
     /// Sends some of what is published, to those who wait for it by HTTP too; whether more waits.
     fn deliver(&mut self, core: &mut Core<Seat>) -> bool {
-        let Common { topics, waiting, shared, .. } = &mut self.common;
+        let Common { topics, waiting, shared, reactor, .. } = &mut self.common;
+        let counters = &shared.counters[usize::from(*reactor)];
         let mut answered = HashSet::new();
         let more = topics.deliver(TURN_DELIVERIES, |index, message, topic| {
             let payload = message.payload();
@@ -265,12 +269,11 @@ impl App {
                 None if answered.is_empty() || !answered.contains(&index) => drop(core.deliver(index, message, topic)),
                 // It has its answer, and leaves the topic behind this pass.
                 None => {}
-                Some(waits) if waits.wanted.as_ref().is_some_and(|wanted| !wanted(payload)) => {}
-                Some(waits) => {
-                    answer_waiting(core, waits, waits.like.status, payload, shared.says_server);
+                Some(waits) if waits.take(core, payload, shared, counters) => {
                     waiting.remove(&index);
                     answered.insert(index);
                 }
+                Some(_) => {}
             }
         });
         for index in answered {
@@ -286,7 +289,7 @@ impl App {
         waiting.retain(|&index, waits| {
             let waits_on = now.saturating_duration_since(waits.since) < LONGEST_WAIT;
             if !waits_on {
-                answer_waiting(core, waits, 204, b"", shared.says_server);
+                waits.answer(core, 204, b"", shared.says_server, false);
                 topics.leave(index);
             }
             waits_on
@@ -358,23 +361,6 @@ fn send_file(link: &mut Link<'_, Seat>, request: &Request<'_>, found: Found, ask
             link.answer(&Answer { more_fields: &fields, close: false, ..Answer::refusal(status) }, asked);
         }
     }
-}
-
-/// The fields of an answer that a program gives.
-fn fields(response: &Response, says_server: bool) -> String {
-    let server = if says_server { "Server: steadfast\r\n" } else { "" };
-    format!("{server}Cache-Control: no-store\r\n{}", response.fields)
-}
-
-fn answer_waiting(core: &mut Core<Seat>, waits: &Waiting, status: u16, body: &[u8], says_server: bool) {
-    let more_fields = fields(&waits.like, says_server);
-    let answer =
-        Answer { status, content_type: &waits.like.content_type, more_fields: &more_fields, body, close: false };
-    core.with(waits.id, |link| {
-        if link.is_deferred() {
-            link.answer(&answer, waits.asked);
-        }
-    });
 }
 
 /// The methods that RFC 9110 section 9 and RFC 5789 define: any other is not implemented (501), while one of these is known,

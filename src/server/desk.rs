@@ -1,12 +1,16 @@
 //! What the handlers of one reactor share: its topics, its letters to other reactors, the time.
 
+use super::app::Seat;
+use super::guard;
 use super::handler::Message;
 use super::mail::{Letter, Mail};
 use super::routes::{Response, Wanted};
 use super::status::Shared;
 use super::topics::Topics;
+use crate::net::counters::Counters;
+use crate::net::reactor::Core;
 use crate::net::{slots, sys};
-use crate::proto::answer::Asked;
+use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::shared;
 use std::collections::HashMap;
@@ -46,6 +50,31 @@ pub(super) struct Common {
     ping_key: u64,
 }
 
+impl Waiting {
+    /// Answers the request if it is still waiting.
+    pub(super) fn answer(&self, core: &mut Core<Seat>, status: u16, body: &[u8], says_server: bool, close: bool) {
+        let more_fields = self.like.all_fields(says_server);
+        let answer = Answer { status, content_type: &self.like.content_type, more_fields: &more_fields, body, close };
+        core.with(self.id, |link| {
+            if link.is_deferred() {
+                link.answer(&answer, self.asked);
+            }
+        });
+    }
+
+    /// Answers it with a message, if that is one that it waits for, and with 500 if finding that out panics; returns whether it
+    /// has its answer.
+    pub(super) fn take(&self, core: &mut Core<Seat>, payload: &[u8], shared: &Shared, counters: &Counters) -> bool {
+        let wants = self.wanted.as_ref().map_or(Some(true), |wanted| guard::count(counters, || wanted(payload)));
+        match wants {
+            Some(true) => self.answer(core, self.like.status, payload, shared.says_server, false),
+            Some(false) => return false,
+            None => self.answer(core, 500, b"", shared.says_server, true),
+        }
+        true
+    }
+}
+
 impl fmt::Debug for Common {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Common").field("reactor", &self.reactor).finish_non_exhaustive()
@@ -66,6 +95,11 @@ impl Common {
             wake_at: None,
             ping_key: u64::from_ne_bytes(key),
         }
+    }
+
+    /// What this reactor counts.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters[usize::from(self.reactor)]
     }
 
     /// What stands in a ping, so that its pong tells how long it took: microseconds since the server started.

@@ -22,7 +22,7 @@ pub struct Handle {
     pub(super) endpoints: Arc<[Endpoint]>,
     pub(super) mailboxes: Arc<[Mailbox<Mail>]>,
     pub(super) shared: Arc<Shared>,
-    pub(super) threads: Arc<Mutex<Vec<JoinHandle<io::Result<()>>>>>,
+    pub(super) threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     pub(super) files: Arc<Mutex<SocketFiles>>,
 }
 
@@ -63,17 +63,23 @@ impl Handle {
         self.leave(&Mail::Drain);
     }
 
-    /// Waits until all reactors have ended.
+    /// Waits until all reactors have ended. One that cannot go on ends the others, as [`Handle::stop`] does.
     ///
     /// # Errors
-    /// What epoll_wait(2) told the first one that failed.
+    /// Names the first reactor that could not go on, and says why: an error of epoll_wait(2), or a panic. A panic of a
+    /// handler is none, see [`super::Handler`].
     pub fn join(&self) -> io::Result<()> {
         // Whoever else waits, waits as long.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
-            thread.join().map_err(|_| io::Error::other("a reactor panicked"))??;
+            if thread.join().is_err() {
+                let _ = self.shared.failure.set((io::ErrorKind::Other, "a reactor's thread panicked".into()));
+            }
         }
-        Ok(())
+        match self.shared.failure.get() {
+            Some((kind, text)) => Err(io::Error::new(*kind, text.as_str())),
+            None => Ok(()),
+        }
     }
 
     /// Sends a message to one connection. The receipt tells what came of it: a connection that has gone is an error, and no

@@ -97,6 +97,18 @@ pub struct Closed<'a> {
 /// All calls are made while the reactor waits: what takes longer than some microseconds belongs on another thread, which
 /// sends its result by [`super::Handle::send`].
 ///
+/// # Panics
+///
+/// A call that panics ends the connection that it was made for, with 1011, and no other one; the counter `handler_panics`
+/// tells how often. [`Handler::closed`] is called for that connection as for any other. The instance is kept, as it was when it
+/// panicked: it knows the connections that are open, which a new one would not. A handler whose own data may be left half
+/// changed puts it right in `closed`, or checks it.
+///
+/// The same goes for the calls of a server that answer plain HTTP, [`super::Server::answer`] and others, and for a
+/// [`super::Hook`]: the request is answered with 500, and the connection closed.
+///
+/// All of this needs a program that unwinds, as Rust's do unless they are built with `panic = "abort"`: those end.
+///
 /// ```
 /// use steadfast::server::{Handler, Message, Peer};
 ///

@@ -1,6 +1,8 @@
 //! A question to the server's owner before a connection becomes a WebSocket.
 
-use crate::proto::answer::{Answer, BadField, field_line};
+use super::guard;
+use crate::net::counters::Counters;
+use crate::proto::answer::{Answer, BadField, field_line, reason_phrase};
 use crate::proto::http::Request;
 use std::fmt;
 use std::sync::Arc;
@@ -67,8 +69,10 @@ impl Hook {
         Self(Arc::new(judge))
     }
 
-    pub(super) fn judge(&self, request: &Request<'_>) -> Result<(), Refused> {
-        (self.0)(request)
+    /// Asks it; one that panics refuses with 500, and counts.
+    pub(super) fn judge(&self, request: &Request<'_>, counters: &Counters) -> Result<(), Refused> {
+        let failed = || Err(Refused::new(500, reason_phrase(500)));
+        guard::count(counters, || (self.0)(request)).unwrap_or_else(failed)
     }
 }
 

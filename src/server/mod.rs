@@ -71,6 +71,7 @@ mod config;
 mod desk;
 mod drain;
 mod files;
+mod guard;
 mod handle;
 mod handler;
 mod hook;
@@ -246,8 +247,8 @@ impl Server {
     /// Starts, and waits until the server has ended.
     ///
     /// # Errors
-    /// As [`Server::spawn`], and when a reactor fails.
+    /// As [`Server::spawn`] and [`Handle::join`].
     pub fn run(self) -> Result<(), StartError> {
-        self.spawn()?.join().map_err(|error| StartError(format!("a reactor failed: {error}")))
+        self.spawn()?.join().map_err(|error| StartError(error.to_string()))
     }
 }

@@ -66,6 +66,12 @@ impl Response {
         self.fields += &field_line(field)?;
         Ok(self)
     }
+
+    /// Its fields with those of every answer that a program gives.
+    pub(super) fn all_fields(&self, says_server: bool) -> String {
+        let server = if says_server { "Server: steadfast\r\n" } else { "" };
+        format!("{server}Cache-Control: no-store\r\n{}", self.fields)
+    }
 }
 
 /// Whether a message is the one that is waited for.

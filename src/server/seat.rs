@@ -2,8 +2,10 @@
 
 use super::app::Seat;
 use super::desk::{Common, ConnectionId, Desk};
+use super::guard;
 use super::handler::{Closed, Handler, Message, Peer};
 use crate::net::link::Link;
+use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
 use crate::proto::session::MessageKind;
 use slab::Slab;
@@ -41,6 +43,7 @@ impl<S: Default + 'static, H: Handler<S>> Occupied<H, S> {
     /// A state that has no bytes and ends without a trace need not be kept.
     const KEEPS: bool = size_of::<S>() > 0 || std::mem::needs_drop::<S>();
 
+    /// Calls the handler for a connection, which ends if that panics.
     #[inline(always)]
     fn with(
         &mut self,
@@ -48,10 +51,25 @@ impl<S: Default + 'static, H: Handler<S>> Occupied<H, S> {
         common: &mut Common,
         work: impl FnOnce(&mut H, &mut Peer<'_, '_, S>),
     ) {
-        let desk = Desk { common, route: link.state().route() };
-        let Some(state) = state(&mut self.states, link.state().state(), Self::KEEPS) else { return };
-        work(&mut self.handler, &mut Peer { link, desk, state });
+        let (route, at) = (link.state().route(), link.state().state());
+        let Self { handler, states } = self;
+        let done = guard::call(|| {
+            let desk = Desk { common, route };
+            if let Some(state) = state(states, at, Self::KEEPS) {
+                work(handler, &mut Peer { link, desk, state });
+            }
+        });
+        if done.is_none() {
+            fail(link, common);
+        }
     }
+}
+
+/// The handler has panicked in a call for this connection.
+#[cold]
+fn fail(link: &mut Link<'_, Seat>, common: &Common) {
+    common.counters().handler_panics.add(1);
+    link.close(CloseCode::INTERNAL_ERROR, "internal error");
 }
 
 #[inline(always)]
@@ -72,7 +90,12 @@ impl<S: Default + 'static, H: Handler<S>> Chair for Occupied<H, S> {
         subprotocol: Option<&str>,
     ) {
         if Self::KEEPS {
-            link.state().set_state(self.states.insert(S::default()));
+            let Some(state) = guard::call(S::default) else {
+                // Without a state there is nothing to call the handler with, now or later.
+                link.state().leave();
+                return fail(link, common);
+            };
+            link.state().set_state(self.states.insert(state));
         }
         self.with(link, common, |handler, peer| handler.opened(peer, request, subprotocol));
     }
@@ -94,18 +117,31 @@ impl<S: Default + 'static, H: Handler<S>> Chair for Occupied<H, S> {
         let (route, at) = (link.state().route(), link.state().state());
         // Whatever the handler does now, this was the last that it hears of the connection.
         link.state().leave();
-        let Some(state) = state(&mut self.states, at, Self::KEEPS) else { return };
-        self.handler.closed(&mut Peer { link, desk: Desk { common, route }, state }, closed);
+        let Self { handler, states } = self;
+        let told = guard::call(|| {
+            let desk = Desk { common, route };
+            if let Some(state) = state(states, at, Self::KEEPS) {
+                handler.closed(&mut Peer { link, desk, state }, closed);
+            }
+        });
+        if told.is_none() {
+            fail(link, common);
+        }
         if Self::KEEPS {
-            self.states.try_remove(at);
+            let state = states.try_remove(at);
+            guard::count(common.counters(), || drop(state));
         }
     }
 
     fn tick(&mut self, common: &mut Common, route: u16) {
-        self.handler.tick(&mut Desk { common, route });
+        if guard::call(|| self.handler.tick(&mut Desk { common, route })).is_none() {
+            common.counters().handler_panics.add(1);
+        }
     }
 
     fn undelivered(&mut self, common: &mut Common, route: u16, to: ConnectionId) {
-        self.handler.undelivered(&mut Desk { common, route }, to);
+        if guard::call(|| self.handler.undelivered(&mut Desk { common, route }, to)).is_none() {
+            common.counters().handler_panics.add(1);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! How a server starts: descriptor tables first, then listeners, then all of them or none.
 
-use super::app::App;
+use super::app::{App, Seat};
 use super::config::{Config, Protocol, StartError, is_server};
+use super::guard;
 use super::handle::Handle;
 use super::mail::Mail;
 use super::post::Post;
@@ -12,14 +13,18 @@ use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
 use crate::net::listener::{self, Endpoint, SocketBuffers, SocketFile};
 use crate::net::mailbox::Mailbox;
 use crate::net::reactor::{Buffers, Quota, Reactor, Settings};
+use crate::net::room::Need;
+use crate::net::slots::Slots;
 use crate::net::sources::Sources;
 use crate::net::sys;
 use crate::proto::heap::MAPPED_FROM_BYTES;
 use crate::proto::session::Session;
 use crate::stats::{Memory, address_space_limit_bytes, memory_limit_bytes};
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -28,8 +33,10 @@ use std::time::{Duration, Instant};
 /// Starts all reactors; when it returns, every endpoint accepts connections.
 pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartError> {
     let response_fields = config.check()?;
+    sys::check_random().map_err(|error| StartError(format!("there are no random numbers: getrandom: {error}")))?;
     sys::set_up_heap(MAPPED_FROM_BYTES, address_space_limit_bytes().is_some());
     let plan = plan(config)?;
+    room(config, plan)?;
     let mut files = SocketFiles::default();
     let unix = listen_unix(&config.listen, &mut files)?;
     let settings = settings(config, plan, response_fields);
@@ -69,6 +76,21 @@ pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartErro
     Ok(Handle { plan, endpoints: endpoints.into(), mailboxes, shared, threads, files })
 }
 
+/// Whether memory is enough for the plan.
+fn room(config: &Config, plan: Plan) -> Result<(), StartError> {
+    let need = Need {
+        reactors: plan.reactors,
+        cores: thread::available_parallelism().map_or(1, usize::from),
+        per_reactor: plan.per_reactor,
+        connections: plan.max_connections,
+        record_bytes: Slots::<Seat>::record_bytes(),
+        ring_bytes: config.read_buffer_bytes,
+    };
+    need.check().map_err(|no_room| {
+        StartError(format!("{} connections in {} reactors: {no_room}", plan.max_connections, plan.reactors))
+    })
+}
+
 fn share(config: &Config, plan: Plan, routes: Routes, settings: &Settings) -> Shared {
     Shared {
         buffers: Arc::clone(&settings.buffers),
@@ -88,6 +110,7 @@ fn share(config: &Config, plan: Plan, routes: Routes, settings: &Settings) -> Sh
         at_ready: OnceLock::new(),
         stats_max_age: Duration::from_millis(config.stats_max_age_ms.into()),
         stats: Mutex::default(),
+        failure: OnceLock::new(),
     }
 }
 
@@ -207,7 +230,7 @@ impl Starter<'_> {
         unix: &[Arc<OwnedFd>],
         ordered: Receiver<Arc<[SocketAddr]>>,
         news: Sender<News>,
-    ) -> Result<JoinHandle<io::Result<()>>, StartError> {
+    ) -> Result<JoinHandle<()>, StartError> {
         let settings = self.settings.clone();
         let socket_buffers = self.config.socket_buffers;
         let keepalive_s = (self.config.protocol == Protocol::Tcp).then_some(self.config.tcp_keepalive_s);
@@ -229,17 +252,7 @@ impl Starter<'_> {
             unix,
             ordered,
         };
-        let body = move || match start.reactor(&news) {
-            Ok(reactor) => {
-                let _ = news.send(Ok(()));
-                drop(news);
-                reactor.run()
-            }
-            Err(error) => {
-                let _ = news.send(Err(error));
-                Ok(())
-            }
-        };
+        let body = move || start.run(news);
         // A reactor nests a dozen calls, not a thousand; what it does not touch of the stack costs nothing.
         let builder = thread::Builder::new().name(format!("reactor-{index}")).stack_size(256 << 10);
         builder.spawn(body).map_err(|error| {
@@ -268,6 +281,29 @@ struct Start {
 }
 
 impl Start {
+    /// The whole life of a reactor's thread. One that cannot go on ends the server: without it, what the kernel gives to its
+    /// listeners would never be answered.
+    fn run(self, news: Sender<News>) {
+        let (index, shared, mailboxes) = (self.index, Arc::clone(&self.shared), Arc::clone(&self.mailboxes));
+        let panicked = |payload: Box<dyn Any + Send>| format!("reactor {index} panicked: {}", guard::words(&*payload));
+        let reactor = match catch_unwind(AssertUnwindSafe(|| self.reactor(&news))) {
+            Ok(Ok(reactor)) => reactor,
+            Ok(Err(error)) => return drop(news.send(Err(error))),
+            Err(payload) => return drop(news.send(Err(StartError(panicked(payload))))),
+        };
+        let _ = news.send(Ok(()));
+        drop(news);
+        let (kind, text) = match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => (error.kind(), format!("reactor {index} cannot wait for events: epoll_wait: {error}")),
+            Err(payload) => (io::ErrorKind::Other, panicked(payload)),
+        };
+        let _ = shared.failure.set((kind, text)); // the first one says why the others have ended
+        for mailbox in &*mailboxes {
+            let _ = mailbox.send(Mail::Stop);
+        }
+    }
+
     /// On the reactor's own thread, with a table of its own first, since that copies what is open.
     fn reactor(self, news: &Sender<News>) -> Result<Reactor<App>, StartError> {
         let Self { shared, index, session, .. } = self;

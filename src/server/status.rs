@@ -11,6 +11,7 @@ use crate::proto::http::Request;
 use crate::proto::upgrade::Policy;
 use crate::stats::Memory;
 use serde_json::{Map, Value, json};
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     /// How old a document of `/stats` may be.
     pub(super) stats_max_age: Duration,
     pub(super) stats: Mutex<StatsCache>,
+    /// Why a reactor could not go on: the first one, which ended the others.
+    pub(super) failure: OnceLock<(io::ErrorKind, String)>,
 }
 
 impl Shared {

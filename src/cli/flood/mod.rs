@@ -21,6 +21,7 @@ use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
 use steadfast::flood::{self, Config, Shard};
+use steadfast::net::date;
 use steadfast::proto::upgrade::request_lines;
 
 /// What is further in the past is no time to begin at, but a mistake.
@@ -133,7 +134,11 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
     };
     // Who is late by a little begins at once: a shard that is missing would be worse.
     if time + MOST_LATE < SystemTime::now() {
-        return Err(format!("that was long ago; it is {}", humantime::format_rfc3339_seconds(SystemTime::now())));
+        let now = SystemTime::now();
+        // A clock after the year 9999 has no such form.
+        let now =
+            date::format(now).map_or("a later year".to_owned(), |_| humantime::format_rfc3339_seconds(now).to_string());
+        return Err(format!("that was long ago; it is {now}"));
     }
     Ok(time)
 }

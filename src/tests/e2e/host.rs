@@ -20,6 +20,8 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_steadfast");
 pub(crate) struct Local {
     pub(crate) server: Handle,
     pub(crate) address: SocketAddr,
+    /// Whether handlers may panic; elsewhere an assertion in one of them must not be lost.
+    pub(crate) may_panic: bool,
 }
 
 impl Local {
@@ -34,7 +36,7 @@ impl Local {
         let server = server.listen("127.0.0.1:0").expect("an endpoint").spawn().expect("a server");
         let Some(Endpoint::Tcp(addresses)) = server.endpoints().first() else { panic!("no address") };
         let address = addresses[0];
-        Self { server, address }
+        Self { server, address, may_panic: false }
     }
 
     /// Waits for the end of a server that was asked to stop.
@@ -51,6 +53,7 @@ impl Drop for Local {
         self.server.stop();
         if !thread::panicking() {
             self.join();
+            assert!(self.may_panic || self.server.counters().handler_panics == 0, "a handler panicked");
         }
     }
 }

@@ -14,6 +14,7 @@ mod callbacks;
 mod chat;
 mod closing;
 mod compression;
+mod panics;
 mod publishing;
 mod rig;
 mod routes;

@@ -193,23 +193,3 @@ fn each_reactor_makes_one_handler_on_its_own_thread_and_paths_may_share_it() {
         assert_eq!(text(wire), (at + 1).to_string());
     }
 }
-
-/// Panics in a reactor, which is a fault of the program.
-struct Broken;
-
-impl Handler for Broken {
-    fn message(&mut self, _peer: &mut Peer, _message: Message) {
-        panic!("a handler that panics, on purpose");
-    }
-}
-
-#[test]
-fn a_handler_that_panics_is_an_error_of_join() {
-    // The rest of these tests rely on it.
-    let server = Server::from(single()).route("/", || Broken).listen("127.0.0.1:0").expect("an endpoint");
-    let server = server.spawn().expect("a server");
-    let address = server.endpoints()[0].to_string().parse().expect("an address");
-    let mut wire = websocket_at(address, "/");
-    say(&mut wire, "");
-    assert!(server.join().is_err());
-}

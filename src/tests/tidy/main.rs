@@ -5,6 +5,7 @@
 //! and the line; a rule that no longer fits is changed here, in the commit that says why.
 
 mod house;
+mod panics;
 
 use house::HOUSE;
 use std::collections::BTreeSet;
