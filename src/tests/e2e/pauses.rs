@@ -126,11 +126,28 @@ impl Peers {
     }
 }
 
+/// Stops the server, and waits until none of its threads runs.
+fn stop(server: &Serve) {
+    server.running.signal("STOP");
+    let tasks = format!("/proc/{}/task", server.running.pid());
+    // proc_pid_stat(5): the state is after the name, which is in parentheses.
+    let is_stopped = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+    let runs = || {
+        let threads = std::fs::read_dir(&tasks).expect("threads").flatten();
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok())
+            .any(|stat| !is_stopped(&stat))
+    };
+    while runs() {
+        thread::yield_now();
+    }
+}
+
 fn pause(flags: &str, count: usize, length: Duration) {
     let arguments: Vec<&str> = flags.split_whitespace().collect();
     let server = Serve::start_under("ulimit -n $(ulimit -H -n)", &arguments);
     let mut peers = Peers::open(server.address(), count);
-    server.running.signal("STOP");
+    stop(&server);
     peers.go_on(length);
     thread::sleep(length);
     server.running.signal("CONT");
@@ -148,7 +165,7 @@ fn pause(flags: &str, count: usize, length: Duration) {
         }
         assert_eq!(next.close_code(), 1001);
     }
-    server.running.signal("STOP");
+    stop(&server);
     peers.open_websockets().for_each(|wire| wire.send(&frame(CLOSE, &close_body(1001, b""))));
     thread::sleep(length);
     server.running.signal("CONT");
