@@ -22,11 +22,21 @@ fn count(result: libc::c_long) -> io::Result<usize> {
 #[inline(always)]
 fn uninterrupted(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     loop {
-        match count(call()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
+        let result = call();
+        if result >= 0 {
+            return Ok(result as usize);
+        }
+        if let Some(error) = failure() {
+            return Err(error);
         }
     }
+}
+
+/// Why the last call failed; `None` where it is to be made again.
+#[cold]
+fn failure() -> Option<io::Error> {
+    let error = io::Error::last_os_error();
+    (error.kind() != io::ErrorKind::Interrupted).then_some(error)
 }
 
 /// errno of a failed call; 0 for an error that is none of the kernel's.

@@ -4,13 +4,13 @@
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Authority<'a> {
     pub(super) host: &'a [u8],
-    pub(super) port: Option<u32>,
-    /// A colon without a port behind it.
-    has_empty_port: bool,
+    /// The digits after the colon; none for a colon alone.
+    port: Option<&'a [u8]>,
 }
 
 impl<'a> Authority<'a> {
     /// Reads a host and perhaps a port, without user information (RFC 9110 section 4.2.4) and not empty.
+    #[inline]
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let is_host = |byte: &&u8| HOST[usize::from(**byte)];
         let host_bytes = match text {
@@ -27,10 +27,16 @@ impl<'a> Authority<'a> {
             [b':', port @ ..] if port.len() <= 5 && port.iter().all(u8::is_ascii_digit) => Some(port),
             _ => return None,
         };
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+
+    fn port(&self) -> Option<u32> {
         let number = |port: &[u8]| port.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-        let has_empty_port = port == Some(b"");
-        let port = port.filter(|port| !port.is_empty()).map(number);
-        (!host.is_empty()).then_some(Self { host, port, has_empty_port })
+        self.port.filter(|port| !port.is_empty()).map(number)
+    }
+
+    fn has_empty_port(&self) -> bool {
+        self.port == Some(b"")
     }
 
     fn is_host(&self, host: &[u8]) -> bool {
@@ -83,7 +89,7 @@ impl<'a> Origin<'a> {
         let fits = scheme.first().is_some_and(u8::is_ascii_alphabetic)
             && scheme.iter().all(is_scheme)
             && authority.host.iter().all(is_plain)
-            && !authority.has_empty_port;
+            && !authority.has_empty_port();
         fits.then_some(Self { scheme, authority })
     }
 
@@ -110,7 +116,7 @@ impl<'a> Origin<'a> {
             Some(Scheme::Https) => Some(443),
             None => None,
         };
-        authority.port.or(default)
+        authority.port().or(default)
     }
 
     /// Whether it is the origin of pages that come from `host`, which may leave out the port if it is that of the scheme.
@@ -143,7 +149,7 @@ impl<'a> Origin<'a> {
         let fits_wildcard = !is_address && name.first().is_some_and(|byte| !b"[.".contains(byte));
         !name.contains(&b'*')
             && (!is_wildcard || fits_wildcard)
-            && self.authority.port.is_none_or(|port| port <= 65_535)
+            && self.authority.port().is_none_or(|port| port <= 65_535)
     }
 }
 
@@ -152,8 +158,9 @@ pub(super) fn is_one_of(names: &[String], host: &[u8]) -> bool {
     let Some(host) = Authority::parse(host) else { return false };
     names.iter().filter_map(|name| Authority::parse(name.as_bytes())).any(|name| {
         // Whether 80 or 443 is the default is not known where a proxy may speak TLS.
-        let is_default = matches!(name.port, Some(80 | 443)) && host.port.is_none();
-        name.is_host(host.host) && (name.port.is_none() || name.port == host.port || is_default)
+        let (name_port, host_port) = (name.port(), host.port());
+        let is_default = matches!(name_port, Some(80 | 443)) && host_port.is_none();
+        name.is_host(host.host) && (name_port.is_none() || name_port == host_port || is_default)
     })
 }
 
@@ -161,6 +168,6 @@ pub(super) fn is_one_of(names: &[String], host: &[u8]) -> bool {
 pub(super) fn is_name(name: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%[:]".contains(byte);
     Authority::parse(name.as_bytes()).is_some_and(|name| {
-        name.host.iter().all(plain) && !name.has_empty_port && name.port.is_none_or(|port| port <= 65_535)
+        name.host.iter().all(plain) && !name.has_empty_port() && name.port().is_none_or(|port| port <= 65_535)
     })
 }

@@ -36,14 +36,14 @@ pub(super) fn take_request<'a>(
         BadHead { error, why, is_head: request.method == "HEAD" }
     };
     let Some(body) = judged.map_err(bad)? else {
-        return Ok((consumed, Event::Request(Box::new(request))));
+        return Ok((consumed, Event::Request(request)));
     };
     let head = request.fields.raw();
     let progress = Progress::RequestBody { body: Box::new(body), head_bytes: head.len() as u32 };
     *partial = Some(Box::new(Partial::new(head.to_vec(), progress)));
     // RFC 9110 10.1.1: "A server MUST ignore a 100-continue expectation in an HTTP/1.0 request".
     let expects = request.fields.expect == Some(Expectation::Continue) && request.minor_version == 1;
-    Ok((consumed, if expects { Event::Expects(Box::new(request)) } else { Event::NeedMore }))
+    Ok((consumed, if expects { Event::Expects(request) } else { Event::NeedMore }))
 }
 
 fn take_body<'a>(
@@ -113,7 +113,7 @@ pub(super) fn take_response<'a>(
     let body = Body::of_response(&response).map_err(|_| BadHead::unanswered(HeadError::Malformed))?;
     let body = body.unwrap_or(Body::Sized(0));
     *partial = Some(Box::new(Partial::body(body)));
-    Ok((consumed, Event::Response(Box::new(response))))
+    Ok((consumed, Event::Response(response)))
 }
 
 /// Takes the answer to an upgrade.
@@ -135,7 +135,7 @@ pub(super) fn take_upgrade<'a>(
     let event = match upgrade::check_response(&response, &kept) {
         Ok(agreed) => {
             *compression = agreed;
-            Event::Opened(Box::new(response))
+            Event::Opened(response)
         }
         Err(rejected) => Event::Rejected(rejected),
     };

@@ -106,12 +106,14 @@ impl<'a> Fields<'a> {
         self.raw
     }
 
-    fn collect(headers: &[httparse::Header<'a>], raw: &'a [u8]) -> Self {
-        let mut fields = Self { raw, ..Self::default() };
+    fn of(raw: &'a [u8]) -> Self {
+        Self { raw, ..Self::default() }
+    }
+
+    fn note_all(&mut self, headers: &[httparse::Header<'a>]) {
         for header in headers {
-            fields.note(header.name, header.value);
+            self.note(header.name, header.value);
         }
-        fields
     }
 
     /// Length first: of the dozen fields that a browser sends, most differ there from every name we look for.
@@ -218,7 +220,13 @@ impl<'a> Request<'a> {
     /// encodings are upper case (RFC 3986 sections 6.2.2.1 and 6.2.2.2). So `/p%6fll` is `/poll`, while `/a%2fb` is `/a%2Fb`:
     /// the slash is no separator. Segments of dots are not resolved, and double slashes stay.
     pub fn normal_path(&self) -> Cow<'a, str> {
-        path::normal(self.path())
+        let (_, target) = self.split_target();
+        // Nearly all are in this form, and one search shows it.
+        match memchr::memchr2(b'?', b'%', target.as_bytes()) {
+            None => Cow::Borrowed(target),
+            Some(end) if target[end..].starts_with('?') => Cow::Borrowed(&target[..end]),
+            Some(_) => path::normal(self.path()),
+        }
     }
 
     /// Whether it asks for an upgrade. RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in
@@ -290,6 +298,15 @@ impl Response<'_> {
 /// assert!(parse_request(&head[..20], HeadLimits::default()).unwrap().is_none());
 /// ```
 pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
+    boxed_request(input, limits).map(unbox)
+}
+
+fn unbox<T>(boxed: Option<(Box<T>, usize)>) -> Option<(T, usize)> {
+    boxed.map(|(head, bytes)| (*head, bytes))
+}
+
+/// A head is large, and each move would copy it: it is made where it stays.
+fn boxed_request(input: &[u8], limits: HeadLimits) -> Parsed<Box<Request<'_>>> {
     let (input, over) = limits.within(input);
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut []);
@@ -301,8 +318,10 @@ pub fn parse_request(input: &[u8], limits: HeadLimits) -> Parsed<Request<'_>> {
     let (Some(method), Some(target), Some(minor_version)) = (head.method, head.path, head.version) else {
         return Err(HeadError::Malformed);
     };
-    let fields = Fields::collect(head.headers, &input[..bytes]);
-    Ok(Some((Request { method, target, minor_version, fields, body: b"" }, bytes)))
+    let fields = Fields::of(&input[..bytes]);
+    let mut request = Box::new(Request { method, target, minor_version, fields, body: b"" });
+    request.fields.note_all(head.headers);
+    Ok(Some((request, bytes)))
 }
 
 /// Reads the version of a head that httparse does not know; gives what follows it, or `None` while it is not all there. In
@@ -338,13 +357,16 @@ fn later_fields<'a>(input: &'a [u8], rest: &'a [u8], over: Option<HeadError>) ->
         httparse::Status::Partial => (httparse::Status::Partial, &[][..]),
     };
     let bytes = complete(parsed, input, over)?;
-    Ok(bytes.map(|bytes| (Fields::collect(headers, &input[..bytes]), bytes)))
+    let Some(bytes) = bytes else { return Ok(None) };
+    let mut fields = Fields::of(&input[..bytes]);
+    fields.note_all(headers);
+    Ok(Some((fields, bytes)))
 }
 
 /// A request of HTTP/1.2 or later. Its method and its target have been judged already.
 #[cold]
 #[inline(never)]
-fn parse_later_request(input: &[u8], over: Option<HeadError>) -> Parsed<Request<'_>> {
+fn parse_later_request(input: &[u8], over: Option<HeadError>) -> Parsed<Box<Request<'_>>> {
     let mut parts = skip_empty_lines(input).splitn(3, |&byte| byte == b' ');
     let mut part = || parts.next().unwrap_or_default();
     let (method, target, version) = (part(), part(), part());
@@ -353,13 +375,14 @@ fn parse_later_request(input: &[u8], over: Option<HeadError>) -> Parsed<Request<
         return Err(HeadError::Malformed);
     };
     let fields = later_fields(input, rest, over)?;
-    Ok(fields.map(|(fields, bytes)| (Request { method, target, minor_version: 1, fields, body: b"" }, bytes)))
+    let request = |fields| Box::new(Request { method, target, minor_version: 1, fields, body: b"" });
+    Ok(fields.map(|(fields, bytes)| (request(fields), bytes)))
 }
 
 /// A response of HTTP/1.2 or later.
 #[cold]
 #[inline(never)]
-fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Response<'_>> {
+fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Box<Response<'_>>> {
     let line = later_version(skip_empty_lines(input), b"HTTP/0.0 ")?;
     let Some((line, rest)) = line.and_then(|line| line.split_at_checked(memchr::memchr(b'\n', line)? + 1)) else {
         return over.map_or(Ok(None), Err);
@@ -369,7 +392,7 @@ fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Respons
     head.parse(&known)?;
     let status = head.code.ok_or(HeadError::Malformed)?;
     let fields = later_fields(input, rest, over)?;
-    Ok(fields.map(|(fields, bytes)| (Response { status, minor_version: 1, fields }, bytes)))
+    Ok(fields.map(|(fields, bytes)| (Box::new(Response { status, minor_version: 1, fields }), bytes)))
 }
 
 /// A kind of head that may arrive in pieces.
@@ -381,7 +404,7 @@ pub(super) trait Head<'a>: Sized {
     fn limits(limits: HeadLimits) -> HeadLimits;
 
     /// Reads a head from the front of `input`.
-    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Self>;
+    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Box<Self>>;
 
     /// What can be said of one that has not ended.
     fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError>;
@@ -394,12 +417,12 @@ impl<'a> Head<'a> for Request<'a> {
         limits
     }
 
-    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Self> {
-        parse_request(input, limits)
+    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Box<Self>> {
+        boxed_request(input, limits)
     }
 
     fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
-        parse_request(head, limits).map(|_| ())
+        boxed_request(head, limits).map(|_| ())
     }
 }
 
@@ -410,12 +433,12 @@ impl<'a> Head<'a> for Response<'a> {
         limits.of_response()
     }
 
-    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Self> {
-        parse_response(input, limits)
+    fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Box<Self>> {
+        boxed_response(input, limits)
     }
 
     fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
-        parse_response(head, limits).map(|_| ())
+        boxed_response(head, limits).map(|_| ())
     }
 }
 
@@ -424,6 +447,10 @@ impl<'a> Head<'a> for Response<'a> {
 /// # Errors
 /// [`HeadError`], as soon as what is there shows it.
 pub fn parse_response(input: &[u8], limits: HeadLimits) -> Parsed<Response<'_>> {
+    boxed_response(input, limits).map(unbox)
+}
+
+fn boxed_response(input: &[u8], limits: HeadLimits) -> Parsed<Box<Response<'_>>> {
     let (input, over) = limits.of_response().within(input);
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = httparse::Response::new(&mut []);
@@ -435,8 +462,9 @@ pub fn parse_response(input: &[u8], limits: HeadLimits) -> Parsed<Response<'_>> 
     };
     let Some(bytes) = complete(parsed, input, over)? else { return Ok(None) };
     let (Some(status), Some(minor_version)) = (head.code, head.version) else { return Err(HeadError::Malformed) };
-    let fields = Fields::collect(head.headers, &input[..bytes]);
-    Ok(Some((Response { status, minor_version, fields }, bytes)))
+    let mut response = Box::new(Response { status, minor_version, fields: Fields::of(&input[..bytes]) });
+    response.fields.note_all(head.headers);
+    Ok(Some((response, bytes)))
 }
 
 fn complete(

@@ -247,7 +247,7 @@ impl Partial {
         input: &'a [u8],
         message: &'a mut Vec<u8>,
         limits: HeadLimits,
-    ) -> Result<(usize, Option<T>), BadHead> {
+    ) -> Result<(usize, Option<Box<T>>), BadHead> {
         let limits = T::limits(limits);
         let bad = |head: &[u8], error| match T::IS_REQUEST {
             true => BadHead::of_request(error, head, limits),

@@ -122,17 +122,21 @@ impl Session {
                 }
                 (consumed, event)
             }
-            Err(BadHead { error, why, is_head }) => {
-                if self.role == Role::Server {
-                    let asked = Asked { without_body: is_head, ..Asked::default() };
-                    let body = answer::reason_body(error.status(), &why);
-                    let answer = Answer { more_fields: answer::NOSNIFF, ..Answer::refusal(error.status()) };
-                    self.answer(&Answer { body: body.as_bytes(), ..answer }, asked, out);
-                }
-                self.abandon();
-                (0, Event::BadHead(error))
-            }
+            Err(bad) => (0, self.refuse(&bad, out)),
         }
+    }
+
+    #[cold]
+    fn refuse<'a>(&mut self, bad: &BadHead, out: &mut Output) -> Event<'a> {
+        let BadHead { error, ref why, is_head } = *bad;
+        if self.role == Role::Server {
+            let asked = Asked { without_body: is_head, ..Asked::default() };
+            let body = answer::reason_body(error.status(), why);
+            let answer = Answer { more_fields: answer::NOSNIFF, ..Answer::refusal(error.status()) };
+            self.answer(&Answer { body: body.as_bytes(), ..answer }, asked, out);
+        }
+        self.abandon();
+        Event::BadHead(error)
     }
 
     /// Answers a request.

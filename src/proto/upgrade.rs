@@ -37,8 +37,14 @@ pub struct Policy {
 
 impl Policy {
     /// Whether a request is for this server, by [`Policy::hosts`]. One without a host is: no browser sends it.
+    #[inline]
     pub fn serves(&self, request: &Request<'_>) -> bool {
-        self.hosts.is_empty() || request.authority().is_none_or(|host| is_one_of(&self.hosts, host))
+        self.hosts.is_empty() || self.has_host_of(request)
+    }
+
+    #[inline(never)]
+    fn has_host_of(&self, request: &Request<'_>) -> bool {
+        request.authority().is_none_or(|host| is_one_of(&self.hosts, host))
     }
 
     /// The first of [`Policy::hosts`] that is none.
