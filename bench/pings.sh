@@ -18,7 +18,7 @@ connections=100000 hold_s=120 flags=() binary=''
 
 while (($#)); do
     case $1 in
-    --connections) (($# > 1)) || usage_error '--connections wants a number'; read_count "$1" "$2"; connections=$2; shift 2 ;;
+    --connections) (($# > 1)) || usage_error '--connections wants a number'; [[ $2 =~ ^[1-9][0-9]{0,7}$ ]] || usage_error "--connections wants a number, not $2"; connections=$2; shift 2 ;;
     --hold) (($# > 1)) || usage_error '--hold wants seconds'; read_count "$1" "$2"; hold_s=$2; shift 2 ;;
     --without) flags=(--ping-interval-s 86400 --idle-timeout-s 172800); shift ;;
     --binary) (($# > 1)) || usage_error '--binary wants a file'; binary=$(realpath -- "$2"); shift 2 ;;

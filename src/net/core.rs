@@ -315,10 +315,10 @@ impl<S> Core<S> {
             out: &mut self.out,
             message: &mut self.message,
             counters: &self.counters,
-            limits: &self.settings.limits,
+            settings: &self.settings,
             queueing: &self.queueing,
-            max_events: self.settings.max_events_per_turn,
-            now: self.now,
+            tick: self.now.tick,
+            second: self.now.second,
         };
         (&mut self.slots, tools)
     }

@@ -26,8 +26,8 @@ use std::sync::Arc;
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = 1 << 63;
 
-/// So many events in one iteration say that peers wait for more than housekeeping.
-const BUSY_EVENTS: usize = 256;
+/// So much work in one iteration says that peers wait for more than housekeeping.
+const BUSY_WORK: u64 = 256;
 
 /// A reactor with its driver.
 #[derive(Debug)]
@@ -88,17 +88,24 @@ impl<D: Driver> Reactor<D> {
             }
             // Before anything is stamped: a reactor that had nothing to do has slept through its ticks.
             let ticks = self.core.read_clock();
-            let mut dispatched = 0;
+            let work_before = self.work();
             for event in &events {
                 self.dispatch(event);
-                dispatched += 1;
             }
-            self.core.pings.is_yielding = dispatched >= BUSY_EVENTS;
+            self.core.pings.is_yielding = self.work().wrapping_sub(work_before) >= BUSY_WORK;
             self.turn(ticks);
             if self.core.stopped && self.core.slots.is_empty() && !self.core.is_busy {
                 return Ok(());
             }
         }
+    }
+
+    /// Messages and requests that came, and connections that came and went, so far.
+    fn work(&self) -> u64 {
+        let counters = &self.core.counters;
+        [&counters.messages_in, &counters.requests, &counters.opened, &counters.ended]
+            .iter()
+            .fold(0, |sum, counter| sum.wrapping_add(counter.value()))
     }
 
     #[inline]

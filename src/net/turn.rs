@@ -5,12 +5,12 @@ use super::ending::finish;
 use super::link::{Cause, Driver, Link};
 use super::outgoing::{Queueing, flush, lose, send_or_keep};
 use super::pool::Pool;
-use super::reactor::{Core, Now};
+use super::reactor::{Core, Settings};
 use super::slots::{Connection, ConnectionId, Flags};
 use super::sys;
 use crate::proto::frame::Role;
 use crate::proto::ring::Ring;
-use crate::proto::session::{Event, Limits, Output, State};
+use crate::proto::session::{Event, Output, State};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -43,12 +43,12 @@ pub(super) struct Tools<'a> {
     pub(super) out: &'a mut Output,
     pub(super) message: &'a mut Vec<u8>,
     pub(super) counters: &'a Counters,
-    pub(super) limits: &'a Limits,
+    /// Its limits; and its events of one connection in one turn: after them it goes to the back of the ready list. The other
+    /// half of the budget is bytes: a turn reads once, and at most a ring.
+    pub(super) settings: &'a Settings,
     pub(super) queueing: &'a Queueing,
-    /// Events of one connection in one turn; then it goes to the back of the ready list. The other half of the budget is
-    /// bytes: a turn reads once, and at most a ring.
-    pub(super) max_events: usize,
-    pub(super) now: Now,
+    pub(super) tick: u32,
+    pub(super) second: u32,
 }
 
 /// What epoll tells of a connection that is connected.
@@ -174,7 +174,7 @@ fn talk<D: Driver>(
                 drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED | Flags::URGENT);
                 tools.pool.current.wrote(bytes);
                 tools.counters.bytes_in.add(bytes as u64);
-                arrived(connection, tools.now.tick);
+                arrived(connection, tools.tick);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
@@ -202,7 +202,7 @@ fn talk<D: Driver>(
     };
     let state = connection.session.state();
     if state != State::Open || state_before != State::Open {
-        file(connection, state_before, events, tools.now.tick);
+        file(connection, state_before, events, tools.tick);
         if state == State::Closed {
             return Outcome::Over;
         }
@@ -231,9 +231,9 @@ fn understand<D: Driver>(
     let mut result = Ok(());
     let mut link = link(connection, tools.out, tools.counters, tools.queueing, id, lent);
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
-    while (events < tools.max_events && at < input.len()) || link.connection.session.has_event() {
+    while (events < tools.settings.max_events_per_turn && at < input.len()) || link.connection.session.has_event() {
         let (rest, session) = (&mut input[at..], &mut link.connection.session);
-        let (bytes, event) = session.receive(rest, tools.message, tools.limits, tools.now.second, link.out);
+        let (bytes, event) = session.receive(rest, tools.message, &tools.settings.limits, tools.second, link.out);
         at += bytes;
         match event {
             Event::NeedMore => continue,
@@ -293,7 +293,7 @@ fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<
     }
     let agreed = connection.session.compression();
     let (socket, outbox) = (connection.socket.as_fd(), &mut connection.outbox);
-    let sent = send_or_keep(socket, outbox, tools.out, agreed, tools.counters, tools.now.tick);
+    let sent = send_or_keep(socket, outbox, tools.out, agreed, tools.counters, tools.tick);
     if tools.out.bytes.capacity() > 4 * KEPT_BYTES {
         tools.out.bytes.shrink_to(KEPT_BYTES);
     }
