@@ -204,6 +204,15 @@ impl Outbox {
         delivered
     }
 
+    /// Queues a frame of which the first `sent` bytes are gone, without a copy.
+    pub(super) fn move_in(&mut self, mut frame: Vec<u8>, sent: usize, topic: u32) {
+        frame.drain(..sent.min(frame.len()));
+        self.append(Content::Own(frame.into_boxed_slice()), Kind::Message { topic });
+        if sent > 0 {
+            self.begin_first();
+        }
+    }
+
     /// Puts in a message of which the first `sent` bytes are gone, while nothing waits.
     pub(super) fn begin(&mut self, content: Content, topic: u32, sent: usize) {
         self.append(content, Kind::Message { topic });
@@ -367,6 +376,12 @@ impl Outbox {
         }
         delivered
     }
+}
+
+/// Whether `bytes` are one frame, that of a message.
+pub(super) fn is_one_frame(bytes: &[u8]) -> bool {
+    let (end, kind) = frame_at(bytes, 0, NO_TOPIC);
+    end == bytes.len() && kind != Kind::Other
 }
 
 /// Where the frame that begins `at` ends, and what it is.

@@ -8,7 +8,7 @@ use super::outbox::{Content, KEPT, NO_TOPIC, Outbox, Overflow, Pushed, QueueLimi
 use super::reactor::Core;
 use super::slots::{Connection, ConnectionId, Flags};
 use super::sweep::TICK_MS;
-use super::sys;
+use super::{outbox, sys};
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
 use crate::proto::frame::{self, Opcode};
@@ -25,6 +25,9 @@ const CALL_FILE_BYTES: u64 = 64 << 10;
 
 /// What one connection sends in its turn is gathered up to so many bytes, however much may be queued for it.
 const GATHERED_BYTES: usize = 64 << 10;
+
+/// From this length on a message moves into the queue.
+const MOVED_FROM_BYTES: usize = 64 << 10;
 
 /// How much may be queued, and when that is; what is known of it beside the connection.
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +87,25 @@ pub(super) fn send_or_keep(
     counters.bytes_out.add(sent as u64);
     counters.messages_out.add(u64::from(out.messages));
     if sent < out.bytes.len() {
-        *outbox = Some(leave(&out.bytes, out.head_bytes, sent, topic_of(agreed), counters, tick));
+        *outbox = Some(keep(out, sent, topic_of(agreed), counters, tick));
     } else {
         counters.messages_delivered.add(u64::from(out.messages));
     }
     out.clear();
     Ok(())
+}
+
+/// Queues what the socket did not take of what was gathered. A large message that is all of it moves into the queue: a copy
+/// would take as much memory again for a moment, beyond what connections may keep.
+#[cold]
+fn keep(out: &mut Output, sent: usize, topic: u32, counters: &Counters, tick: u32) -> Box<Outbox> {
+    let is_alone = out.messages == 1 && out.head_bytes == 0 && out.bytes.len() >= MOVED_FROM_BYTES;
+    if !is_alone || !outbox::is_one_frame(&out.bytes) {
+        return leave(&out.bytes, out.head_bytes, sent, topic, counters, tick);
+    }
+    let mut outbox = Outbox::new(tick);
+    outbox.move_in(std::mem::take(&mut out.bytes), sent, topic);
+    Box::new(outbox)
 }
 
 /// Behind what waits already goes what has to, a pong or a Close or an answer; and what was sent in one go with a message that

@@ -51,7 +51,7 @@ fn other_commands_do_with_any_memory_or_say_what_they_need() {
             1 => {}
             _ => assert_refused(&setup, &ended),
         }
-        let ended = run(&setup, &["doctor"]);
+        let ended = run(&setup, &["doctor", "--connections", "1000"]);
         assert_eq!((ended.code(), ended.err.len()), (0, 0), "{setup}: {ended:?}");
         let ended = run(&setup, &["report", "show", text(&report)]);
         assert_eq!((ended.code(), ended.err.len()), (2, 1), "{setup}: {ended:?}");
@@ -62,18 +62,25 @@ fn other_commands_do_with_any_memory_or_say_what_they_need() {
 fn a_small_stack_is_enough_for_every_command() {
     for kib in STACKS {
         let setup = format!("ulimit -s {kib}");
-        let server = Serve::of(steadfast(&setup, &[&LISTEN[..], &["--compression"]].concat()));
+        let command = |arguments: &[&str]| {
+            // The environment is on the stack too, before the loader: that of a test run is larger than any user's.
+            let mut command = steadfast(&setup, arguments);
+            command.env_clear();
+            command
+        };
+        let run = |arguments: &[&str]| Running::spawn(command(arguments)).ended();
+        let server = Serve::of(command(&[&LISTEN[..], &["--compression"]].concat()));
         let mut wire = Wire::connect(server.address());
         wire.upgrade();
         wire.echo(b"on a small stack");
         let target = format!("ws://{}/echo", server.address());
-        let ended = run(&setup, &["flood", &target, "--connections", "50", "--messages", "2"]);
+        let ended = run(&["flood", &target, "--connections", "50", "--messages", "2"]);
         assert_eq!(ended.code(), 0, "{setup}: {ended:?}");
         drop(wire);
         server.stop();
-        let ended = run(&setup, &["doctor"]);
+        let ended = run(&["doctor", "--connections", "1000"]);
         assert_eq!((ended.code(), ended.err.len()), (0, 0), "{setup}: {ended:?}");
-        let ended = run(&setup, &["report", "show", "/dev/null"]);
+        let ended = run(&["report", "show", "/dev/null"]);
         assert_eq!((ended.code(), ended.err.len()), (2, 1), "{setup}: {ended:?}");
     }
 }
