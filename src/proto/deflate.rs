@@ -3,7 +3,7 @@
 
 use super::close::Fault;
 use super::extension::Compression;
-use super::heap::{self, block_bytes};
+use super::heap::{self, MAPPED_FROM_BYTES, block_bytes};
 use std::fmt;
 use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
 
@@ -322,12 +322,17 @@ impl Inflater {
     }
 }
 
-/// Grows as a Vec does, but never beyond the limit; up to that it takes what there is.
+/// Up to here the buffer of an inflated message grows within the heap.
+const HEAP_GROWN_BYTES: usize = 16 << 10;
+
+/// Grows by doubling, but never beyond the limit. What is longer than a short message gets a block that is mapped: such a
+/// block grows without a copy, leaves nothing in the heap, and what of it is not written takes no memory.
 fn append(out: &mut Vec<u8>, made: &[u8], max_bytes: u64) -> Result<(), Fault> {
     let left = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(out.len());
     let (made, over) = made.split_at(made.len().min(left));
     if out.capacity() - out.len() < made.len() {
-        let wanted = out.capacity().max(made.len()).min(left);
+        let least = if out.capacity() < HEAP_GROWN_BYTES { 0 } else { MAPPED_FROM_BYTES };
+        let wanted = out.capacity().max(made.len()).max(least).min(left);
         out.try_reserve_exact(wanted).map_err(|_| Fault::OutOfMemory)?;
     }
     out.extend_from_slice(made);

@@ -17,6 +17,16 @@ pub const fn block_bytes(bytes: usize) -> usize {
     }
 }
 
+/// The same for a buffer with room for `capacity` of which the first `bytes` have been written: of a block that is mapped, pages
+/// that were never written take nothing.
+pub(super) const fn written_bytes(bytes: usize, capacity: usize) -> usize {
+    if capacity < MAPPED_FROM_BYTES {
+        return block_bytes(capacity);
+    }
+    // Malloc's own header is in the first page.
+    bytes.saturating_add(16).saturating_add(PAGE_BYTES - 1) & !(PAGE_BYTES - 1)
+}
+
 /// Whether a block of `bytes` can be had now: for those who would end the process if it could not.
 pub(super) fn is_available(bytes: usize) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()

@@ -7,7 +7,7 @@ use super::deflate::{Deflate, Deflater, Inflater};
 use super::event::MessageKind;
 use super::extension::Agreed;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode, RSV1};
-use super::heap::block_bytes;
+use super::heap::{block_bytes, written_bytes};
 use super::http::{self, Head, HeadError, HeadLimits};
 use super::mask::{self, Mask};
 use super::reason::BadHead;
@@ -181,7 +181,10 @@ impl Partial {
                 block_bytes(size_of::<Context>()) + inflater_bytes + deflater_bytes
             }
         };
-        block_bytes(size_of::<Self>()) + block_bytes(self.buffer.capacity()) + body_bytes + window_bytes
+        block_bytes(size_of::<Self>())
+            + written_bytes(self.buffer.len(), self.buffer.capacity())
+            + body_bytes
+            + window_bytes
     }
 
     /// Whether something has come of which more has to come; not so where only a window is kept.

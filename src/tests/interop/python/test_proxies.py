@@ -105,7 +105,7 @@ def one_connection(address):
         assert ask("POST", "/echo", body) == (200, body)
         pieces = iter([body[: len(body) // 2], body[len(body) // 2 :]])
         assert ask("POST", "/echo", pieces, encode_chunked=True) == (200, body)
-        assert ask("GET", "/nothing") == (404, b"Not Found")
+        assert ask("GET", "/nothing") == (404, b'Not Found: there is nothing at "/nothing"\n')
         assert ask("PUT", "/echo", body)[0] == 405
         assert ask("HEAD", "/") == (200, b"")
         assert ask("OPTIONS", "/echo") == (204, b"")
