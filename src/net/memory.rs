@@ -23,12 +23,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Buffers {
     used_bytes: AtomicUsize,
     max_bytes: usize,
+    /// Reactors that share it.
+    reactors: AtomicUsize,
 }
 
 impl Buffers {
     /// Room for `max_bytes`.
     pub fn new(max_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { used_bytes: AtomicUsize::new(0), max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) })
+        Arc::new(Self {
+            used_bytes: AtomicUsize::new(0),
+            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            reactors: AtomicUsize::new(0),
+        })
     }
 
     /// Bytes that all connections keep, give or take what reactors have not told yet.
@@ -109,6 +115,7 @@ const CLASSES: usize = 512;
 
 impl MemoryUse {
     pub(super) fn new(buffers: Arc<Buffers>) -> Self {
+        buffers.reactors.fetch_add(1, Ordering::Relaxed);
         Self {
             buffers,
             kept: HashMap::new(),
@@ -123,6 +130,12 @@ impl MemoryUse {
     /// Bytes that all connections keep, those of this reactor exactly.
     fn used_bytes(&self) -> usize {
         self.buffers.used_bytes().wrapping_sub(self.told_bytes).wrapping_add(self.own_bytes)
+    }
+
+    /// How much one message may still inflate to: all reactors may take as much at the same time.
+    fn room_bytes(&self) -> usize {
+        let room_bytes = self.buffers.max_bytes.saturating_sub(self.used_bytes());
+        room_bytes / self.buffers.reactors.load(Ordering::Relaxed).max(1)
     }
 
     /// Whether new connections are to be refused.
@@ -276,7 +289,7 @@ impl<S> Core<S> {
         if used > buffers.max_bytes {
             self.shed(used - buffers.full_bytes());
         }
-        self.out.deflate.room_bytes = self.memory.buffers.max_bytes.saturating_sub(self.memory.used_bytes());
+        self.out.deflate.room_bytes = self.memory.room_bytes();
     }
 
     /// Ends those of this reactor's connections that keep most, until they have kept `excess_bytes`.

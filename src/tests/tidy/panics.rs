@@ -81,6 +81,7 @@ const KNOWN: &[Known] = &[
         "copy_from_slice(&header[..header_bytes])",
         "`start` is so many bytes before the payload, where the peer's longer header was",
     ),
+    ("net/memory", "load(Ordering::Relaxed).max(1)", "one at least"),
     ("net/memory", "min_message_bytes_per_s.max(1)", "one at least"),
     ("net/memory", "assert_eq!(", "in debug builds only: what is counted is held against what there is"),
     ("net/progress", "saturating_mul(1000) / rate", "`rate` is one at least"),
