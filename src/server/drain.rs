@@ -8,12 +8,13 @@ use crate::net::sweep::TICK_MS;
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::session::State;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How far it has come.
 #[derive(Debug)]
 pub(super) struct Drain {
-    began: Instant,
+    /// Ticks count time in which the reactor ran: a pause leaves peers the time to answer a Close.
+    began_tick: u32,
     /// The time over which connections are closed.
     spread: Duration,
     /// How many connections there were.
@@ -26,7 +27,7 @@ pub(super) struct Drain {
 impl Drain {
     /// A drain that closes connections over `spread`.
     pub(super) fn new(core: &Core<Seat>, spread: Duration) -> Self {
-        Self { began: core.now().instant, spread, total: core.connections(), closed: 0, cursor: 0 }
+        Self { began_tick: core.now().tick, spread, total: core.connections(), closed: 0, cursor: 0 }
     }
 
     /// Closes what is left at once. The time until connections are reset still counts from the beginning.
@@ -36,8 +37,8 @@ impl Drain {
 
     /// Closes as many as are due, and resets what is left when `hard` has passed since the beginning.
     pub(super) fn go_on(&mut self, core: &mut Core<Seat>, hard: Duration) {
-        let now = core.now().instant;
-        let elapsed = now.saturating_duration_since(self.began);
+        let now = core.now();
+        let elapsed = Duration::from_millis(u64::from(now.tick.wrapping_sub(self.began_tick)) * TICK_MS);
         let due = match elapsed.as_secs_f64() / self.spread.as_secs_f64() {
             share if share < 1.0 => (self.total as f64 * share) as usize,
             _ => usize::MAX, // so too where there is no time
@@ -49,7 +50,7 @@ impl Drain {
         if elapsed >= hard {
             core.reset_all(Cause::Deadline(Deadline::Close));
         } else if core.connections() > 0 {
-            core.wake_at(now + Duration::from_millis(TICK_MS));
+            core.wake_at(now.instant + Duration::from_millis(TICK_MS));
         }
     }
 }
