@@ -250,7 +250,7 @@ limits! {
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
     /// Time without a byte acknowledged while something is queued; then reset
     stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
-    /// Least of what is queued that has to be acknowledged in a second, behind that time and on average; then reset
+    /// Least bytes of a queue that the peer acknowledges in a second after that time, on average; then reset
     min_send_bytes_per_s: u32 { deadlines.min_send_bytes_per_s } 1.., "BYTES";
     /// Silence after which the kernel probes the peer of a raw TCP connection (SO_KEEPALIVE)
     tcp_keepalive_s: u32 { tcp_keepalive_s } 1..=32_767, "SECONDS";

@@ -399,7 +399,7 @@ impl Driver for Worker {
             Order::Interrupt => self.interrupt(core),
             Order::Reset => {
                 core.reset_all(RESET);
-                core.stay_awake(); // what waits for the last of them goes on when they are gone
+                core.stay_awake(); // the driver sees that they are gone in the next iteration
             }
             Order::Finish => {
                 let by_content = self.pages.iter().all(Page::is_compared);

@@ -4,7 +4,7 @@ use crate::net::counters::Counters;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Pauses that are remembered; what waits through more of them is late.
+/// Pauses that are remembered; a reply that is awaited through more of them is late.
 const REMEMBERED: usize = 64;
 
 /// The pauses of a reactor, as it counts them.
