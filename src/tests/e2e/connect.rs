@@ -229,9 +229,10 @@ fn a_second_signal_means_now() {
     let (mut running, input) = connect(&door.url, &[]);
     let _peer = door.upgraded("");
     running.error_line("connected to ");
-    // Two that the kernel does not take for one, and from one hand, so that no second passes between them.
+    // Two that the kernel does not take for one. The process is stopped meanwhile, so that it gets both at the same time.
     let pid = running.pid().to_string();
-    let sent = Command::new("sh").args(["-c", "kill -s INT \"$0\"; kill -s TERM \"$0\"", &pid]).status();
+    let sent =
+        Command::new("sh").args(["-c", "for s in STOP INT TERM CONT; do kill -s $s \"$0\"; done", &pid]).status();
     assert!(sent.expect("a shell").success());
     assert_eq!(running.ended().code(), 130);
     drop(input);
