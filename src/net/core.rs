@@ -7,11 +7,12 @@ use super::memory::{Buffers, MemoryUse};
 use super::outgoing::{Queueing, send_or_keep};
 use super::pings::Pings;
 use super::pool::{Pool, RING_BYTES};
+use super::progress::Progress;
 use super::quota::Quota;
 use super::refusal::Refusals;
 use super::slots::{Connection, ConnectionId, Flags, Slots};
 use super::sources::{Source, SourcePrefixes, Sources};
-use super::sweep::Deadlines;
+use super::sweep::{self, Calm, Deadlines, Due};
 use super::turn::{self, Tools};
 use super::{ending, outgoing, sys};
 use crate::proto::deflate::Deflate;
@@ -120,9 +121,12 @@ pub struct Core<S> {
     /// The tick until which the limit on control frames is wider than it was set, and what it was set to.
     pub(super) catches_up: Option<(u32, u16)>,
     pub(super) pings: Pings,
+    pub(super) calm: Calm,
     pub(super) listeners: Vec<Listener>,
     /// Where connections are from, if that is limited.
     pub(super) sources: HashMap<ConnectionId, Source>,
+    /// Those that did not close in time, and yet take what was sent to them.
+    pub(super) closing: HashMap<ConnectionId, Progress>,
     pub(super) refusals: Refusals,
     pub(super) memory: MemoryUse,
     /// Accepting failed or is full: until a tick passes or a descriptor is freed.
@@ -153,11 +157,13 @@ impl<S> Core<S> {
             message: Vec::new(),
             counters,
             pings: Pings::new(settings.deadlines.ping_s),
+            calm: Calm::default(),
             now: clock.now,
             clock,
             catches_up: None,
             listeners: Vec::new(),
             sources: HashMap::new(),
+            closing: HashMap::new(),
             refusals: Refusals::default(),
             memory: MemoryUse::new(Arc::clone(&settings.buffers)),
             accept_paused: false,
@@ -197,6 +203,7 @@ impl<S> Core<S> {
 
     /// Works on a connection outside its own turn; what that sends goes out at once. Gives `None` if the connection is gone.
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
+        self.calm.disturb();
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
         let (state_before, waited) = (connection.session.state(), connection.flags.has(Flags::WAITS));
         let mut link = turn::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0);
@@ -280,6 +287,7 @@ impl<S> Core<S> {
         {
             return Err(error);
         }
+        self.calm.disturb();
         let id = self.slots.insert(socket.into(), session, self.now.tick, state);
         if let Some(connection) = self.slots.get(id) {
             connection.flags.set(Flags::CONNECTING);
@@ -325,6 +333,7 @@ impl<S> Core<S> {
 
     /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
     pub fn doom(&mut self, id: ConnectionId, cause: Cause) {
+        self.calm.disturb();
         if let Some(connection) = self.slots.get(id)
             && !connection.flags.has(Flags::DOOMED)
         {
@@ -406,12 +415,24 @@ impl<S> Core<S> {
         debug_assert_eq!(queued as u64, self.counters.totals().messages_queued, "messages_queued");
     }
 
+    /// Nothing is due for anybody while no visit is thought to be.
+    pub(super) fn check_calm(&mut self) {
+        let (now_tick, deadlines) = (self.now.tick, self.settings.deadlines);
+        for index in 0..self.slots.end_index() {
+            let Some((id, connection)) = self.slots.at(index) else { continue };
+            let due = sweep::due(connection, now_tick, &deadlines);
+            let may_be_pinged = matches!(due, Due::Silent(age_ticks) if self.pings.may(age_ticks));
+            debug_assert!(!may_be_pinged && !matches!(due, Due::Missed(_)), "{id:?}: {due:?}, {:?}", connection.flags);
+        }
+    }
+
     /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.
     pub(super) fn end_round(&mut self) {
         if cfg!(debug_assertions) {
             self.check();
         }
         self.pings.end_round(self.now.tick);
+        self.calm.end_round();
     }
 
     /// Ends those whose end came outside their turn.

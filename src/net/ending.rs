@@ -2,9 +2,10 @@
 
 use super::link::{Cause, Deadline, Driver};
 use super::outgoing::{flush, judge_queue};
+use super::progress::Progress;
 use super::reactor::Core;
 use super::slots::{ConnectionId, Flags};
-use super::sweep::{Due, due};
+use super::sweep::{Deadlines, Due, due, due_from_tick};
 use super::sys;
 use crate::proto::answer::{Answer, Asked, reason_body};
 use crate::proto::close::{CloseCode, Fault};
@@ -54,6 +55,7 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
         judge_queue(core, driver, id);
     }
     let Some(connection) = core.slots.get(id) else { return false };
+    core.calm.found(due_from_tick(connection, &core.settings.deadlines));
     match due(connection, now_tick, &core.settings.deadlines) {
         Due::Silent(age_ticks) if core.pings.take(age_ticks) => {
             // From now on its answer is awaited.
@@ -141,6 +143,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
             core.doom(id, cause);
         }
         Deadline::Stalled if moves(core, driver, id) => {}
+        Deadline::Close if takes_the_rest(core, id) => {}
         Deadline::Stalled | Deadline::Close => {
             // A reset, so that the kernel keeps nothing either.
             if let Some(connection) = core.slots.get(id) {
@@ -168,3 +171,20 @@ fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId)
     let acknowledged = outbox.taken_bytes as i64 - i64::from(unacknowledged);
     outbox.progress.is_enough(now_tick, acknowledged, &deadlines)
 }
+
+/// Whether a peer that has not closed in time still takes what stands in front of our Close, or of our FIN: the socket may have
+/// megabytes of that, and a reset would lose them.
+fn takes_the_rest<S>(core: &mut Core<S>, id: ConnectionId) -> bool {
+    let now_tick = core.now.tick;
+    let deadlines = Deadlines { stalled_s: core.settings.deadlines.close_s, ..core.settings.deadlines };
+    let Some(connection) = core.slots.get(id) else { return false };
+    let unacknowledged = sys::unacknowledged_bytes(connection.socket.as_fd()).unwrap_or(0);
+    if unacknowledged <= OF_FIN {
+        return false;
+    }
+    let progress = core.closing.entry(id).or_insert_with(|| Progress::due_at_once(now_tick));
+    !progress.is_due(now_tick) || progress.is_enough(now_tick, -i64::from(unacknowledged), &deadlines)
+}
+
+/// A FIN counts as a byte.
+const OF_FIN: i32 = 1;

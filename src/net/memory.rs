@@ -22,17 +22,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Buffers {
     used_bytes: AtomicUsize,
+    /// The limit that was asked for, and what of it connections may use: the rest is for what cannot be counted.
+    limit_bytes: usize,
     max_bytes: usize,
     /// Reactors that share it.
     reactors: AtomicUsize,
 }
 
 impl Buffers {
-    /// Room for `max_bytes`.
-    pub fn new(max_bytes: u64) -> Arc<Self> {
+    /// Keeps the memory of the process within `limit_bytes` beside what it has when nothing is kept. Connections may use nearly
+    /// all of it: the gaps of the heap are not counted, nor is what one message inflates to before its turn is over.
+    pub fn new(limit_bytes: u64) -> Arc<Self> {
+        let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        let uncounted_bytes = limit_bytes / 32 + (limit_bytes / 8).min(MAX_TURN_BYTES);
         Arc::new(Self {
             used_bytes: AtomicUsize::new(0),
-            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            limit_bytes,
+            max_bytes: limit_bytes - uncounted_bytes,
             reactors: AtomicUsize::new(0),
         })
     }
@@ -42,9 +48,9 @@ impl Buffers {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes that they may keep.
-    pub fn max_bytes(&self) -> usize {
-        self.max_bytes
+    /// The limit, in bytes.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
     }
 
     /// From here on memory is short: the oldest unfinished messages end, and new connections are refused.
@@ -57,6 +63,9 @@ impl Buffers {
         self.max_bytes - self.max_bytes / 16
     }
 }
+
+/// Of the limit, for what is used within a turn and not counted: an eighth, and no more than this.
+const MAX_TURN_BYTES: usize = 512 << 10;
 
 /// How far what a reactor has told may be from what it has.
 const UNTOLD_BYTES: usize = 4 << 10;
@@ -229,6 +238,7 @@ impl<S> Core<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn account(&mut self, id: ConnectionId, begins: bool) {
+        self.calm.disturb();
         let Some(connection) = self.slots.get(id) else { return };
         let ring = if connection.flags.has(Flags::HOLDS_RING) { self.held.get(&id) } else { None };
         let (bytes, reason) = kept_by(connection, ring);

@@ -175,7 +175,8 @@ pub(super) fn admit(outbox: &mut Outbox, content: Content, counters: &Counters) 
 }
 
 /// Puts a message into an outbox, by the policy of its connection. One that is too many for [`Overflow::Close`] is
-/// dropped, and all that waits with it; the caller closes.
+/// dropped, and all that waits with it; the caller closes. That policy promises that no message is missing: where memory is
+/// used up it goes on, and those who keep most end.
 pub(super) fn enqueue(
     outbox: &mut Outbox,
     content: Content,
@@ -189,7 +190,10 @@ pub(super) fn enqueue(
         && queueing.grace_ticks > 0
         && !outbox.is_overdue(queueing.tick, queueing.grace_ticks);
     let limits = if is_graced { queueing.limits.in_grace() } else { queueing.limits };
-    let pushed = if queueing.is_full { Pushed::Dropped } else { outbox.push(content, topic, limits, overflow) };
+    let pushed = match overflow {
+        Overflow::DropNewest | Overflow::DropOldest | Overflow::KeepLatest if queueing.is_full => Pushed::Dropped,
+        _ => outbox.push(content, topic, limits, overflow),
+    };
     if is_graced {
         outbox.note_limits(queueing.limits, queueing.tick);
     }

@@ -55,6 +55,11 @@ impl Pings {
         self.until_ticks < u32::MAX
     }
 
+    /// Whether a connection that has been silent for so long may be pinged.
+    pub(super) fn may(&self, age_ticks: u32) -> bool {
+        age_ticks > self.from_ticks && self.is_on()
+    }
+
     /// Whether a connection that has been silent for so long, and has no ping to answer, is pinged now.
     #[inline]
     pub(super) fn take(&mut self, age_ticks: u32) -> bool {
@@ -73,6 +78,11 @@ impl Pings {
             self.budget -= 1.0;
         }
         (must || may) && self.is_on()
+    }
+
+    /// Nobody was silent for long enough to be visited: the next round begins now.
+    pub(super) fn skip_round(&mut self, now_tick: u32) {
+        self.round_began = now_tick;
     }
 
     /// All connections have been visited once more: the budget of the next round follows.

@@ -23,6 +23,11 @@ impl Progress {
         Self { asked_tick: now_tick, wait_ticks: FIRST_TICKS, acknowledged: None }
     }
 
+    /// The kernel is asked at once.
+    pub(super) fn due_at_once(now_tick: u32) -> Self {
+        Self { asked_tick: now_tick, wait_ticks: 0, acknowledged: None }
+    }
+
     /// Whether the kernel is to be asked.
     #[inline]
     pub(super) fn is_due(&self, now_tick: u32) -> bool {

@@ -89,6 +89,9 @@ impl<D: Driver> Reactor<D> {
             // Before anything is stamped: a reactor that had nothing to do has slept through its ticks.
             let ticks = self.core.read_clock();
             let work_before = self.work();
+            if !events.is_empty() || !self.core.ready.is_empty() {
+                self.core.calm.disturb();
+            }
             for event in &events {
                 self.dispatch(event);
             }
@@ -184,12 +187,23 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Visits the connections whose time for it has come. It is bounded in every iteration: what is left over comes in the
-    /// next one, after what peers wait for.
+    /// Visits the connections whose time for it has come, unless nothing is due for any. It is bounded in every iteration:
+    /// what is left over comes in the next one, after what peers wait for.
     fn sweep(&mut self, ticks: u32) {
         let end_index = self.core.slots.end_index();
+        if self.core.calm.lasts(self.core.now.tick) {
+            self.sweep.rest();
+            self.core.pings.skip_round(self.core.now.tick);
+            if cfg!(debug_assertions) {
+                self.core.check_calm();
+            }
+            return;
+        }
         self.sweep.pass(end_index, ticks);
         let slice = self.sweep.next(end_index);
+        if slice.start == 0 {
+            self.core.calm.begin_round();
+        }
         let (mut cursor, mut pings) = (slice.start, 0);
         while cursor < slice.end && pings < MAX_PINGS {
             pings += usize::from(ending::visit(&mut self.core, &mut self.driver, cursor));
@@ -268,6 +282,7 @@ impl<D: Driver> Reactor<D> {
                 return false;
             }
         }
+        self.core.calm.disturb();
         let id = self.core.slots.insert(socket, session, self.core.now.tick, D::State::default());
         self.core.counters.opened.add(1);
         if let Some(source) = source {
@@ -308,6 +323,9 @@ impl<D: Driver> Reactor<D> {
                 && let Some(source) = self.core.sources.remove(&id)
             {
                 self.core.settings.sources.leave(source);
+            }
+            if !self.core.closing.is_empty() {
+                self.core.closing.remove(&id);
             }
             let cause = connection.cause.unwrap_or(Cause::Abrupt);
             self.core.counters.ended.add(1);

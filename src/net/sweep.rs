@@ -127,6 +127,59 @@ pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Dead
     }
 }
 
+/// The tick from which on a visit may have something to do, if nothing happens to the connection before.
+pub(super) fn due_from_tick<S>(connection: &Connection<S>, deadlines: &Deadlines) -> u32 {
+    if connection.outbox.is_some() || connection.flags.has(Flags::LINGERS | Flags::CONNECTING | Flags::PINGED) {
+        return 0;
+    }
+    if connection.flags.has(Flags::WAITS) {
+        return u32::MAX; // its answer brings it back
+    }
+    let limit_ticks = match (connection.session.state(), deadlines.ping_s, deadlines.idle_s) {
+        (State::Open, u32::MAX, u32::MAX) => return u32::MAX,
+        (State::Open, u32::MAX, idle_s) => u64::from(idle_s) * 1000 / TICK_MS,
+        // From half the interval on a ping may be sent.
+        (State::Open, ping_s, _) => u64::from(ping_s) * 1000 / TICK_MS / 2,
+        _ => return 0,
+    };
+    connection.stamp_tick.saturating_add(u32::try_from(limit_ticks).unwrap_or(u32::MAX))
+}
+
+/// Until when no visit has anything to do: a reactor in which nothing happens does not look at its connections again and
+/// again.
+#[derive(Debug, Default)]
+pub(super) struct Calm {
+    /// The first tick at which one of those visited in this round may be due.
+    found_tick: u32,
+    until_tick: u32,
+}
+
+impl Calm {
+    /// Something has happened to a connection, or may have.
+    #[inline]
+    pub(super) fn disturb(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn begin_round(&mut self) {
+        self.found_tick = u32::MAX;
+    }
+
+    /// One that was visited may be due from `tick` on.
+    #[inline]
+    pub(super) fn found(&mut self, tick: u32) {
+        self.found_tick = self.found_tick.min(tick);
+    }
+
+    pub(super) fn end_round(&mut self) {
+        self.until_tick = self.found_tick;
+    }
+
+    pub(super) fn lasts(&self, now_tick: u32) -> bool {
+        now_tick < self.until_tick
+    }
+}
+
 /// Slots that are visited in one iteration; what peers wait for comes in between.
 pub(super) const MAX_VISITS: usize = 4096;
 
@@ -162,8 +215,17 @@ impl Sweep {
         cursor >= end_index
     }
 
+    /// Nobody need be visited now.
+    pub(super) fn rest(&mut self) {
+        self.due = 0;
+    }
+
     /// Whether more slots wait for their visit.
     pub(super) fn is_behind(&self) -> bool {
         self.due > 0
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/sweep.rs"]
+mod tests;

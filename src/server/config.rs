@@ -156,21 +156,20 @@ impl Config {
         {
             return Err(StartError("compression takes 8 to 15 bits for a window, and a level from 1 to 9".into()));
         }
+        self.check_ranges()?;
+        self.check_pairs()?;
+        let line =
+            |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));
+        self.response_fields.iter().map(line).collect()
+    }
+
+    /// Numbers that are out of range by themselves.
+    fn check_ranges(&self) -> Result<(), StartError> {
         if !(MIN_READ_BUFFER_BYTES..=MAX_READ_BUFFER_BYTES).contains(&self.read_buffer_bytes) {
             return Err(StartError(format!(
                 "a read buffer of {} bytes is out of range; right would be {MIN_READ_BUFFER_BYTES} to \
                  {MAX_READ_BUFFER_BYTES}",
                 self.read_buffer_bytes
-            )));
-        }
-        if let Some(contradiction) = self.deadlines.contradiction() {
-            return Err(StartError(contradiction));
-        }
-        if self.drain_hard_s < self.drain_s {
-            return Err(StartError(format!(
-                "a drain that closes connections over {} s (--drain-s) ends after {} s (--drain-hard-s): the rest would be \
-                 reset; expected a --drain-hard-s of at least --drain-s",
-                self.drain_s, self.drain_hard_s
             )));
         }
         if self.max_events_per_turn == 0 || self.max_accepts_per_turn == 0 {
@@ -181,13 +180,6 @@ impl Config {
             if !(1..=max).contains(&prefix) {
                 return Err(StartError(format!("{flag} {prefix} is out of range; expected 1 to {max}")));
             }
-        }
-        let (queued, message) = (self.queue.max_queued_bytes, self.limits.max_message_bytes);
-        if (queued as u64) < message {
-            return Err(StartError(format!(
-                "--max-queued-bytes {queued} is below --max-message-bytes {message}: the echo of one message would not fit; \
-                 expected at least as much"
-            )));
         }
         if !(1..=MAX_LONG_FILES).contains(&self.max_long_files) {
             let files = self.max_long_files;
@@ -201,9 +193,35 @@ impl Config {
                 self.tcp_keepalive_s
             )));
         }
-        let line =
-            |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));
-        self.response_fields.iter().map(line).collect()
+        Ok(())
+    }
+
+    /// Numbers that defeat each other.
+    fn check_pairs(&self) -> Result<(), StartError> {
+        if let Some(contradiction) = self.deadlines.contradiction() {
+            return Err(StartError(contradiction));
+        }
+        if self.drain_hard_s < self.drain_s {
+            return Err(StartError(format!(
+                "a drain that closes connections over {} s (--drain-s) ends after {} s (--drain-hard-s): the rest would be \
+                 reset; expected a --drain-hard-s of at least --drain-s",
+                self.drain_s, self.drain_hard_s
+            )));
+        }
+        let (queued, message) = (self.queue.max_queued_bytes, self.limits.max_message_bytes);
+        if (queued as u64) < message {
+            return Err(StartError(format!(
+                "--max-queued-bytes {queued} is below --max-message-bytes {message}: the echo of one message would not fit; \
+                 expected at least as much"
+            )));
+        }
+        if let Some(buffers) = self.max_buffer_bytes.filter(|&buffers| buffers < message) {
+            return Err(StartError(format!(
+                "--max-buffer-bytes {buffers} is below --max-message-bytes {message}: not one such message would fit; expected \
+                 more, for every message that is under way"
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -110,7 +110,7 @@ fn document(shared: &Shared, with_reactors: bool) -> Value {
         "bytes": { "in": sum.bytes_in, "out": sum.bytes_out },
         "memory": {
             "buffer_bytes": shared.buffers.used_bytes(),
-            "max_buffer_bytes": shared.buffers.max_bytes(),
+            "max_buffer_bytes": shared.buffers.limit_bytes(),
             "user_bytes": memory.user_bytes,
             "user_bytes_when_ready": at_ready.user_bytes,
             "user_bytes_per_connection": memory.user_bytes_per_connection(&at_ready, now),

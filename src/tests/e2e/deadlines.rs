@@ -2,7 +2,7 @@
 
 use crate::host::{Local, Serve, quick};
 use crate::wire::{BINARY, PATIENCE, PING, PONG, Wire, frame};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 use steadfast::net::sweep::Deadlines;
 use steadfast::server::Config;
@@ -76,6 +76,29 @@ fn who_does_not_answer_a_close_is_reset() {
     deaf.assert_reset();
     talker.assert_reset();
     local.join();
+}
+
+/// What it was sent lies in the socket when the server closes: to take it takes longer than a close may.
+#[test]
+fn who_still_takes_what_came_before_the_close_is_not_reset() {
+    const BYTES: usize = 1 << 20;
+    let local = with(Deadlines { close_s: 1, ..Deadlines::default() });
+    let mut wire = Wire::connect(local.address);
+    socket2::SockRef::from(&wire.socket).set_recv_buffer_size(16 << 10).expect("SO_RCVBUF");
+    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {BYTES}\r\n\r\n");
+    wire.send(head.as_bytes());
+    wire.send(&vec![b'x'; BYTES]);
+    let (since, mut got, mut bytes) = (Instant::now(), 0, vec![0; 64 << 10]);
+    loop {
+        match wire.socket.read(&mut bytes).expect("no reset") {
+            0 => break,
+            count => got += count,
+        }
+        // Its pace, about 170 KiB a second: not a wait for anything.
+        std::thread::sleep(Duration::from_millis(got as u64 / 170).saturating_sub(since.elapsed()));
+    }
+    assert!(got > BYTES, "{got} bytes");
+    assert!(since.elapsed() > Duration::from_secs(4), "{:?} is not slow", since.elapsed());
 }
 
 #[test]

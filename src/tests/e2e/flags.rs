@@ -21,11 +21,15 @@ pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) ->
 
 #[test]
 fn settings_that_defeat_each_other_are_refused() {
-    let cases: [(&[&str], &[&str]); 4] = [
+    let cases: [(&[&str], &[&str]); 5] = [
         (&["--ping-interval-s", "6", "--idle-timeout-s", "3"], &["6 s (--ping-interval-s)", "timeout of 3 s", "2 s"]),
         (&["--ping-interval-s", "200"], &["ping interval of 200 s", "timeout of 100 s", "99 s"]),
         (&["--ping-interval-s", "100"], &["ping interval of 100 s", "timeout of 100 s"]),
         (&["--drain-s", "100", "--drain-hard-s", "5"], &["100 s", "5 s", "--drain-hard-s", "--drain-s"]),
+        (
+            &["--max-message-bytes", "2000000", "--max-queued-bytes", "2000000", "--max-buffer-bytes", "1999999"],
+            &["--max-buffer-bytes 1999999", "--max-message-bytes 2000000"],
+        ),
     ];
     for (arguments, words) in cases {
         assert_refused("", &[&["serve"], arguments].concat(), words);
