@@ -49,9 +49,9 @@ def deflated(payload):
 
 
 class Server:
-    def __init__(self, binary, limit, arguments):
+    def __init__(self, binary, limit, arguments, places=18000):
         command = [binary, "serve", "--listen", "127.0.0.1:0", "--reactors", str(REACTORS)]
-        command += ["--max-connections", "18000", "--max-buffer-bytes", str(limit), *arguments]
+        command += ["--max-connections", str(places), "--max-buffer-bytes", str(limit), *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if line.startswith("listening on "):
