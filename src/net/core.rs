@@ -1,26 +1,25 @@
 //! Everything of a reactor but its driver: the connections, and what may be done to them from outside their turn.
 
 use super::clock::Clock;
+use super::connection::{Connection, Flags};
+use super::context::{Queueing, Tools};
 use super::counters::Counters;
-use super::link::{Cause, Link, QueueLimits, Sent};
-use super::memory::{Buffers, MemoryUse};
-use super::outgoing::{Queueing, send_or_keep};
+use super::link::{Cause, Link};
+use super::memory::MemoryUse;
 use super::pings::Pings;
-use super::pool::{Pool, RING_BYTES};
+use super::pool::Pool;
 use super::progress::Progress;
-use super::quota::Quota;
 use super::refusal::Refusals;
-use super::slots::{Connection, ConnectionId, Flags, Slots};
-use super::sources::{Source, SourcePrefixes, Sources};
-use super::sweep::{self, Calm, Deadlines, Due};
-use super::turn::{self, Tools};
-use super::{ending, outgoing, sys};
+use super::send::send_or_keep;
+use super::settings::Settings;
+use super::slots::{ConnectionId, Slots};
+use super::sources::Source;
+use super::sweep::{self, Calm, Due};
+use super::{link, sys};
 use crate::proto::deflate::Deflate;
-use crate::proto::extension::Compression;
 use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
-use crate::proto::session::{Limits, Output, Session, State};
-use crate::proto::shared::Shared;
+use crate::proto::session::{Output, Session, State};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use socket2::{SockAddr, SockRef, Socket};
@@ -31,67 +30,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::clock::Now;
-
-/// Messages and requests of one connection that are handed on in one turn, if nothing else is asked for.
-pub const TURN_EVENTS: u32 = 32;
-
-/// Connections that are accepted from one listener in one turn, if nothing else is asked for.
-pub const TURN_ACCEPTS: u32 = 64;
-
-/// How long more may wait for a connection than its limits say, if nothing else is asked for.
-pub const QUEUE_GRACE_S: u32 = 5;
-
-/// What a reactor works by.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What a peer may make grow.
-    pub limits: Limits,
-    /// How long it may take.
-    pub deadlines: Deadlines,
-    /// The most connections that this reactor takes: what its descriptor table holds.
-    pub max_connections: usize,
-    /// The most that all reactors take together.
-    pub quota: Arc<Quota>,
-    /// The most that each source may have of them.
-    pub sources: Arc<Sources>,
-    /// What they may keep together.
-    pub buffers: Arc<Buffers>,
-    /// Bytes that a connection may read in one turn.
-    pub read_buffer_bytes: usize,
-    /// Messages and requests of one connection that are handed on in one turn; then others have theirs.
-    pub max_events_per_turn: usize,
-    /// Connections that are accepted from one listener in one turn.
-    pub max_accepts_per_turn: usize,
-    /// How to compress, for those connections that agree upon it.
-    pub compression: Compression,
-    /// Field lines for every HTTP answer, each with its CRLF.
-    pub response_fields: String,
-    /// How much may wait for a connection that takes no more.
-    pub queue: QueueLimits,
-    /// How long that may be exceeded.
-    pub queue_grace_s: u32,
-}
-
-impl Settings {
-    /// The defaults, for a reactor that takes so many connections and shares a quota.
-    pub fn new(max_connections: usize, quota: Arc<Quota>) -> Self {
-        Self {
-            limits: Limits::default(),
-            deadlines: Deadlines::default(),
-            max_connections,
-            quota,
-            sources: Sources::new(u32::MAX, SourcePrefixes::default()),
-            buffers: Buffers::new(u64::MAX),
-            read_buffer_bytes: RING_BYTES,
-            max_events_per_turn: TURN_EVENTS as usize,
-            max_accepts_per_turn: TURN_ACCEPTS as usize,
-            compression: Compression::default(),
-            response_fields: String::new(),
-            queue: QueueLimits::default(),
-            queue_grace_s: QUEUE_GRACE_S,
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -206,7 +144,7 @@ impl<S> Core<S> {
         self.calm.disturb();
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
         let (state_before, waited) = (connection.session.state(), connection.flags.has(Flags::WAITS));
-        let mut link = turn::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0);
+        let mut link = link::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0);
         let result = work(&mut link);
         if connection.session.state() != state_before {
             connection.stamp_tick = self.now.tick; // another deadline runs
@@ -246,13 +184,6 @@ impl<S> Core<S> {
         if keeps {
             self.account(id, false);
         }
-    }
-
-    /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
-    /// or behind what waits for it. `topic` is its number for [`super::link::Overflow::KeepLatest`], 0 for none.
-    #[inline]
-    pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
-        outgoing::deliver(self, index, message, topic)
     }
 
     /// Has the reactor go on with its driver's turn at once, when others had theirs.
@@ -433,15 +364,6 @@ impl<S> Core<S> {
         }
         self.pings.end_round(self.now.tick);
         self.calm.end_round();
-    }
-
-    /// Ends those whose end came outside their turn.
-    pub(super) fn end_dirty(&mut self) {
-        for id in std::mem::take(&mut self.dirty) {
-            let Some(connection) = self.slots.get(id) else { continue };
-            connection.flags.clear(Flags::DIRTY);
-            ending::finish(self, id);
-        }
     }
 }
 

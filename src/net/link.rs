@@ -1,20 +1,20 @@
-//! What a driver (the server's, the flood's) sees of a reactor: the events of a connection, and what it may do to it.
+//! One connection, lent to its driver for the length of a call: what it may do to it.
 
+use super::connection::{Connection, Flags};
+use super::context::{LEAST_FRAME_BYTES, Queueing};
 use super::counters::Counters;
 use super::outbox::{Content, FilePart, NO_TOPIC, Outbox, Pushed};
-use super::outgoing::{self, Queueing};
-use super::reactor::Core;
-use super::slots::{Connection, ConnectionId, Flags};
+use super::send::{self, InPlace};
+use super::slots::ConnectionId;
 use super::sources::{Source, SourcePrefixes};
 use super::sys;
 use crate::proto::answer::{Answer, Asked};
-use crate::proto::close::{CloseCode, Fault};
+use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
 use crate::proto::frame::Role;
-use crate::proto::http::HeadError;
-use crate::proto::session::{Event, MessageKind, Output, Session, State};
+use crate::proto::session::{MessageKind, Output, Session, State};
 use crate::proto::shared::Shared;
-use crate::proto::upgrade::{Acceptance, Opening, Rejected};
+use crate::proto::upgrade::{Acceptance, Opening};
 use socket2::{SockAddr, SockRef};
 use std::fs::File;
 use std::io;
@@ -22,123 +22,12 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+pub use super::cause::{Cause, Deadline};
 pub use super::outbox::{Overflow, QueueLimits};
-
-/// Which deadline a connection missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Deadline {
-    /// To connect, and to be upgraded.
-    Connect,
-    /// To send a whole request: its head in so many seconds, its content at no less than so many bytes in each.
-    Head,
-    /// To send another request.
-    KeepAlive,
-    /// To send a whole message: in so many seconds, and what is longer at no less than so many bytes in each.
-    Message,
-    /// To show life.
-    Idle,
-    /// To answer a Close, or to close.
-    Close,
-    /// To take a byte of what is queued for it.
-    Stalled,
-    /// To answer a message; a driver's own.
-    Reply,
-}
-
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// The close handshake, with the peer's code.
-    Closed(CloseCode),
-    /// We answered a request with `Connection: close`.
-    Answered,
-    /// The peer closed where its protocol allows it.
-    EndOfStream,
-    /// The peer closed without a Close, or in the middle of something.
-    Abrupt,
-    /// recv(2) or send(2) failed: errno.
-    Io(u16),
-    /// connect(2) failed: errno.
-    Connect(u16),
-    /// A limit of this host: errno of the call that hit it.
-    Local(u16),
-    /// It missed a deadline.
-    Deadline(Deadline),
-    /// It broke RFC 6455.
-    Fault(Fault),
-    /// Its head could not be taken.
-    BadHead(HeadError),
-    /// The server did not upgrade.
-    Rejected(Rejected),
-    /// The driver gave it up, for a reason of its own.
-    Driver(u8),
-}
-
-/// How it went with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Nothing waits before it: it goes to the socket with what else this turn sends there. Should the socket not take all
-    /// of that, the rest waits, and is counted as queued.
-    Sent,
-    /// The socket is full, and the message waits for it in order.
-    Queued,
-    /// It will not be sent: the connection is closing or gone, or its queue is full and the policy says so.
-    Dropped,
-}
-
-/// Decides what connections are for. One instance belongs to one reactor and runs on its thread alone.
-pub trait Driver {
-    /// What each connection carries; `()` costs nothing.
-    type State: Default;
-    /// What other threads may send to it.
-    type Mail: Send + 'static;
-
-    /// A connect(2) of ours succeeded.
-    fn connected(&mut self, _link: &mut Link<'_, Self::State>) {}
-
-    /// A message, whole. Apart from the other events, since it is the one that has to be fast.
-    fn message(&mut self, link: &mut Link<'_, Self::State>, kind: MessageKind, payload: &[u8]);
-
-    /// A session understood something that is no message.
-    fn event(&mut self, link: &mut Link<'_, Self::State>, event: Event<'_>);
-
-    /// A connection has been silent for so long that it is time to ask whether it lives: what the ping says is for the driver
-    /// to choose.
-    fn ping(&mut self, link: &mut Link<'_, Self::State>) {
-        link.ping(b"");
-    }
-
-    /// What waited for an open WebSocket has gone.
-    fn writable(&mut self, _link: &mut Link<'_, Self::State>) {}
-
-    /// A connection has ended, and nothing can be sent to it; its slot is free again.
-    fn ended(&mut self, _link: &mut Link<'_, Self::State>, _cause: Cause) {}
-
-    /// Whether [`Driver::swept`] is to be called.
-    const IS_SWEPT: bool = false;
-
-    /// A sweep passes an open connection, about once a second.
-    fn swept(&mut self, _link: &mut Link<'_, Self::State>) {}
-
-    /// A letter arrived in the mailbox.
-    fn mail(&mut self, _core: &mut Core<Self::State>, _mail: Self::Mail) {}
-
-    /// The events of a turn are handled, and the reactor is about to flush and sleep.
-    fn turn(&mut self, _core: &mut Core<Self::State>) {}
-}
-
-/// No message takes less of `out`: so by its length alone it is known that there are no more than so many.
-pub(super) const LEAST_FRAME_BYTES: usize = 2;
+pub use super::send::Sent;
 
 /// From this length on a copy costs more than a call of its own to send.
 const IN_PLACE_BYTES: usize = 2048;
-
-/// A message that lies in the ring, and is sent from there.
-#[derive(Debug)]
-pub(super) struct InPlace {
-    pub(super) kind: MessageKind,
-    pub(super) payload: Range<usize>,
-}
 
 /// Where in the input a payload lies that can be sent from there: a server's header is shorter than that of the frame it
 /// came in, and goes over it. Only while nothing else waits to be sent, since what was said before has to go first.
@@ -163,6 +52,20 @@ pub struct Link<'a, S> {
     /// The addresses of the input that this turn reads, and what of it is to be sent from there.
     pub(super) lent: Range<usize>,
     pub(super) in_place: Option<InPlace>,
+}
+
+/// A connection as its driver sees it.
+#[inline(always)]
+pub(super) fn link<'a, S>(
+    connection: &'a mut Connection<S>,
+    out: &'a mut Output,
+    counters: &'a Counters,
+    queueing: &'a Queueing,
+    id: ConnectionId,
+    lent: Range<usize>,
+) -> Link<'a, S> {
+    out.look_from_bytes = if connection.outbox.is_none() { queueing.look_from_bytes } else { 0 };
+    Link { id, connection, out, counters, queueing, lent, in_place: None }
 }
 
 impl<S> Link<'_, S> {
@@ -267,7 +170,7 @@ impl<S> Link<'_, S> {
     #[inline(always)]
     pub(super) fn send_from(&mut self, input: &mut [u8]) -> io::Result<()> {
         let Some(message) = self.in_place.take() else { return Ok(()) };
-        let sent = outgoing::send_in_place(self.connection, input, message, self.counters, self.queueing.tick);
+        let sent = send::send_in_place(self.connection, input, message, self.counters, self.queueing.tick);
         self.look();
         sent
     }
@@ -296,15 +199,15 @@ impl<S> Link<'_, S> {
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
         // The message that goes beyond what a call may gather is no matter of policy, and all that follow it are.
         if is_first {
-            outgoing::admit(outbox, content, self.counters);
+            send::admit(outbox, content, self.counters);
             return Sent::Queued;
         }
         let overflow = self.connection.flags.overflow();
-        match outgoing::enqueue(outbox, content, NO_TOPIC, overflow, self.queueing, self.counters) {
+        match send::enqueue(outbox, content, NO_TOPIC, overflow, self.queueing, self.counters) {
             Pushed::Queued { .. } => Sent::Queued,
             Pushed::Dropped => Sent::Dropped,
             Pushed::Overflowed => {
-                self.close(outgoing::SLOW.0, outgoing::SLOW.1);
+                self.close(send::SLOW.0, send::SLOW.1);
                 Sent::Dropped
             }
         }
@@ -320,7 +223,7 @@ impl<S> Link<'_, S> {
         let agreed = self.connection.session.compression();
         let tick = self.queueing.tick;
         let (socket, outbox) = (self.connection.socket.as_fd(), &mut self.connection.outbox);
-        if let Err(error) = outgoing::send_or_keep(socket, outbox, self.out, agreed, self.counters, tick) {
+        if let Err(error) = send::send_or_keep(socket, outbox, self.out, agreed, self.counters, tick) {
             self.end(Cause::Io(sys::error_code(&error)));
         }
         self.look();

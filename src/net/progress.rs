@@ -3,7 +3,8 @@
 //! A socket takes more only when much of its buffer has become free, so a slow peer may read for minutes between two writes.
 //! The kernel knows better, and is asked only when a deadline is about to be judged.
 
-use super::sweep::{Deadlines, TICK_MS};
+use super::clock::TICK_MS;
+use super::deadlines::Deadlines;
 
 /// Ticks after which a queue that is still there is looked at for the first time.
 const FIRST_TICKS: u64 = 8;
@@ -57,7 +58,8 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::Progress;
-    use crate::net::sweep::{Deadlines, TICK_MS};
+    use crate::net::clock::TICK_MS;
+    use crate::net::deadlines::Deadlines;
 
     /// For how many seconds a peer is borne with that acknowledges so many bytes every so many seconds, of ten minutes.
     fn lasts_s(bytes: i64, every_s: u32) -> u32 {

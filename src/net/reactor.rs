@@ -1,19 +1,20 @@
 //! The reactor: one thread, one epoll instance, one slab. It waits, hands each connection its turn, and flushes,
 //! frees and sweeps before it sleeps again.
 
-pub use super::core::{Core, Now, QUEUE_GRACE_S, Settings, TURN_ACCEPTS, TURN_EVENTS};
-pub use super::memory::Buffers;
+pub use super::buffers::Buffers;
+pub use super::core::{Core, Now};
 pub use super::quota::Quota;
+pub use super::settings::{QUEUE_GRACE_S, Settings, TURN_ACCEPTS, TURN_EVENTS};
 
+use super::connection::Flags;
 use super::core::Listener;
 use super::counters::Counters;
-use super::link::{Cause, Driver};
+use super::driver::Driver;
+use super::link::{self, Cause};
 use super::mailbox::Mailbox;
-use super::memory;
-use super::slots::{ConnectionId, Flags};
+use super::slots::ConnectionId;
 use super::sweep::{MAX_PINGS, Sweep};
-use super::turn;
-use super::{ending, outgoing, sys};
+use super::{closing, pressure, process, send, sys};
 use crate::proto::session::{Session, State};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -127,7 +128,7 @@ impl<D: Driver> Reactor<D> {
             if self.core.connecting > 0 && self.core.is_connecting(id) {
                 self.connect_event(id, event);
             } else {
-                turn::on_event(&mut self.core, &mut self.driver, id, event);
+                process::on_event(&mut self.core, &mut self.driver, id, event);
             }
         }
     }
@@ -158,12 +159,12 @@ impl<D: Driver> Reactor<D> {
 
     /// What follows the events of a batch: the ready list, accept, deadlines; then flush, free, and the driver's own turn.
     fn turn(&mut self, ticks: u32) {
-        memory::tend(&mut self.core, &mut self.driver, ticks);
+        pressure::tend(&mut self.core, &mut self.driver, ticks);
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
             if let Some(connection) = self.core.slots.get(id) {
                 connection.flags.clear(Flags::READY);
-                turn::serve(&mut self.core, &mut self.driver, id);
+                process::serve(&mut self.core, &mut self.driver, id);
             }
         }
         for at in 0..self.core.listeners.len() {
@@ -172,12 +173,12 @@ impl<D: Driver> Reactor<D> {
         if ticks > 0 || self.sweep.is_behind() {
             self.sweep(ticks);
         }
-        self.core.end_dirty();
+        closing::end_dirty(&mut self.core);
         // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
         // may end others.
         self.free_doomed();
         self.driver.turn(&mut self.core);
-        self.core.end_dirty();
+        closing::end_dirty(&mut self.core);
         if !self.core.doomed.is_empty() {
             self.free_doomed();
             self.core.stay_awake();
@@ -206,7 +207,7 @@ impl<D: Driver> Reactor<D> {
         }
         let (mut cursor, mut pings) = (slice.start, 0);
         while cursor < slice.end && pings < MAX_PINGS {
-            pings += usize::from(ending::visit(&mut self.core, &mut self.driver, cursor));
+            pings += usize::from(closing::visit(&mut self.core, &mut self.driver, cursor));
             cursor += 1;
         }
         if self.sweep.visited(slice.start, cursor, end_index) {
@@ -288,7 +289,7 @@ impl<D: Driver> Reactor<D> {
         if let Some(source) = source {
             self.core.sources.insert(id, source);
         }
-        turn::serve(&mut self.core, &mut self.driver, id);
+        process::serve(&mut self.core, &mut self.driver, id);
         self.core.register(id);
         true
     }
@@ -335,10 +336,10 @@ impl<D: Driver> Reactor<D> {
                 Cause::Deadline(_) => self.core.counters.ended_by_deadline.add(1),
                 _ => {}
             }
-            outgoing::discard(&mut connection, &self.core.counters);
+            send::discard(&mut connection, &self.core.counters);
             connection.session.abandon();
             let Core { out, counters, queueing, .. } = &mut self.core;
-            let mut link = turn::link(&mut connection, out, counters, queueing, id, 0..0);
+            let mut link = link::link(&mut connection, out, counters, queueing, id, 0..0);
             self.driver.ended(&mut link, cause);
             self.core.out.clear();
             drop(connection);

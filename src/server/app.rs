@@ -14,7 +14,8 @@ use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_
 use super::routes::{Get, Next, Reply, Responder, Response, Route, Routes};
 use super::seat::Chair;
 use super::status::{self, Shared};
-use crate::net::link::{Cause, Deadline, Driver, Link, Sent};
+use crate::net::driver::Driver;
+use crate::net::link::{Cause, Deadline, Link, Sent};
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
 use crate::proto::answer::{Answer, Asked};

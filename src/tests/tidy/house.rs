@@ -110,28 +110,65 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
     Room { names: &["net/sources"], modules: &[], crates: &["socket2"] },
     Room { names: &["net/refusal"], modules: &["net/sys", "proto/answer"], crates: &["socket2"] },
-    Room { names: &["net/quota"], modules: &[], crates: &[] },
+    Room { names: &["net/quota", "net/buffers", "net/clock", "net/deadlines"], modules: &[], crates: &[] },
+    Room { names: &["net/id"], modules: &[], crates: &["mio"] },
+    Room { names: &["net/cause"], modules: &["proto/close", "proto/http", "proto/upgrade"], crates: &[] },
+    Room { names: &["net/progress"], modules: &["net/clock", "net/deadlines"], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
     Room {
         names: &["net/outbox"],
         modules: &["net/progress", "proto/frame", "proto/heap", "proto/shared"],
         crates: &[],
     },
-    Room { names: &["net/progress"], modules: &["net/sweep"], crates: &[] },
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
-    // A record holds a session, and why it ended.
-    Room { names: &["net/slots"], modules: &["net/link", "net/outbox", "proto/session"], crates: &["mio", "slab"] },
-    Room { names: &["net/clock"], modules: &[], crates: &[] },
+    // The record of a connection: its session, its queue, and why it ended; and the slab of all records.
+    Room { names: &["net/connection"], modules: &["net/cause", "net/outbox", "proto/session"], crates: &[] },
+    Room { names: &["net/slots"], modules: &["net/connection", "net/id", "proto/session"], crates: &["slab"] },
     Room { names: &["net/pings"], modules: &["net/clock"], crates: &[] },
-    Room { names: &["net/sweep"], modules: &["net/clock", "net/link", "net/slots", "proto/session"], crates: &[] },
-    // What a driver sees of a reactor.
+    Room {
+        names: &["net/sweep"],
+        modules: &["net/cause", "net/clock", "net/connection", "net/deadlines", "proto/session"],
+        crates: &[],
+    },
+    Room {
+        names: &["net/memory"],
+        modules: &["net/buffers", "net/connection", "net/slots", "proto/frame", "proto/heap", "proto/ring"],
+        crates: &[],
+    },
+    Room {
+        names: &["net/settings"],
+        modules: &[
+            "net/buffers",
+            "net/deadlines",
+            "net/outbox",
+            "net/pool",
+            "net/quota",
+            "net/sources",
+            "proto/extension",
+            "proto/session",
+        ],
+        crates: &[],
+    },
+    Room {
+        names: &["net/context"],
+        modules: &["net/clock", "net/counters", "net/outbox", "net/pool", "net/settings", "proto/session"],
+        crates: &[],
+    },
+    // From here on with one connection: what it sends, and what a driver sees of it.
+    Room {
+        names: &["net/send"],
+        modules: &["net/connection", "net/context", "net/counters", "net/outbox", "net/sys", "proto"],
+        crates: &[],
+    },
     Room {
         names: &["net/link"],
         modules: &[
+            "net/cause",
+            "net/connection",
+            "net/context",
             "net/counters",
             "net/outbox",
-            "net/outgoing",
-            "net/reactor",
+            "net/send",
             "net/slots",
             "net/sources",
             "net/sys",
@@ -139,9 +176,19 @@ pub(super) const HOUSE: &[Room] = &[
         ],
         crates: &["socket2"],
     },
-    // The reactor, in rooms of their own for their length.
+    // And from here on with all of a reactor. A circle among these is for the check of circles to find.
     Room {
-        names: &["net/core", "net/ending", "net/memory", "net/outgoing", "net/reactor", "net/timing", "net/turn"],
+        names: &[
+            "net/accounting",
+            "net/closing",
+            "net/core",
+            "net/deliver",
+            "net/driver",
+            "net/pressure",
+            "net/process",
+            "net/reactor",
+            "net/timing",
+        ],
         modules: &["net", "proto"],
         crates: &["libc", "mio", "socket2"],
     },

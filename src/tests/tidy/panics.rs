@@ -77,13 +77,13 @@ const KNOWN: &[Known] = &[
     ("flood/verdict/mod", "text.split_at(at", "`find` returned the place"),
     ("flood/verdict/mod", "value.split_at(unit_at", "`find` returned the place, or it is the length"),
     (
-        "net/outgoing",
+        "net/send",
         "copy_from_slice(&header[..header_bytes])",
         "`start` is so many bytes before the payload, where the peer's longer header was",
     ),
-    ("net/memory", "load(Ordering::Relaxed).max(1)", "one at least"),
-    ("net/memory", "min_message_bytes_per_s.max(1)", "one at least"),
-    ("net/memory", "assert_eq!(", "in debug builds only: what is counted is held against what there is"),
+    ("net/memory", "self.buffers.reactors()", "one at least"),
+    ("net/accounting", "min_message_bytes_per_s.max(1)", "one at least"),
+    ("net/accounting", "assert_eq!(", "in debug builds only: what is counted is held against what there is"),
     ("net/progress", "saturating_mul(1000) / rate", "`rate` is one at least"),
     ("net/sweep", "min_body_bytes_per_s.max(1)", "one at least"),
     (

@@ -1,18 +1,20 @@
 //! One turn of one connection: read once, understand, answer, send once.
 
+use super::cause::Cause;
+use super::closing::{finish, flush};
+use super::connection::{Connection, Flags};
+use super::context::Tools;
+use super::core::Core;
 use super::counters::Counters;
-use super::ending::finish;
-use super::link::{Cause, Driver, Link};
-use super::outgoing::{Queueing, flush, lose, send_or_keep};
-use super::pool::Pool;
-use super::reactor::{Core, Settings};
-use super::slots::{Connection, ConnectionId, Flags};
+use super::driver::Driver;
+use super::link::{Link, link};
+use super::send::{lose, send_or_keep};
+use super::slots::ConnectionId;
 use super::sys;
 use crate::proto::frame::Role;
 use crate::proto::ring::Ring;
-use crate::proto::session::{Event, Output, State};
+use crate::proto::session::{Event, State};
 use std::io;
-use std::ops::Range;
 use std::os::fd::AsFd;
 
 /// A message counts as one event more for each so many bytes of it: what came in few bytes may inflate to any length that
@@ -35,20 +37,6 @@ enum Outcome {
     Over,
     /// recv(2) or send(2) failed.
     Error(u16),
-}
-
-/// What a turn works with, apart from the connections.
-pub(super) struct Tools<'a> {
-    pub(super) pool: &'a mut Pool,
-    pub(super) out: &'a mut Output,
-    pub(super) message: &'a mut Vec<u8>,
-    pub(super) counters: &'a Counters,
-    /// Its limits; and its events of one connection in one turn: after them it goes to the back of the ready list. The other
-    /// half of the budget is bytes: a turn reads once, and at most a ring.
-    pub(super) settings: &'a Settings,
-    pub(super) queueing: &'a Queueing,
-    pub(super) tick: u32,
-    pub(super) second: u32,
 }
 
 /// What epoll tells of a connection that is connected.
@@ -259,20 +247,6 @@ fn understand<D: Driver>(
     }
     tools.pool.current.parsed(at);
     result.map(|()| events)
-}
-
-/// A connection as its driver sees it.
-#[inline(always)]
-pub(super) fn link<'a, S>(
-    connection: &'a mut Connection<S>,
-    out: &'a mut Output,
-    counters: &'a Counters,
-    queueing: &'a Queueing,
-    id: ConnectionId,
-    lent: Range<usize>,
-) -> Link<'a, S> {
-    out.look_from_bytes = if connection.outbox.is_none() { queueing.look_from_bytes } else { 0 };
-    Link { id, connection, out, counters, queueing, lent, in_place: None }
 }
 
 /// An event that is no message.

@@ -1,19 +1,29 @@
 //! How a connection comes to its end: in the way that loses the peer nothing, or by a deadline.
 
-use super::link::{Cause, Deadline, Driver};
-use super::outgoing::{flush, judge_queue};
+use super::cause::{Cause, Deadline};
+use super::connection::Flags;
+use super::core::Core;
+use super::deadlines::Deadlines;
+use super::driver::Driver;
+use super::outbox::Outbox;
 use super::progress::Progress;
-use super::reactor::Core;
-use super::slots::{ConnectionId, Flags};
-use super::sweep::{Deadlines, Due, due, due_from_tick};
+use super::send::{SLOW, overflowed, took};
+use super::slots::ConnectionId;
+use super::sweep::{Due, due, due_from_tick};
 use super::sys;
 use crate::proto::answer::{Answer, Asked, reason_body};
 use crate::proto::close::{CloseCode, Fault};
 use crate::proto::frame::Role;
 use crate::proto::session::State;
 use socket2::SockRef;
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+
+/// Calls that empty the outbox of one connection in one turn, and what each takes of a file at the most: peers who take as
+/// fast as we send wait for the others too.
+const TURN_CALLS: u32 = 4;
+const CALL_FILE_BYTES: u64 = 64 << 10;
 
 /// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
 pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
@@ -44,6 +54,107 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     connection.flags.set(Flags::LINGERS);
     connection.stamp_tick = core.now.tick;
     core.make_ready(id);
+}
+
+/// Ends those whose end came outside their turn.
+pub(super) fn end_dirty<S>(core: &mut Core<S>) {
+    for id in std::mem::take(&mut core.dirty) {
+        let Some(connection) = core.slots.get(id) else { continue };
+        connection.flags.clear(Flags::DIRTY);
+        finish(core, id);
+    }
+}
+
+/// Sends what an outbox holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
+pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    flush_some(core, driver, id);
+    core.account(id, false);
+}
+
+fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let mut calls = 0;
+    loop {
+        let Some(connection) = core.slots.get(id) else { return };
+        let Some(outbox) = connection.outbox.as_mut().filter(|_| !connection.flags.has(Flags::DOOMED)) else { return };
+        let is_file = outbox.file().is_some();
+        let (asked, result) = match outbox.file() {
+            Some(part) => {
+                let asked = part.left_bytes.min(CALL_FILE_BYTES);
+                (asked as usize, sys::sendfile(connection.socket.as_fd(), part.file.as_fd(), &mut part.offset, asked))
+            }
+            None => {
+                let mut slices = Outbox::slices();
+                let count = outbox.next(&mut slices);
+                let asked = slices[..count].iter().map(|slice| slice.len()).sum();
+                (asked, sys::send_vectored(connection.socket.as_fd(), &slices[..count]))
+            }
+        };
+        match result {
+            // A file that has become shorter than was promised: what is missing cannot be made up.
+            Ok(0) if asked > 0 => return core.doom(id, Cause::Abrupt),
+            Ok(sent) => {
+                // Less of a file may also be its end, which the next call tells.
+                let full = sent < asked && !is_file;
+                took(outbox, sent, &core.counters);
+                outbox.note_room(core.queueing.limits);
+                outbox.taken_bytes += sent as u64;
+                // Taking is life, and a close takes as long as what stands before it.
+                connection.stamp_tick = core.now.tick;
+                if outbox.is_empty() {
+                    connection.outbox = None;
+                    return drained(core, driver, id);
+                }
+                calls += 1;
+                if full {
+                    return; // the socket said how much room it has; its next room makes an edge
+                }
+                if calls == TURN_CALLS {
+                    return core.make_ready(id);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => return core.doom(id, Cause::Io(sys::error_code(&error))),
+        }
+    }
+}
+
+/// Nothing waits any more: the end comes, or the driver hears of it and reading goes on.
+fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let Some(connection) = core.slots.get(id) else { return };
+    if connection.cause.is_some() {
+        return finish(core, id);
+    }
+    let is_open = connection.session.state() == State::Open;
+    if connection.flags.has(Flags::UNDRAINED | Flags::HOLDS_RING) {
+        core.make_ready(id);
+    }
+    if is_open {
+        core.with(id, |link| driver.writable(link));
+    }
+}
+
+/// Closes a connection whose queue was over its limits for the whole grace time, unless its socket has room by now: an edge
+/// tells of much room, and there may be some.
+pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+    let (tick, grace_ticks) = (core.queueing.tick, core.queueing.grace_ticks);
+    let is_overdue = |core: &mut Core<D::State>| {
+        let Some(connection) = core.slots.get(id) else { return false };
+        let is_open = connection.session.state() == State::Open && !connection.flags.has(Flags::DOOMED);
+        is_open && connection.outbox.as_ref().is_some_and(|outbox| outbox.is_overdue(tick, grace_ticks))
+    };
+    if !is_overdue(core) {
+        return;
+    }
+    flush(core, driver, id);
+    if !is_overdue(core) {
+        return;
+    }
+    core.with(id, |link| {
+        if let Some(outbox) = link.connection.outbox.as_mut() {
+            overflowed(outbox, link.counters);
+        }
+        link.close(SLOW.0, SLOW.1);
+    });
 }
 
 /// Looks whether a connection has missed a deadline, and does what is due; returns whether it sent a ping.

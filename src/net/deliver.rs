@@ -1,0 +1,84 @@
+//! A message for many: sent to one connection after the other from the same bytes.
+
+use super::connection::Flags;
+use super::core::Core;
+use super::link::Cause;
+use super::outbox::{Content, Outbox, Pushed};
+use super::send::{SLOW, Sent, enqueue, send_some};
+use super::slots::ConnectionId;
+use super::sys;
+use crate::proto::session::State;
+use crate::proto::shared::Shared;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+impl<S> Core<S> {
+    /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
+    /// or behind what waits for it. `topic` is its number for [`super::link::Overflow::KeepLatest`], 0 for none.
+    #[inline]
+    pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
+        deliver(self, index, message, topic)
+    }
+}
+
+/// Sends a message that is shared to the connection in a place of the slab: at once, or behind what waits for it.
+#[inline]
+fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
+    let Some((id, connection)) = core.slots.at(index) else { return Sent::Dropped };
+    if connection.session.state() != State::Open || connection.flags.has(Flags::DOOMED) {
+        core.counters.messages_out.add(1);
+        core.counters.messages_dropped.add(1);
+        return Sent::Dropped;
+    }
+    if connection.outbox.is_some() {
+        return deliver_late(core, id, message, topic);
+    }
+    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.out.deflate) else {
+        return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
+    };
+    core.counters.messages_out.add(1);
+    match send_some(connection.socket.as_fd(), frame) {
+        Ok(sent) => {
+            core.counters.bytes_out.add(sent as u64);
+            if sent == frame.len() {
+                core.counters.messages_delivered.add(1);
+                return Sent::Sent;
+            }
+            let mut outbox = Box::new(Outbox::new(core.queueing.tick));
+            outbox.begin(content(message, frame), topic, sent);
+            connection.outbox = Some(outbox);
+            core.account(id, false);
+            Sent::Queued
+        }
+        Err(error) => {
+            core.counters.messages_dropped.add(1);
+            core.doom(id, Cause::Io(sys::error_code(&error)));
+            Sent::Dropped
+        }
+    }
+}
+
+/// What a shared message is in an outbox: shared, unless it was compressed.
+fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
+    if std::ptr::eq(frame, message.frame()) { Content::Shared(Arc::clone(message)) } else { Content::Own(frame.into()) }
+}
+
+#[cold]
+fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: u32) -> Sent {
+    let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
+    // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
+    let frame = message.frame_for(connection.session.compression(), &mut core.out.deflate).unwrap_or(message.frame());
+    let Some(outbox) = &mut connection.outbox else { return Sent::Dropped };
+    let overflow = connection.flags.overflow();
+    match enqueue(outbox, content(message, frame), topic, overflow, &core.queueing, &core.counters) {
+        Pushed::Queued { .. } => {
+            core.account(id, false);
+            Sent::Queued
+        }
+        Pushed::Dropped => Sent::Dropped,
+        Pushed::Overflowed => {
+            core.with(id, |link| link.close(SLOW.0, SLOW.1));
+            Sent::Dropped
+        }
+    }
+}
