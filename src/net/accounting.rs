@@ -28,7 +28,7 @@ impl<S> Core<S> {
         let (bytes, reason) = kept_by(connection, ring);
         if bytes > 0 {
             connection.flags.set(Flags::KEEPS);
-            self.memory.count(id, bytes, reason, begins, self.now.tick);
+            self.memory.count(id, bytes, reason, begins, self.context.now.tick);
         } else if connection.flags.has(Flags::KEEPS) {
             connection.flags.clear(Flags::KEEPS);
             self.memory.forget(id);
@@ -52,7 +52,7 @@ impl<S> Core<S> {
         let bytes = connection.session.unfinished_bytes().filter(|&bytes| bytes >= RESERVED_FROM_BYTES).unwrap_or(0);
         let memory = &mut self.memory;
         let has_room =
-            !self.queueing.is_full && memory.used_bytes().saturating_add(bytes) <= memory.buffers.max_bytes();
+            !self.context.queueing.is_full && memory.used_bytes().saturating_add(bytes) <= memory.buffers.max_bytes();
         if !has_room
             && !holds_ring
             && let Some(kept) = memory.kept.get_mut(&id)
@@ -60,7 +60,7 @@ impl<S> Core<S> {
         {
             if !std::mem::replace(&mut kept.is_paused, true) {
                 memory.paused.push(id);
-                self.counters.memory_paused.add(1);
+                self.context.counters.memory_paused.add(1);
             }
             return None;
         }
@@ -80,11 +80,11 @@ impl<S> Core<S> {
     /// Finds out how much memory is left, and has what is too much go at once.
     pub(super) fn look_at_memory(&mut self) {
         let (used, buffers) = (self.memory.used_bytes(), &self.memory.buffers);
-        self.queueing.is_full = used >= buffers.full_bytes();
+        self.context.queueing.is_full = used >= buffers.full_bytes();
         if used > buffers.max_bytes() {
             self.shed(used - buffers.full_bytes());
         }
-        self.out.deflate.room_bytes = self.memory.room_bytes();
+        self.context.output.deflate.room_bytes = self.memory.room_bytes();
     }
 
     /// Ends those of this reactor's connections that keep most, until they have kept `excess_bytes`.
@@ -94,14 +94,14 @@ impl<S> Core<S> {
         }
         // What was freed is of many sizes, and what grows next may not fit there.
         sys::trim_heap();
-        self.queueing.is_full = self.memory.used_bytes() >= self.memory.buffers.full_bytes();
+        self.context.queueing.is_full = self.memory.used_bytes() >= self.memory.buffers.full_bytes();
     }
 
     /// Frees what a connection keeps, and resets it.
     fn release(&mut self, id: ConnectionId) {
         self.memory.forget(id);
         let Some(connection) = self.slots.get(id) else { return };
-        send::discard(connection, &self.counters);
+        send::discard(connection, &self.context.counters);
         connection.session.abandon();
         connection.flags.clear(Flags::KEEPS);
         if connection.flags.has(Flags::HOLDS_RING) {
@@ -109,7 +109,7 @@ impl<S> Core<S> {
             self.held.remove(&id);
         }
         if !connection.flags.has(Flags::DOOMED) {
-            self.counters.shed.add(1);
+            self.context.counters.shed.add(1);
             self.reset(id, Cause::Local(sys::errno::ENOBUFS));
         }
     }
@@ -118,7 +118,7 @@ impl<S> Core<S> {
     /// paused for want of room, the oldest of these: else they might all wait for each other.
     pub(super) fn oldest(&self) -> Vec<ConnectionId> {
         let excess_bytes = self.memory.used_bytes().saturating_sub(self.memory.buffers.tight_bytes());
-        let (now_tick, is_tight) = (self.now.tick, excess_bytes > 0);
+        let (now_tick, is_tight) = (self.context.now.tick, excess_bytes > 0);
         let class_of = |kept: &Kept| {
             let age = kept.age_ticks(now_tick);
             (age >= MIN_AGE_TICKS && (is_tight || kept.is_paused)).then_some(age as usize)
@@ -128,7 +128,7 @@ impl<S> Core<S> {
 
     /// Those whose messages come more slowly than they have to.
     pub(super) fn slow_messages(&mut self) -> Vec<ConnectionId> {
-        let (now_tick, deadlines) = (self.now.tick, self.settings.deadlines);
+        let (now_tick, deadlines) = (self.context.now.tick, self.context.settings.deadlines);
         let Self { memory, slots, .. } = self;
         let is_late = |(&id, kept): (&ConnectionId, &Kept)| {
             let age_ms = u64::from(kept.age_ticks(now_tick)) * TICK_MS;

@@ -52,7 +52,7 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
         return core.doom(id, cause);
     }
     connection.flags.set(Flags::LINGERS);
-    connection.stamp_tick = core.now.tick;
+    connection.stamp_tick = core.context.now.tick;
     core.make_ready(id);
 }
 
@@ -95,11 +95,11 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
             Ok(sent) => {
                 // Less of a file may also be its end, which the next call tells.
                 let full = sent < asked && !is_file;
-                took(outbox, sent, &core.counters);
-                outbox.note_room(core.queueing.limits);
+                took(outbox, sent, &core.context.counters);
+                outbox.note_room(core.context.queueing.limits);
                 outbox.taken_bytes += sent as u64;
                 // Taking is life, and a close takes as long as what stands before it.
-                connection.stamp_tick = core.now.tick;
+                connection.stamp_tick = core.context.now.tick;
                 if outbox.is_empty() {
                     connection.outbox = None;
                     return drained(core, driver, id);
@@ -136,7 +136,7 @@ fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionI
 /// Closes a connection whose queue was over its limits for the whole grace time, unless its socket has room by now: an edge
 /// tells of much room, and there may be some.
 pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
-    let (tick, grace_ticks) = (core.queueing.tick, core.queueing.grace_ticks);
+    let (tick, grace_ticks) = (core.context.now.tick, core.context.queueing.grace_ticks);
     let is_overdue = |core: &mut Core<D::State>| {
         let Some(connection) = core.slots.get(id) else { return false };
         let is_open = connection.session.state() == State::Open && !connection.flags.has(Flags::DOOMED);
@@ -151,7 +151,7 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
     }
     core.with(id, |link| {
         if let Some(outbox) = link.connection.outbox.as_mut() {
-            overflowed(outbox, link.counters);
+            overflowed(outbox, &link.context.counters);
         }
         link.close(SLOW.0, SLOW.1);
     });
@@ -160,14 +160,14 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
 /// Looks whether a connection has missed a deadline, and does what is due; returns whether it sent a ping.
 #[inline]
 pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) -> bool {
-    let now_tick = core.now.tick;
+    let now_tick = core.context.now.tick;
     let Some((id, connection)) = core.slots.at(index) else { return false };
     if connection.outbox.is_some() {
         judge_queue(core, driver, id);
     }
     let Some(connection) = core.slots.get(id) else { return false };
-    core.calm.found(due_from_tick(connection, &core.settings.deadlines));
-    match due(connection, now_tick, &core.settings.deadlines) {
+    core.calm.found(due_from_tick(connection, &core.context.settings.deadlines));
+    match due(connection, now_tick, &core.context.settings.deadlines) {
         Due::Silent(age_ticks) if core.pings.take(age_ticks) => {
             // From now on its answer is awaited.
             connection.flags.set(Flags::PINGED);
@@ -203,7 +203,7 @@ pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
     if !connection.session.has_partial() || connection.flags.has(Flags::DOOMED) {
         return;
     }
-    core.counters.memory_ended.add(1);
+    core.context.counters.memory_ended.add(1);
     core.with(id, |link| match link.session_state() {
         State::Head => {
             let more_fields = "Retry-After: 10\r\n";
@@ -227,7 +227,8 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
             core.doom(id, cause);
         }
         Deadline::Head => {
-            let (head_s, rate) = (core.settings.deadlines.head_s, core.settings.deadlines.min_body_bytes_per_s);
+            let (head_s, rate) =
+                (core.context.settings.deadlines.head_s, core.context.settings.deadlines.min_body_bytes_per_s);
             core.with(id, |link| {
                 let why =
                     format!("the request did not come within {head_s} s, or its content at {rate} bytes a second");
@@ -238,14 +239,14 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
             });
         }
         Deadline::Message => {
-            core.counters.closed_slow_message.add(1);
+            core.context.counters.closed_slow_message.add(1);
             core.with(id, |link| {
                 link.close(CloseCode::POLICY, "message too slow");
                 link.end(cause);
             });
         }
         Deadline::Idle => {
-            core.counters.closed_idle.add(1);
+            core.context.counters.closed_idle.add(1);
             core.with(id, |link| {
                 link.close(CloseCode::GOING_AWAY, "no sign of life");
                 link.connection.cause = Some(cause);
@@ -260,7 +261,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
             if let Some(connection) = core.slots.get(id) {
                 let known = connection.cause.unwrap_or(cause);
                 if !matches!(known, Cause::Deadline(_)) {
-                    core.counters.ended_by_deadline.add(1); // for another cause, but not in time
+                    core.context.counters.ended_by_deadline.add(1); // for another cause, but not in time
                 }
                 core.reset(id, known);
             }
@@ -273,7 +274,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
 fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> bool {
     // An edge tells of much room; there may be some.
     flush(core, driver, id);
-    let (now_tick, deadlines) = (core.now.tick, core.settings.deadlines);
+    let (now_tick, deadlines) = (core.context.now.tick, core.context.settings.deadlines);
     let Some(connection) = core.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED)) else {
         return true; // nothing is left to judge
     };
@@ -286,8 +287,8 @@ fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId)
 /// Whether a peer that has not closed in time still takes what stands in front of our Close, or of our FIN: the socket may have
 /// megabytes of that, and a reset would lose them.
 fn takes_the_rest<S>(core: &mut Core<S>, id: ConnectionId) -> bool {
-    let now_tick = core.now.tick;
-    let deadlines = Deadlines { stalled_s: core.settings.deadlines.close_s, ..core.settings.deadlines };
+    let now_tick = core.context.now.tick;
+    let deadlines = Deadlines { stalled_s: core.context.settings.deadlines.close_s, ..core.context.settings.deadlines };
     let Some(connection) = core.slots.get(id) else { return false };
     let unacknowledged = sys::unacknowledged_bytes(connection.socket.as_fd()).unwrap_or(0);
     if unacknowledged <= OF_FIN {

@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::connection::{Connection, Flags};
-use super::context::{Queueing, Tools};
+use super::context::{Context, Input, Queueing};
 use super::counters::Counters;
 use super::link::{Cause, Link};
 use super::memory::MemoryUse;
@@ -44,17 +44,12 @@ pub(super) struct Listener {
 pub struct Core<S> {
     pub(super) poll: Poll,
     pub(super) slots: Slots<S>,
-    pub(super) pool: Pool,
+    pub(super) context: Context,
+    pub(super) input: Input,
     pub(super) held: HashMap<ConnectionId, Ring>,
     pub(super) ready: VecDeque<ConnectionId>,
     pub(super) dirty: Vec<ConnectionId>,
     pub(super) doomed: Vec<ConnectionId>,
-    pub(super) out: Output,
-    pub(super) message: Vec<u8>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) settings: Settings,
-    pub(super) queueing: Queueing,
-    pub(super) now: Now,
     pub(super) clock: Clock,
     /// The tick until which the limit on control frames is wider than it was set, and what it was set to.
     pub(super) catches_up: Option<(u32, u16)>,
@@ -80,24 +75,20 @@ pub struct Core<S> {
 impl<S> Core<S> {
     pub(super) fn new(poll: Poll, settings: Settings, counters: Arc<Counters>) -> Self {
         let clock = Clock::new(Instant::now());
-        let mut out = Output::new(RandomSource::new(sys::random));
-        out.deflate = Deflate::new(&settings.compression);
-        out.standing.fields.clone_from(&settings.response_fields);
+        let mut output = Output::new(RandomSource::new(sys::random));
+        output.deflate = Deflate::new(&settings.compression);
+        output.standing.fields.clone_from(&settings.response_fields);
+        let queueing = Queueing::new(settings.queue, settings.queue_grace_s);
         Self {
             poll,
             slots: Slots::with_capacity(settings.max_connections),
-            pool: Pool::new(settings.read_buffer_bytes),
+            input: Input { pool: Pool::new(settings.read_buffer_bytes), message: Vec::new() },
             held: HashMap::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             doomed: Vec::new(),
-            out,
-            message: Vec::new(),
-            counters,
             pings: Pings::new(settings.deadlines.ping_s),
             calm: Calm::default(),
-            now: clock.now,
-            clock,
             catches_up: None,
             listeners: Vec::new(),
             sources: HashMap::new(),
@@ -109,15 +100,15 @@ impl<S> Core<S> {
             stopped: false,
             is_busy: true, // the driver's first turn comes at once
             connecting: 0,
-            queueing: Queueing::new(settings.queue, settings.queue_grace_s),
-            settings,
+            context: Context { output, counters, settings, queueing, now: clock.now },
+            clock,
         }
     }
 
     /// The time of this turn.
     #[inline]
     pub fn now(&self) -> Now {
-        self.now
+        self.context.now
     }
 
     /// How many connections there are, those that are connecting included.
@@ -144,15 +135,13 @@ impl<S> Core<S> {
         self.calm.disturb();
         let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
         let (state_before, waited) = (connection.session.state(), connection.flags.has(Flags::WAITS));
-        let mut link = link::link(connection, &mut self.out, &self.counters, &self.queueing, id, 0..0);
+        let mut link = link::link(connection, &mut self.context, id, 0..0);
         let result = work(&mut link);
         if connection.session.state() != state_before {
-            connection.stamp_tick = self.now.tick; // another deadline runs
+            connection.stamp_tick = self.context.now.tick; // another deadline runs
         }
-        let agreed = connection.session.compression();
-        let (socket, outbox) = (connection.socket.as_fd(), &mut connection.outbox);
-        if !self.out.bytes.is_empty()
-            && let Err(error) = send_or_keep(socket, outbox, &mut self.out, agreed, &self.counters, self.now.tick)
+        if !self.context.output.bytes.is_empty()
+            && let Err(error) = send_or_keep(connection, &mut self.context)
         {
             self.doom(id, Cause::Io(sys::error_code(&error)));
             return Some(result);
@@ -168,7 +157,7 @@ impl<S> Core<S> {
         let answered = waited && !connection.flags.has(Flags::WAITS);
         let keeps = connection.keeps_any();
         if answered {
-            connection.stamp_tick = self.now.tick;
+            connection.stamp_tick = self.context.now.tick;
             if connection.session.state() == State::Closed {
                 connection.cause.get_or_insert(Cause::Answered);
             } else {
@@ -219,7 +208,7 @@ impl<S> Core<S> {
             return Err(error);
         }
         self.calm.disturb();
-        let id = self.slots.insert(socket.into(), session, self.now.tick, state);
+        let id = self.slots.insert(socket.into(), session, self.context.now.tick, state);
         if let Some(connection) = self.slots.get(id) {
             connection.flags.set(Flags::CONNECTING);
             if let Err(error) = watch(&self.poll, id, connection) {
@@ -244,22 +233,6 @@ impl<S> Core<S> {
 
     pub(super) fn is_connecting(&mut self, id: ConnectionId) -> bool {
         self.slots.get(id).is_some_and(|connection| connection.flags.has(Flags::CONNECTING))
-    }
-
-    /// The connections, and what a turn works with beside them.
-    #[inline]
-    pub(super) fn split(&mut self) -> (&mut Slots<S>, Tools<'_>) {
-        let tools = Tools {
-            pool: &mut self.pool,
-            out: &mut self.out,
-            message: &mut self.message,
-            counters: &self.counters,
-            settings: &self.settings,
-            queueing: &self.queueing,
-            tick: self.now.tick,
-            second: self.now.second,
-        };
-        (&mut self.slots, tools)
     }
 
     /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
@@ -333,7 +306,7 @@ impl<S> Core<S> {
         }
         if let Err(error) = watch(&self.poll, id, connection) {
             // ENOSPC, fs.epoll.max_user_watches; ENOMEM.
-            self.counters.accept_paused_error.add(1);
+            self.context.counters.accept_paused_error.add(1);
             self.doom(id, Cause::Local(sys::error_code(&error)));
         }
     }
@@ -343,12 +316,12 @@ impl<S> Core<S> {
         let queues =
             (0..self.slots.end_index()).filter_map(|at| self.slots.at(at)?.1.outbox.as_ref().map(|o| o.messages()));
         let queued: usize = queues.sum();
-        debug_assert_eq!(queued as u64, self.counters.totals().messages_queued, "messages_queued");
+        debug_assert_eq!(queued as u64, self.context.counters.totals().messages_queued, "messages_queued");
     }
 
     /// Nothing is due for anybody while no visit is thought to be.
     pub(super) fn check_calm(&mut self) {
-        let (now_tick, deadlines) = (self.now.tick, self.settings.deadlines);
+        let (now_tick, deadlines) = (self.context.now.tick, self.context.settings.deadlines);
         for index in 0..self.slots.end_index() {
             let Some((id, connection)) = self.slots.at(index) else { continue };
             let due = sweep::due(connection, now_tick, &deadlines);
@@ -362,7 +335,7 @@ impl<S> Core<S> {
         if cfg!(debug_assertions) {
             self.check();
         }
-        self.pings.end_round(self.now.tick);
+        self.pings.end_round(self.context.now.tick);
         self.calm.end_round();
     }
 }

@@ -4,7 +4,7 @@ use super::connection::Flags;
 use super::core::Core;
 use super::link::Cause;
 use super::outbox::{Content, Outbox, Pushed};
-use super::send::{SLOW, Sent, enqueue, send_some};
+use super::send::{Policy, SLOW, Sent, enqueue, send_some};
 use super::slots::ConnectionId;
 use super::sys;
 use crate::proto::session::State;
@@ -26,32 +26,32 @@ impl<S> Core<S> {
 fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
     let Some((id, connection)) = core.slots.at(index) else { return Sent::Dropped };
     if connection.session.state() != State::Open || connection.flags.has(Flags::DOOMED) {
-        core.counters.messages_out.add(1);
-        core.counters.messages_dropped.add(1);
+        core.context.counters.messages_out.add(1);
+        core.context.counters.messages_dropped.add(1);
         return Sent::Dropped;
     }
     if connection.outbox.is_some() {
         return deliver_late(core, id, message, topic);
     }
-    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.out.deflate) else {
+    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.context.output.deflate) else {
         return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
     };
-    core.counters.messages_out.add(1);
+    core.context.counters.messages_out.add(1);
     match send_some(connection.socket.as_fd(), frame) {
         Ok(sent) => {
-            core.counters.bytes_out.add(sent as u64);
+            core.context.counters.bytes_out.add(sent as u64);
             if sent == frame.len() {
-                core.counters.messages_delivered.add(1);
+                core.context.counters.messages_delivered.add(1);
                 return Sent::Sent;
             }
-            let mut outbox = Box::new(Outbox::new(core.queueing.tick));
+            let mut outbox = Box::new(Outbox::new(core.context.now.tick));
             outbox.begin(content(message, frame), topic, sent);
             connection.outbox = Some(outbox);
             core.account(id, false);
             Sent::Queued
         }
         Err(error) => {
-            core.counters.messages_dropped.add(1);
+            core.context.counters.messages_dropped.add(1);
             core.doom(id, Cause::Io(sys::error_code(&error)));
             Sent::Dropped
         }
@@ -67,10 +67,12 @@ fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
 fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: u32) -> Sent {
     let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
     // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
-    let frame = message.frame_for(connection.session.compression(), &mut core.out.deflate).unwrap_or(message.frame());
+    let frame = message
+        .frame_for(connection.session.compression(), &mut core.context.output.deflate)
+        .unwrap_or(message.frame());
     let Some(outbox) = &mut connection.outbox else { return Sent::Dropped };
-    let overflow = connection.flags.overflow();
-    match enqueue(outbox, content(message, frame), topic, overflow, &core.queueing, &core.counters) {
+    let policy = Policy { overflow: connection.flags.overflow(), topic };
+    match enqueue(outbox, content(message, frame), policy, &core.context) {
         Pushed::Queued { .. } => {
             core.account(id, false);
             Sent::Queued

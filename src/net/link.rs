@@ -1,10 +1,9 @@
 //! One connection, lent to its driver for the length of a call: what it may do to it.
 
 use super::connection::{Connection, Flags};
-use super::context::{LEAST_FRAME_BYTES, Queueing};
-use super::counters::Counters;
+use super::context::{Context, LEAST_FRAME_BYTES};
 use super::outbox::{Content, FilePart, NO_TOPIC, Outbox, Pushed};
-use super::send::{self, InPlace};
+use super::send::{self, InPlace, Policy};
 use super::slots::ConnectionId;
 use super::sources::{Source, SourcePrefixes};
 use super::sys;
@@ -19,7 +18,6 @@ use socket2::{SockAddr, SockRef};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 pub use super::cause::{Cause, Deadline};
@@ -46,9 +44,7 @@ fn lies_at(payload: &[u8], start: usize, end: usize, session: &Session, out: &Ou
 pub struct Link<'a, S> {
     pub(super) id: ConnectionId,
     pub(super) connection: &'a mut Connection<S>,
-    pub(super) out: &'a mut Output,
-    pub(super) counters: &'a Counters,
-    pub(super) queueing: &'a Queueing,
+    pub(super) context: &'a mut Context,
     /// The addresses of the input that this turn reads, and what of it is to be sent from there.
     pub(super) lent: Range<usize>,
     pub(super) in_place: Option<InPlace>,
@@ -58,14 +54,13 @@ pub struct Link<'a, S> {
 #[inline(always)]
 pub(super) fn link<'a, S>(
     connection: &'a mut Connection<S>,
-    out: &'a mut Output,
-    counters: &'a Counters,
-    queueing: &'a Queueing,
+    context: &'a mut Context,
     id: ConnectionId,
     lent: Range<usize>,
 ) -> Link<'a, S> {
-    out.look_from_bytes = if connection.outbox.is_none() { queueing.look_from_bytes } else { 0 };
-    Link { id, connection, out, counters, queueing, lent, in_place: None }
+    let look_from_bytes = if connection.outbox.is_none() { context.queueing.look_from_bytes } else { 0 };
+    context.output.look_from_bytes = look_from_bytes;
+    Link { id, connection, context, lent, in_place: None }
 }
 
 impl<S> Link<'_, S> {
@@ -102,7 +97,11 @@ impl<S> Link<'_, S> {
         if self.is_slow() {
             return self.send_slowly(kind, payload, true);
         }
-        if self.connection.session.send(kind, payload, self.out) { Sent::Sent } else { self.drop_message() }
+        if self.connection.session.send(kind, payload, &mut self.context.output) {
+            Sent::Sent
+        } else {
+            self.drop_message()
+        }
     }
 
     /// Sends a message in the form in which the last one came: compressed as [`Link::send`] does, or as it is.
@@ -123,11 +122,12 @@ impl<S> Link<'_, S> {
         }
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
-            && let Some(from) = lies_at(payload, self.lent.start, self.lent.end, &self.connection.session, self.out)
+            && let Some(from) =
+                lies_at(payload, self.lent.start, self.lent.end, &self.connection.session, &self.context.output)
         {
             self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
             Sent::Sent
-        } else if self.connection.session.send_plain(kind, payload, self.out) {
+        } else if self.connection.session.send_plain(kind, payload, &mut self.context.output) {
             Sent::Sent
         } else {
             self.drop_message()
@@ -138,22 +138,22 @@ impl<S> Link<'_, S> {
     /// is asked for every message. [`Link::look`] knows for sure.
     #[inline(always)]
     pub(super) fn is_slow(&self) -> bool {
-        self.out.bytes.len() >= self.out.look_from_bytes
+        self.context.output.bytes.len() >= self.context.output.look_from_bytes
     }
 
     /// Whether something waits for the socket, or more has been gathered than may wait; and from when on to look again.
     fn look(&mut self) -> bool {
-        let limits = &self.queueing.limits;
-        let (bytes, messages) = (self.out.bytes.len(), self.out.messages as usize);
+        let limits = &self.context.queueing.limits;
+        let (bytes, messages) = (self.context.output.bytes.len(), self.context.output.messages as usize);
         if self.connection.outbox.is_some() {
-            self.out.look_from_bytes = 0;
+            self.context.output.look_from_bytes = 0;
             return true;
         }
         let left_messages = limits.max_queued_messages.saturating_sub(messages);
-        self.out.look_from_bytes = bytes
+        self.context.output.look_from_bytes = bytes
             .saturating_add(left_messages.saturating_mul(LEAST_FRAME_BYTES))
-            .min(self.queueing.gathered_bytes.saturating_add(1));
-        bytes > self.queueing.gathered_bytes || left_messages == 0
+            .min(self.context.queueing.gathered_bytes.saturating_add(1));
+        bytes > self.context.queueing.gathered_bytes || left_messages == 0
     }
 
     /// Sends what is more than may wait; whether the socket would not take all of it.
@@ -170,7 +170,7 @@ impl<S> Link<'_, S> {
     #[inline(always)]
     pub(super) fn send_from(&mut self, input: &mut [u8]) -> io::Result<()> {
         let Some(message) = self.in_place.take() else { return Ok(()) };
-        let sent = send::send_in_place(self.connection, input, message, self.counters, self.queueing.tick);
+        let sent = send::send_in_place(self.connection, input, message, self.context);
         self.look();
         sent
     }
@@ -187,23 +187,23 @@ impl<S> Link<'_, S> {
         }
         let Some(outbox) = self.connection.outbox.as_mut() else {
             let sent = match compress {
-                true => self.connection.session.send(kind, payload, self.out),
-                false => self.connection.session.send_plain(kind, payload, self.out),
+                true => self.connection.session.send(kind, payload, &mut self.context.output),
+                false => self.connection.session.send_plain(kind, payload, &mut self.context.output),
             };
             return if sent { Sent::Sent } else { self.drop_message() };
         };
         // What may yet be dropped must not be in the window that the peer shares (RFC 7692 section 7.2.3.2).
         let shared = Shared::new(kind, payload);
         let agreed = self.connection.session.compression();
-        let frame = if compress { shared.frame_for(agreed, &mut self.out.deflate) } else { None };
+        let frame = if compress { shared.frame_for(agreed, &mut self.context.output.deflate) } else { None };
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
         // The message that goes beyond what a call may gather is no matter of policy, and all that follow it are.
         if is_first {
-            send::admit(outbox, content, self.counters);
+            send::admit(outbox, content, &self.context.counters);
             return Sent::Queued;
         }
-        let overflow = self.connection.flags.overflow();
-        match send::enqueue(outbox, content, NO_TOPIC, overflow, self.queueing, self.counters) {
+        let policy = Policy { overflow: self.connection.flags.overflow(), topic: NO_TOPIC };
+        match send::enqueue(outbox, content, policy, self.context) {
             Pushed::Queued { .. } => Sent::Queued,
             Pushed::Dropped => Sent::Dropped,
             Pushed::Overflowed => {
@@ -217,13 +217,10 @@ impl<S> Link<'_, S> {
     fn spill(&mut self) {
         // What is to be sent from the ring goes first, and only when the driver is done with it: until then all of what a
         // single call of the driver sends is gathered.
-        if self.out.bytes.is_empty() || self.in_place.is_some() {
+        if self.context.output.bytes.is_empty() || self.in_place.is_some() {
             return;
         }
-        let agreed = self.connection.session.compression();
-        let tick = self.queueing.tick;
-        let (socket, outbox) = (self.connection.socket.as_fd(), &mut self.connection.outbox);
-        if let Err(error) = send::send_or_keep(socket, outbox, self.out, agreed, self.counters, tick) {
+        if let Err(error) = send::send_or_keep(self.connection, self.context) {
             self.end(Cause::Io(sys::error_code(&error)));
         }
         self.look();
@@ -231,8 +228,8 @@ impl<S> Link<'_, S> {
 
     #[cold]
     fn drop_message(&mut self) -> Sent {
-        self.counters.messages_out.add(1);
-        self.counters.messages_dropped.add(1);
+        self.context.counters.messages_out.add(1);
+        self.context.counters.messages_dropped.add(1);
         Sent::Dropped
     }
 
@@ -261,14 +258,14 @@ impl<S> Link<'_, S> {
 
     /// Bytes of the answer that this turn has written so far, behind which nothing else stands.
     pub fn answer_bytes(&self) -> usize {
-        self.out.head_bytes
+        self.context.output.head_bytes
     }
 
     /// Ends the connection behind what was sent before; what waits for a full socket is dropped.
     pub fn abort(&mut self) {
         if let Some(outbox) = self.connection.outbox.as_mut() {
             let dropped = u64::from(outbox.drop_waiting());
-            self.counters.messages_dropped.add(dropped);
+            self.context.counters.messages_dropped.add(dropped);
             if outbox.is_empty() {
                 self.connection.outbox = None;
             }
@@ -279,22 +276,22 @@ impl<S> Link<'_, S> {
     /// Sends bytes as they are, without a protocol.
     #[inline]
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.out.bytes.extend_from_slice(bytes);
-        self.out.seal_head();
-        self.counters.messages_out.add(1);
-        self.counters.messages_delivered.add(1);
+        self.context.output.bytes.extend_from_slice(bytes);
+        self.context.output.seal_head();
+        self.context.counters.messages_out.add(1);
+        self.context.counters.messages_delivered.add(1);
     }
 
     /// Sends a ping of at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) {
-        if self.connection.session.ping(payload, self.out) {
-            self.counters.pings_out.add(1);
+        if self.connection.session.ping(payload, &mut self.context.output) {
+            self.context.counters.pings_out.add(1);
         }
     }
 
     /// Starts the close handshake.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        self.connection.session.close(code, reason, self.out);
+        self.connection.session.close(code, reason, &mut self.context.output);
     }
 
     /// Has the request that was just heard wait for its answer: until [`Link::answer`] nothing more is read, and no deadline
@@ -310,16 +307,16 @@ impl<S> Link<'_, S> {
 
     /// Answers a request.
     pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
-        self.counters.refused(answer.status);
+        self.context.counters.refused(answer.status);
         self.connection.flags.clear(Flags::WAITS);
-        self.connection.session.answer(answer, asked, self.out);
+        self.connection.session.answer(answer, asked, &mut self.context.output);
     }
 
     /// Answers a request with the first `bytes` of a file, in place of the body of `answer`. The `lease` is kept as long as the
     /// file is open.
     pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64, lease: Arc<()>) {
         self.connection.flags.clear(Flags::WAITS);
-        self.connection.session.answer_head(answer, asked, bytes, self.out);
+        self.connection.session.answer_head(answer, asked, bytes, &mut self.context.output);
         if !asked.without_body {
             self.send_file(file, bytes, lease);
         }
@@ -330,7 +327,7 @@ impl<S> Link<'_, S> {
             return;
         }
         self.spill();
-        let tick = self.queueing.tick;
+        let tick = self.context.now.tick;
         let outbox = self.connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
         outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
         self.look();
@@ -340,34 +337,34 @@ impl<S> Link<'_, S> {
 
     /// Has a client that asked with `Expect: 100-continue` send the content of its request.
     pub fn proceed(&mut self) {
-        self.connection.session.proceed(self.out);
+        self.connection.session.proceed(&mut self.context.output);
     }
 
     /// Answers a request with 101: the connection becomes a WebSocket.
     #[inline]
     pub fn accept(&mut self, acceptance: &Acceptance<'_>) {
-        self.connection.session.accept(acceptance, self.out);
-        self.counters.upgraded.add(1);
+        self.connection.session.accept(acceptance, &mut self.context.output);
+        self.context.counters.upgraded.add(1);
     }
 
     /// Makes this connection a WebSocket client, and sends its request.
     pub fn upgrade(&mut self, opening: &Opening<'_>) {
-        self.connection.session = Session::websocket_client(opening, self.out);
+        self.connection.session = Session::websocket_client(opening, &mut self.context.output);
     }
 
     /// A fresh random byte.
     pub fn random_byte(&mut self) -> u8 {
-        u8::from_ne_bytes(self.out.random.take())
+        u8::from_ne_bytes(self.context.output.random.take())
     }
 
     /// The date of an answer that is made now; empty where the clock has none.
     pub fn date(&self) -> &str {
-        &self.out.standing.date
+        &self.context.output.standing.date
     }
 
     /// Sends a GET, with more field lines, each with its CRLF; for a session of [`Session::http_client`].
     pub fn request(&mut self, host: &str, path: &str, fields: &str) {
-        self.connection.session.request(host, path, fields, self.out);
+        self.connection.session.request(host, path, fields, &mut self.context.output);
     }
 
     /// Reads nothing more until [`Link::resume`]: what the peer sends fills the kernel's buffers, and then it has to wait. No

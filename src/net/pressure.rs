@@ -15,7 +15,7 @@ pub(super) fn tend<D: Driver>(core: &mut Core<D::State>, driver: &mut D, ticks: 
     let (used, step) = (core.memory.used_bytes(), core.memory.buffers.max_bytes() / 64);
     core.memory.tried_bytes = core.memory.tried_bytes.max(used);
     let is_less = used.saturating_add(step) <= core.memory.tried_bytes;
-    if core.memory.paused.is_empty() || core.queueing.is_full || !(is_less || ticks > 0) {
+    if core.memory.paused.is_empty() || core.context.queueing.is_full || !(is_less || ticks > 0) {
         return;
     }
     core.memory.tried_bytes = used;
@@ -29,7 +29,7 @@ pub(super) fn tend<D: Driver>(core: &mut Core<D::State>, driver: &mut D, ticks: 
 
 fn tend_on_tick<D: Driver>(core: &mut Core<D::State>, driver: &mut D) {
     if core.memory.is_tight() {
-        core.pool.clear();
+        core.input.pool.clear();
     }
     if core.memory.is_tight() || !core.memory.paused.is_empty() {
         let oldest = core.oldest();
@@ -40,8 +40,8 @@ fn tend_on_tick<D: Driver>(core: &mut Core<D::State>, driver: &mut D) {
             sys::trim_heap();
         }
     }
-    if core.memory.second != core.now.second {
-        core.memory.second = core.now.second;
+    if core.memory.second != core.context.now.second {
+        core.memory.second = core.context.now.second;
         for id in core.slow_messages() {
             closing::missed(core, driver, id, Deadline::Message);
         }

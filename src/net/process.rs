@@ -3,7 +3,7 @@
 use super::cause::Cause;
 use super::closing::{finish, flush};
 use super::connection::{Connection, Flags};
-use super::context::Tools;
+use super::context::{Context, Input};
 use super::core::Core;
 use super::counters::Counters;
 use super::driver::Driver;
@@ -47,9 +47,8 @@ pub(super) fn on_event<D: Driver>(
     id: ConnectionId,
     event: &mio::event::Event,
 ) {
-    let (slots, mut tools) = core.split();
     // A stale token names a connection that this very batch has freed.
-    let Some(connection) = slots.get(id) else { return };
+    let Some(connection) = core.slots.get(id) else { return };
     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
     if readable {
         connection.flags.set(Flags::UNDRAINED);
@@ -70,7 +69,7 @@ pub(super) fn on_event<D: Driver>(
     if connection.flags.has(Flags::SPECIAL) {
         return on_special_event(core, driver, id, event.is_error());
     }
-    match talk(connection, &mut tools, driver, id) {
+    match talk(connection, &mut core.input, &mut core.context, driver, id) {
         Outcome::Drained if connection.outbox.is_none() && !connection.session.has_partial() => {
             connection.flags.clear(Flags::UNDRAINED);
         }
@@ -124,20 +123,19 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     if connection.flags.has(Flags::HOLDS_RING) {
         connection.flags.clear(Flags::HOLDS_RING);
         if let Some(ring) = core.held.remove(&id) {
-            core.pool.resume(ring);
+            core.input.pool.resume(ring);
         }
     }
     let whole = |counters: &Counters| counters.messages_in.value() + counters.requests.value();
-    let whole_before = whole(&core.counters);
-    let (slots, mut tools) = core.split();
-    let Some(connection) = slots.get(id) else { return };
+    let whole_before = whole(&core.context.counters);
+    let Some(connection) = core.slots.get(id) else { return };
     let outcome = if connection.flags.has(Flags::LINGERS) {
-        discard(connection, &mut tools.pool.current)
+        discard(connection, &mut core.input.pool.current)
     } else {
-        talk(connection, &mut tools, driver, id)
+        talk(connection, &mut core.input, &mut core.context, driver, id)
     };
     core.give_back(reserved_bytes);
-    let begins = whole(&core.counters) != whole_before;
+    let begins = whole(&core.context.counters) != whole_before;
     settle(core, id, outcome, begins);
 }
 
@@ -145,24 +143,25 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
 #[inline(always)]
 fn talk<D: Driver>(
     connection: &mut Connection<D::State>,
-    tools: &mut Tools<'_>,
+    input: &mut Input,
+    context: &mut Context,
     driver: &mut D,
     id: ConnectionId,
 ) -> Outcome {
     let state_before = connection.session.state();
     let mut drained = false;
-    if tools.pool.current.is_empty() {
-        tools.pool.restore();
-        let spare = tools.pool.current.spare();
+    if input.pool.current.is_empty() {
+        input.pool.restore();
+        let spare = input.pool.current.spare();
         match sys::recv(connection.socket.as_fd(), spare) {
-            Ok(0) => return end_of_stream(connection, tools, driver, id),
+            Ok(0) => return end_of_stream(connection, input, context, driver, id),
             Ok(bytes) => {
                 // A short read has emptied the socket: the next byte makes an edge of its own. Only a FIN that came
                 // before the read shows no other way than by reading on.
                 drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED | Flags::URGENT);
-                tools.pool.current.wrote(bytes);
-                tools.counters.bytes_in.add(bytes as u64);
-                arrived(connection, tools.tick);
+                input.pool.current.wrote(bytes);
+                context.counters.bytes_in.add(bytes as u64);
+                arrived(connection, context.now.tick);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
@@ -174,23 +173,23 @@ fn talk<D: Driver>(
             },
         }
     }
-    let understood = understand(connection, tools, driver, id);
+    let understood = understand(connection, input, context, driver, id);
     // Before what it was answered with needs as much again.
-    if tools.message.capacity() > KEPT_BYTES {
-        *tools.message = Vec::new();
+    if input.message.capacity() > KEPT_BYTES {
+        input.message = Vec::new();
     }
-    let sent = if understood.is_ok() { send(connection, tools) } else { Ok(()) };
+    let sent = if understood.is_ok() { send(connection, context) } else { Ok(()) };
     let events = match (understood, sent) {
         (Ok(events), Ok(())) => events,
         (Err(error), _) | (_, Err(error)) => {
-            tools.pool.current.clear();
-            lose(tools.out, tools.counters);
+            input.pool.current.clear();
+            lose(context);
             return Outcome::Error(sys::error_code(&error));
         }
     };
     let state = connection.session.state();
     if state != State::Open || state_before != State::Open {
-        file(connection, state_before, events, tools.tick);
+        file(connection, state_before, events, context.now.tick);
         if state == State::Closed {
             return Outcome::Over;
         }
@@ -201,42 +200,47 @@ fn talk<D: Driver>(
             return Outcome::Again;
         }
     }
-    if drained && tools.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
+    if drained && input.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
 }
 
 /// Hands the driver what stands in the ring, event by event, as far as the budget goes; gives how many there were.
 #[inline(always)]
 fn understand<D: Driver>(
     connection: &mut Connection<D::State>,
-    tools: &mut Tools<'_>,
+    input: &mut Input,
+    context: &mut Context,
     driver: &mut D,
     id: ConnectionId,
 ) -> io::Result<usize> {
-    let input = tools.pool.current.unparsed();
-    let lent = input.as_ptr_range();
+    let Input { pool, message } = input;
+    let unparsed = pool.current.unparsed();
+    let lent = unparsed.as_ptr_range();
     let lent = lent.start as usize..lent.end as usize;
     let (mut at, mut events) = (0, 0);
     let mut result = Ok(());
-    let mut link = link(connection, tools.out, tools.counters, tools.queueing, id, lent);
+    let mut link = link(connection, context, id, lent);
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
-    while (events < tools.settings.max_events_per_turn && at < input.len()) || link.connection.session.has_event() {
-        let (rest, session) = (&mut input[at..], &mut link.connection.session);
-        let (bytes, event) = session.receive(rest, tools.message, &tools.settings.limits, tools.second, link.out);
+    while (events < link.context.settings.max_events_per_turn && at < unparsed.len())
+        || link.connection.session.has_event()
+    {
+        let (rest, session) = (&mut unparsed[at..], &mut link.connection.session);
+        let Context { output, settings, now, .. } = &mut *link.context;
+        let (bytes, event) = session.receive(rest, message, &settings.limits, now.second, output);
         at += bytes;
         match event {
             Event::NeedMore => continue,
             Event::Message(kind, payload) => {
-                tools.counters.messages_in.add(1);
+                link.context.counters.messages_in.add(1);
                 events += payload.len() / EVENT_BYTES;
                 driver.message(&mut link, kind, payload);
-                result = link.send_from(input);
+                result = link.send_from(unparsed);
             }
             event => hand_on(&mut link, driver, event),
         }
         events += 1;
         let connection = &*link.connection;
         if connection.session.state() == State::Closed || result.is_err() {
-            at = input.len(); // nothing is read behind the end
+            at = unparsed.len(); // nothing is read behind the end
             break;
         }
         // Whoever takes nothing more, or waits for an answer, is not read. What has been gathered is sent before it is more
@@ -245,7 +249,7 @@ fn understand<D: Driver>(
             break;
         }
     }
-    tools.pool.current.parsed(at);
+    pool.current.parsed(at);
     result.map(|()| events)
 }
 
@@ -261,15 +265,13 @@ fn hand_on<D: Driver>(link: &mut Link<'_, D::State>, driver: &mut D, event: Even
 
 /// What a turn has made goes out with one call.
 #[inline(always)]
-fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<()> {
-    if tools.out.bytes.is_empty() {
+fn send<S>(connection: &mut Connection<S>, context: &mut Context) -> io::Result<()> {
+    if context.output.bytes.is_empty() {
         return Ok(());
     }
-    let agreed = connection.session.compression();
-    let (socket, outbox) = (connection.socket.as_fd(), &mut connection.outbox);
-    let sent = send_or_keep(socket, outbox, tools.out, agreed, tools.counters, tools.tick);
-    if tools.out.bytes.capacity() > 4 * KEPT_BYTES {
-        tools.out.bytes.shrink_to(KEPT_BYTES);
+    let sent = send_or_keep(connection, context);
+    if context.output.bytes.capacity() > 4 * KEPT_BYTES {
+        context.output.bytes.shrink_to(KEPT_BYTES);
     }
     sent
 }
@@ -278,7 +280,8 @@ fn send<S>(connection: &mut Connection<S>, tools: &mut Tools<'_>) -> io::Result<
 #[cold]
 fn end_of_stream<D: Driver>(
     connection: &mut Connection<D::State>,
-    tools: &mut Tools<'_>,
+    input: &mut Input,
+    context: &mut Context,
     driver: &mut D,
     id: ConnectionId,
 ) -> Outcome {
@@ -286,10 +289,10 @@ fn end_of_stream<D: Driver>(
         connection.cause.get_or_insert(Cause::EndOfStream);
     }
     // A page that ends with the stream is complete now.
-    match understand(connection, tools, driver, id).and_then(|_| send(connection, tools)) {
+    match understand(connection, input, context, driver, id).and_then(|_| send(connection, context)) {
         Ok(()) => Outcome::Eof,
         Err(error) => {
-            lose(tools.out, tools.counters);
+            lose(context);
             Outcome::Error(sys::error_code(&error))
         }
     }
@@ -337,7 +340,7 @@ fn arrived<S>(connection: &mut Connection<S>, now_tick: u32) {
 /// Counts an event, and remembers those that end the connection.
 #[inline]
 fn note<S>(link: &mut Link<'_, S>, event: &Event<'_>) {
-    let counters = link.counters;
+    let counters = &link.context.counters;
     match event {
         Event::NeedMore | Event::Body(_) | Event::ResponseEnd | Event::Response(_) | Event::Pong(_) => {}
         Event::Expects(_) => {}
@@ -400,15 +403,15 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: boo
 fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     let blocked = connection.outbox.is_some() || connection.flags.has(Flags::WAITS);
-    if !core.pool.current.is_empty() {
+    if !core.input.pool.current.is_empty() {
         connection.flags.set(Flags::HOLDS_RING);
         let held = if blocked || core.memory.is_tight() {
             // One that waits for its peer keeps what it has and no more; and so does each while memory is short.
-            let kept = core.pool.current.unparsed_only();
-            core.pool.current.clear();
+            let kept = core.input.pool.current.unparsed_only();
+            core.input.pool.current.clear();
             kept
         } else {
-            core.pool.park()
+            core.input.pool.park()
         };
         core.held.insert(id, held);
     }

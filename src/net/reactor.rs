@@ -43,9 +43,9 @@ impl<D: Driver> Drop for Reactor<D> {
     /// However it ends, by a panic too: no thread waits for an answer for ever, and other reactors get what it shared with them.
     fn drop(&mut self) {
         self.mailbox.close();
-        self.core.settings.quota.give_back(self.core.slots.len());
+        self.core.context.settings.quota.give_back(self.core.slots.len());
         for (_, source) in self.core.sources.drain() {
-            self.core.settings.sources.leave(source);
+            self.core.context.settings.sources.leave(source);
         }
     }
 }
@@ -106,7 +106,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Messages and requests that came, and connections that came and went, so far.
     fn work(&self) -> u64 {
-        let counters = &self.core.counters;
+        let counters = &self.core.context.counters;
         [&counters.messages_in, &counters.requests, &counters.opened, &counters.ended]
             .iter()
             .fold(0, |sum, counter| sum.wrapping_add(counter.value()))
@@ -146,8 +146,8 @@ impl<D: Driver> Reactor<D> {
         if event.is_writable() {
             connection.flags.clear(Flags::CONNECTING);
             self.core.connecting -= 1;
-            self.core.counters.opened.add(1);
-            connection.stamp_tick = self.core.now.tick;
+            self.core.context.counters.opened.add(1);
+            connection.stamp_tick = self.core.context.now.tick;
             let driver = &mut self.driver;
             self.core.with(id, |link| driver.connected(link));
             if event.is_readable() || event.is_read_closed() {
@@ -192,9 +192,9 @@ impl<D: Driver> Reactor<D> {
     /// what is left over comes in the next one, after what peers wait for.
     fn sweep(&mut self, ticks: u32) {
         let end_index = self.core.slots.end_index();
-        if self.core.calm.lasts(self.core.now.tick) {
+        if self.core.calm.lasts(self.core.context.now.tick) {
             self.sweep.rest();
-            self.core.pings.skip_round(self.core.now.tick);
+            self.core.pings.skip_round(self.core.context.now.tick);
             if cfg!(debug_assertions) {
                 self.core.check_calm();
             }
@@ -223,17 +223,17 @@ impl<D: Driver> Reactor<D> {
         if core.accept_paused || core.stopped || !core.listeners[at].ready {
             return;
         }
-        let room = core.settings.max_connections.saturating_sub(core.slots.len());
-        let places = core.settings.quota.take(room.min(core.settings.max_accepts_per_turn));
+        let room = core.context.settings.max_connections.saturating_sub(core.slots.len());
+        let places = core.context.settings.quota.take(room.min(core.context.settings.max_accepts_per_turn));
         if places == 0 {
-            core.counters.accept_paused_full.add(1);
+            core.context.counters.accept_paused_full.add(1);
             core.accept_paused = true;
             return;
         }
         let is_tight = core.memory.is_tight();
         let mut accepted = 0;
         // Those that are refused take no place, and yet are accepted within the budget of this iteration.
-        for _ in 0..self.core.settings.max_accepts_per_turn {
+        for _ in 0..self.core.context.settings.max_accepts_per_turn {
             if accepted == places {
                 break;
             }
@@ -242,7 +242,7 @@ impl<D: Driver> Reactor<D> {
                 Ok(socket) => {
                     let session = (listener.session)();
                     if is_tight {
-                        self.core.counters.memory_refused.add(1);
+                        self.core.context.counters.memory_refused.add(1);
                         self.refuse(socket, &session, "This server is short of memory; retry later.\n");
                     } else {
                         accepted += usize::from(self.welcome(socket, session));
@@ -256,13 +256,13 @@ impl<D: Driver> Reactor<D> {
                 Err(error) if sys::is_of_the_peer(&error) => {}
                 // EMFILE, ENFILE, ENOBUFS, ENOMEM, or what a filter makes up: it will be no better at once.
                 Err(_) => {
-                    self.core.counters.accept_paused_error.add(1);
+                    self.core.context.counters.accept_paused_error.add(1);
                     self.core.accept_paused = true;
                     break;
                 }
             }
         }
-        self.core.settings.quota.give_back(places - accepted);
+        self.core.context.settings.quota.give_back(places - accepted);
     }
 
     /// Takes a connection in, unless its source has too many; gives whether it took a place. Its first turn comes at once:
@@ -270,12 +270,12 @@ impl<D: Driver> Reactor<D> {
     #[inline]
     fn welcome(&mut self, socket: OwnedFd, session: Session) -> bool {
         let mut source = None;
-        if self.core.settings.sources.is_limited() {
+        if self.core.context.settings.sources.is_limited() {
             // Without an address, as over a unix socket, there is no source.
-            source = self.core.settings.sources.prefixes().source_of_socket(&socket);
-            if source.is_some_and(|source| !self.core.settings.sources.enter(source)) {
-                self.core.counters.over_source_limit.add(1);
-                let max = self.core.settings.sources.max();
+            source = self.core.context.settings.sources.prefixes().source_of_socket(&socket);
+            if source.is_some_and(|source| !self.core.context.settings.sources.enter(source)) {
+                self.core.context.counters.over_source_limit.add(1);
+                let max = self.core.context.settings.sources.max();
                 let reason = format!(
                     "Your address has as many connections as it may have here ({max}); close one, or retry later.\n"
                 );
@@ -284,8 +284,8 @@ impl<D: Driver> Reactor<D> {
             }
         }
         self.core.calm.disturb();
-        let id = self.core.slots.insert(socket, session, self.core.now.tick, D::State::default());
-        self.core.counters.opened.add(1);
+        let id = self.core.slots.insert(socket, session, self.core.context.now.tick, D::State::default());
+        self.core.context.counters.opened.add(1);
         if let Some(source) = source {
             self.core.sources.insert(id, source);
         }
@@ -301,10 +301,10 @@ impl<D: Driver> Reactor<D> {
         if session.state() == State::Raw {
             return;
         }
-        core.counters.refused(503);
+        core.context.counters.refused(503);
         // Clients that are refused together do not come back together.
-        let retry_after_s = 1 + u32::from(u8::from_ne_bytes(core.out.random.take())) % 10;
-        core.refusals.refuse(socket, (reason, retry_after_s), &core.out.standing, core.now.tick);
+        let retry_after_s = 1 + u32::from(u8::from_ne_bytes(core.context.output.random.take())) % 10;
+        core.refusals.refuse(socket, (reason, retry_after_s), &core.context.output.standing, core.context.now.tick);
     }
 
     fn free_doomed(&mut self) {
@@ -323,27 +323,26 @@ impl<D: Driver> Reactor<D> {
             if !self.core.sources.is_empty()
                 && let Some(source) = self.core.sources.remove(&id)
             {
-                self.core.settings.sources.leave(source);
+                self.core.context.settings.sources.leave(source);
             }
             if !self.core.closing.is_empty() {
                 self.core.closing.remove(&id);
             }
             let cause = connection.cause.unwrap_or(Cause::Abrupt);
-            self.core.counters.ended.add(1);
+            self.core.context.counters.ended.add(1);
             match cause {
-                Cause::Abrupt => self.core.counters.ended_abruptly.add(1),
-                Cause::Io(_) => self.core.counters.ended_by_error.add(1),
-                Cause::Deadline(_) => self.core.counters.ended_by_deadline.add(1),
+                Cause::Abrupt => self.core.context.counters.ended_abruptly.add(1),
+                Cause::Io(_) => self.core.context.counters.ended_by_error.add(1),
+                Cause::Deadline(_) => self.core.context.counters.ended_by_deadline.add(1),
                 _ => {}
             }
-            send::discard(&mut connection, &self.core.counters);
+            send::discard(&mut connection, &self.core.context.counters);
             connection.session.abandon();
-            let Core { out, counters, queueing, .. } = &mut self.core;
-            let mut link = link::link(&mut connection, out, counters, queueing, id, 0..0);
+            let mut link = link::link(&mut connection, &mut self.core.context, id, 0..0);
             self.driver.ended(&mut link, cause);
-            self.core.out.clear();
+            self.core.context.output.clear();
             drop(connection);
-            self.core.settings.quota.give_back(1);
+            self.core.context.settings.quota.give_back(1);
             self.core.accept_paused = false;
         }
     }

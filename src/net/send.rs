@@ -2,14 +2,14 @@
 //! will not take it.
 
 use super::connection::Connection;
-use super::context::Queueing;
+use super::context::Context;
 use super::counters::Counters;
 use super::outbox::{self, Content, KEPT, NO_TOPIC, Outbox, Overflow, Pushed};
 use super::sys;
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
 use crate::proto::frame::{self, Opcode};
-use crate::proto::session::{MessageKind, Output};
+use crate::proto::session::MessageKind;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -47,64 +47,66 @@ pub(super) fn send_some(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usiz
 
 /// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the outbox.
 #[inline(always)]
-pub(super) fn send_or_keep(
-    socket: BorrowedFd<'_>,
-    outbox: &mut Option<Box<Outbox>>,
-    out: &mut Output,
-    agreed: Agreed,
-    counters: &Counters,
-    tick: u32,
-) -> io::Result<()> {
-    if let Some(outbox) = outbox {
-        append(outbox, out, topic_of(agreed), counters);
+pub(super) fn send_or_keep<S>(connection: &mut Connection<S>, context: &mut Context) -> io::Result<()> {
+    if connection.outbox.is_some() {
+        append(connection, context);
         return Ok(());
     }
-    let sent = match send_some(socket, &out.bytes) {
+    let sent = match send_some(connection.socket.as_fd(), &context.output.bytes) {
         Ok(sent) => sent,
         Err(error) => {
-            lose(out, counters);
+            lose(context);
             return Err(error);
         }
     };
+    let Context { output, counters, .. } = context;
     counters.bytes_out.add(sent as u64);
-    counters.messages_out.add(u64::from(out.messages));
-    if sent < out.bytes.len() {
-        *outbox = Some(keep(out, sent, topic_of(agreed), counters, tick));
+    counters.messages_out.add(u64::from(output.messages));
+    if sent < output.bytes.len() {
+        keep(connection, context, sent);
     } else {
-        counters.messages_delivered.add(u64::from(out.messages));
+        counters.messages_delivered.add(u64::from(output.messages));
     }
-    out.clear();
+    context.output.clear();
     Ok(())
 }
 
 /// Queues what the socket did not take of what was gathered. A large message that is all of it moves into the queue: a copy
 /// would take as much memory again for a moment, beyond what connections may keep.
 #[cold]
-fn keep(out: &mut Output, sent: usize, topic: u32, counters: &Counters, tick: u32) -> Box<Outbox> {
-    let is_alone = out.messages == 1 && out.head_bytes == 0 && out.bytes.len() >= MOVED_FROM_BYTES;
-    if !is_alone || !outbox::is_one_frame(&out.bytes) {
-        return leave(&out.bytes, out.head_bytes, sent, topic, counters, tick);
+fn keep<S>(connection: &mut Connection<S>, context: &mut Context, sent: usize) {
+    let topic = topic_of(connection.session.compression());
+    let output = &mut context.output;
+    let is_alone = output.messages == 1 && output.head_bytes == 0 && output.bytes.len() >= MOVED_FROM_BYTES;
+    let mut outbox = Outbox::new(context.now.tick);
+    if is_alone && outbox::is_one_frame(&output.bytes) {
+        outbox.move_in(std::mem::take(&mut output.bytes), sent, topic);
+    } else {
+        let delivered = outbox.leave(&output.bytes, output.head_bytes, sent, topic);
+        context.counters.messages_delivered.add(u64::from(delivered));
     }
-    let mut outbox = Outbox::new(tick);
-    outbox.move_in(std::mem::take(&mut out.bytes), sent, topic);
-    Box::new(outbox)
+    connection.outbox = Some(Box::new(outbox));
 }
 
 /// Behind what waits already goes what has to, a pong or a Close or an answer; and what was sent in one go with a message that
 /// the socket would not take from where it lay.
 #[cold]
-fn append(outbox: &mut Outbox, out: &mut Output, topic: u32, counters: &Counters) {
-    counters.messages_out.add(u64::from(out.messages));
-    outbox.leave(&out.bytes, out.head_bytes, 0, topic);
-    out.clear();
+fn append<S>(connection: &mut Connection<S>, context: &mut Context) {
+    let topic = topic_of(connection.session.compression());
+    let Some(outbox) = &mut connection.outbox else { return };
+    let Context { output, counters, .. } = context;
+    counters.messages_out.add(u64::from(output.messages));
+    outbox.leave(&output.bytes, output.head_bytes, 0, topic);
+    output.clear();
 }
 
 /// What was to be sent is lost with its connection.
 #[cold]
-pub(super) fn lose(out: &mut Output, counters: &Counters) {
-    counters.messages_out.add(u64::from(out.messages));
-    counters.messages_dropped.add(u64::from(out.messages));
-    out.clear();
+pub(super) fn lose(context: &mut Context) {
+    let Context { output, counters, .. } = context;
+    counters.messages_out.add(u64::from(output.messages));
+    counters.messages_dropped.add(u64::from(output.messages));
+    output.clear();
 }
 
 /// What a message that was gathered is to a policy.
@@ -112,22 +114,14 @@ fn topic_of(agreed: Agreed) -> u32 {
     if agreed.is_on() && agreed.own_takeover() { KEPT } else { NO_TOPIC }
 }
 
-#[cold]
-fn leave(bytes: &[u8], head_bytes: usize, sent: usize, topic: u32, counters: &Counters, tick: u32) -> Box<Outbox> {
-    let mut outbox = Outbox::new(tick);
-    let delivered = outbox.leave(bytes, head_bytes, sent, topic);
-    counters.messages_delivered.add(u64::from(delivered));
-    Box::new(outbox)
-}
-
 /// Sends a message from where it lies in `input`: its header goes over that of the frame it came in.
 pub(super) fn send_in_place<S>(
     connection: &mut Connection<S>,
     input: &mut [u8],
     message: InPlace,
-    counters: &Counters,
-    tick: u32,
+    context: &Context,
 ) -> io::Result<()> {
+    let counters = &context.counters;
     let first = 0x80 | Opcode::from(message.kind) as u8;
     let (header, header_bytes) = frame::encode_header(first, 0, message.payload.len());
     let start = message.payload.start - header_bytes;
@@ -143,7 +137,9 @@ pub(super) fn send_in_place<S>(
     };
     counters.bytes_out.add(sent as u64);
     if sent < frame.len() {
-        connection.outbox = Some(leave(frame, 0, sent, NO_TOPIC, counters, tick));
+        let mut outbox = Outbox::new(context.now.tick);
+        outbox.leave(frame, 0, sent, NO_TOPIC);
+        connection.outbox = Some(Box::new(outbox));
     } else {
         counters.messages_delivered.add(1);
     }
@@ -156,28 +152,30 @@ pub(super) fn admit(outbox: &mut Outbox, content: Content, counters: &Counters) 
     outbox.admit(content, NO_TOPIC);
 }
 
+/// What is to happen to a message if the queue is full.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) overflow: Overflow,
+    /// Of [`Overflow::KeepLatest`].
+    pub(super) topic: u32,
+}
+
 /// Puts a message into an outbox, by the policy of its connection. One that is too many for [`Overflow::Close`] is
 /// dropped, and all that waits with it; the caller closes. That policy promises that no message is missing: where memory is
 /// used up it goes on, and those who keep most end.
-pub(super) fn enqueue(
-    outbox: &mut Outbox,
-    content: Content,
-    topic: u32,
-    overflow: Overflow,
-    queueing: &Queueing,
-    counters: &Counters,
-) -> Pushed {
+pub(super) fn enqueue(outbox: &mut Outbox, content: Content, policy: Policy, context: &Context) -> Pushed {
+    let Policy { overflow, topic } = policy;
+    let Context { queueing, counters, now, .. } = context;
     counters.messages_out.add(1);
-    let is_graced = overflow == Overflow::Close
-        && queueing.grace_ticks > 0
-        && !outbox.is_overdue(queueing.tick, queueing.grace_ticks);
+    let is_graced =
+        overflow == Overflow::Close && queueing.grace_ticks > 0 && !outbox.is_overdue(now.tick, queueing.grace_ticks);
     let limits = if is_graced { queueing.limits.in_grace() } else { queueing.limits };
     let pushed = match overflow {
         Overflow::DropNewest | Overflow::DropOldest | Overflow::KeepLatest if queueing.is_full => Pushed::Dropped,
         _ => outbox.push(content, topic, limits, overflow),
     };
     if is_graced {
-        outbox.note_limits(queueing.limits, queueing.tick);
+        outbox.note_limits(queueing.limits, now.tick);
     }
     let dropped = match pushed {
         Pushed::Queued { dropped } => dropped,

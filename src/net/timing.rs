@@ -16,7 +16,7 @@ impl<S> Core<S> {
         }
         let has_deadlines = !self.slots.is_empty() || !self.refusals.is_empty();
         let tick = (has_deadlines || self.accept_paused).then(|| self.clock.until_tick());
-        let wake = self.wake_at.map(|at| at.saturating_duration_since(self.now.instant));
+        let wake = self.wake_at.map(|at| at.saturating_duration_since(self.context.now.instant));
         match (tick, wake) {
             (Some(tick), Some(wake)) => Some(tick.min(wake)),
             (tick, wake) => tick.or(wake),
@@ -27,7 +27,7 @@ impl<S> Core<S> {
     /// instant. So all but the last millisecond is waited for there, and the rest here; gives what is left.
     pub(super) fn wait_exactly(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(left) = timeout.filter(|left| self.wake_at.is_some() && !left.is_zero()) else { return timeout };
-        let left = left.saturating_sub(self.now.instant.elapsed()); // the turn has taken its time
+        let left = left.saturating_sub(self.context.now.instant.elapsed()); // the turn has taken its time
         if left >= Duration::from_millis(1) {
             return Some(Duration::from_millis(left.as_millis() as u64));
         }
@@ -40,8 +40,8 @@ impl<S> Core<S> {
         // Without connections there is nothing to be late for.
         let has_deadlines = !self.slots.is_empty() || !self.refusals.is_empty();
         let passed = self.clock.advance(Instant::now(), has_deadlines);
-        self.now = self.clock.now;
-        if self.wake_at.is_some_and(|at| at <= self.now.instant) {
+        self.context.now = self.clock.now;
+        if self.wake_at.is_some_and(|at| at <= self.context.now.instant) {
             self.wake_at = None;
         }
         if passed.ticks > 0 {
@@ -51,36 +51,35 @@ impl<S> Core<S> {
     }
 
     fn pass_ticks(&mut self, pause: Option<Duration>) {
-        self.queueing.tick = self.now.tick;
         self.accept_paused = false;
-        self.refusals.pass_tick(self.now.tick);
+        self.refusals.pass_tick(self.context.now.tick);
         if !self.listeners.is_empty() {
             self.write_date();
         }
         if let Some((until_tick, max_frames)) = self.catches_up
-            && self.now.tick >= until_tick
+            && self.context.now.tick >= until_tick
         {
-            self.settings.limits.max_control_frames_per_s = max_frames;
+            self.context.settings.limits.max_control_frames_per_s = max_frames;
             self.catches_up = None;
         }
         if let Some(pause) = pause {
-            self.counters.pauses.add(1);
-            self.counters.paused_ms.add(pause.as_millis() as u64);
+            self.context.counters.pauses.add(1);
+            self.context.counters.paused_ms.add(pause.as_millis() as u64);
             self.widen_limits(pause);
         }
     }
 
     /// What peers sent in each second of a pause comes in one: it is not more than they may.
     fn widen_limits(&mut self, pause: Duration) {
-        let max_frames = &mut self.settings.limits.max_control_frames_per_s;
+        let max_frames = &mut self.context.settings.limits.max_control_frames_per_s;
         let was_set = self.catches_up.map_or(*max_frames, |(_, was_set)| was_set);
         let seconds = u16::try_from(pause.as_secs()).unwrap_or(u16::MAX).saturating_add(2);
         *max_frames = (*max_frames).max(was_set.saturating_mul(seconds));
-        self.catches_up = Some((self.now.tick.saturating_add(CATCH_UP_TICKS), was_set));
+        self.catches_up = Some((self.context.now.tick.saturating_add(CATCH_UP_TICKS), was_set));
     }
 
     /// RFC 9110 section 6.6.1: an answer has a date where the clock has one.
     pub(super) fn write_date(&mut self) {
-        self.out.standing.date = date::format(SystemTime::now()).unwrap_or_default();
+        self.context.output.standing.date = date::format(SystemTime::now()).unwrap_or_default();
     }
 }
