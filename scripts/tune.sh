@@ -12,10 +12,10 @@
 #   --watch :PORT          tables, memory and processor time, or at those of whoever listens on this port; says in words
 #                          which wall is hit. Ends when the process does, at Ctrl-C, or after --seconds N. Exit code 0:
 #                          none was hit; 1: one was
-#   --check [FILE]         runs every block of scripts/README.md and compares what it prints with what stands below it
+#   --check [FILE]         runs every block of scripts/TUNING.md and compares what it prints with what stands below it
 #   --shell                a shell in a network of its own, where the blocks may be tried and nothing touches the host
 #
-# STEADFAST=PROGRAM takes that one and builds none. scripts/README.md says what is behind each of the limits.
+# STEADFAST=PROGRAM takes that one and builds none. scripts/TUNING.md says what is behind each of the limits.
 set -euo pipefail
 export LC_ALL=C
 
@@ -116,7 +116,7 @@ is_as_said() {
 }
 
 check() {
-    local guide=${1:-$here/README.md} block place why status passed=0 failed=0 skipped=0
+    local guide=${1:-$here/TUNING.md} block place why status passed=0 failed=0 skipped=0
     local -a runner
     need awk ip nstat python3 ss timeout unshare
     [[ -r $guide ]] || die "cannot read $guide"

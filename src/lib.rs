@@ -47,3 +47,8 @@ pub mod net;
 pub mod proto;
 pub mod server;
 pub mod stats;
+
+/// Compiles the code of the top-level README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeDoctests;

@@ -1,32 +1,8 @@
-//! A WebSocket client: one connection, one thread, and no reactor.
+#![doc = include_str!("README.md")]
 //!
-//! What is sent is queued, and goes out while [`Client::receive`] or [`Client::wait`] waits for what comes. So neither
-//! end can block the other: a peer that does not read while its answers are not read gets them read.
+//! # Where to start
 //!
-//! ```no_run
-//! use std::time::Duration;
-//! use steadfast::client::{Client, Config, Heard};
-//! use steadfast::proto::close::CloseCode;
-//! use steadfast::proto::session::MessageKind;
-//!
-//! let mut client = Client::connect(&Config::to("ws://127.0.0.1:8080/echo".parse()?))?;
-//! client.send(MessageKind::Text, b"hi");
-//! loop {
-//!     match client.receive(Duration::from_secs(10)) {
-//!         Some(Heard::Message(MessageKind::Text, text)) => {
-//!             println!("{}", String::from_utf8(text)?.escape_debug());
-//!             client.close(CloseCode::NORMAL, "");
-//!         }
-//!         Some(Heard::Ended(ending)) => {
-//!             println!("ended with {}", ending.code().0);
-//!             break;
-//!         }
-//!         Some(_) => {} // pings, pongs, binary messages
-//!         None => break, // ten seconds of silence
-//!     }
-//! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! [`Client::connect`] with a [`Config`]; [`Client::receive`] returns what was [`Heard`].
 
 mod config;
 mod error;

@@ -1,7 +1,9 @@
-//! How many connections this host holds, what stops it there, and what would change that.
+#![doc = include_str!("README.md")]
 //!
-//! [`Host`] is what the host has, [`Costs`] what a connection costs it, [`Ask`] what is asked of it. [`examine`] puts the
-//! three together and touches nothing; [`measure`] and [`fix::apply`] do.
+//! # Where to start
+//!
+//! [`Host::probe`] reads what the host has, [`measure()`] what a connection costs it ([`Costs`]), and an [`Ask`] says what is
+//! asked of it. [`examine`] compares the three and changes nothing; [`fix::apply`] sets what is too low.
 
 pub mod fix;
 pub mod groups;

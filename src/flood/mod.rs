@@ -1,5 +1,9 @@
-//! The flood: a scenario of phases (connect, ask, hold, send at a constant rate, drop and come back, close), latencies that
-//! leave nothing out, and an account of every connection.
+#![doc = include_str!("README.md")]
+//!
+//! # Where to start
+//!
+//! [`run`] with a [`Config`]; it returns a [`report::Report`]. [`scenario`] has the phases, [`merge`] and [`verdict`] work
+//! on reports.
 
 mod conduct;
 mod config;
@@ -27,6 +31,7 @@ pub mod verdict;
 
 pub use config::{Config, Shard};
 pub use progress::Progress;
+pub use read::BadReport;
 
 use crate::proto::upgrade::request_lines;
 use conduct::Flood;

@@ -1,68 +1,9 @@
-//! The server: handlers behind paths, reactors by plan, counters anyone may read, and a stop that says good-bye.
+#![doc = include_str!("README.md")]
 //!
-//! ```no_run
-//! use steadfast::server::{Handler, Message, Peer, Request, Server};
+//! # Where to start
 //!
-//! /// What one says, all hear.
-//! struct Chat;
-//!
-//! impl Handler for Chat {
-//!     fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
-//!         peer.subscribe("chat");
-//!     }
-//!
-//!     fn message(&mut self, peer: &mut Peer, message: Message) {
-//!         peer.publish("chat", message);
-//!     }
-//! }
-//!
-//! Server::new().listen("127.0.0.1:8080")?.max_connections(1_000_000).route("/chat", || Chat).run()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # Sending a lot to one connection
-//!
-//! What a socket does not take at once waits in the connection's queue, whose limits are [`Config::queue`]. One call may send
-//! more than that: with [`Overflow::Close`] a queue has [`Config::queue_grace_s`] to come below its limits again. But what waits
-//! is memory. A snapshot that is large is better sent in pieces: some now, and the next when [`Handler::writable`] tells that
-//! these have gone. [`Peer::queued`] says whether any wait.
-//!
-//! ```
-//! use steadfast::server::{Handler, Message, Peer};
-//!
-//! /// Answers each message with the numbers from 0 to a million, a thousand in each message.
-//! struct Snapshot;
-//!
-//! /// The first number that has not been sent.
-//! #[derive(Default)]
-//! struct Next(Option<u32>);
-//!
-//! impl Snapshot {
-//!     fn send_on(peer: &mut Peer<Next>) {
-//!         // As long as the socket takes what is sent, nothing is queued.
-//!         while let Some(first) = peer.state.0.filter(|&first| first < 1_000_000) {
-//!             let numbers: Vec<String> = (first..first + 1000).map(|number| number.to_string()).collect();
-//!             peer.send(&*numbers.join(" "));
-//!             peer.state.0 = Some(first + 1000);
-//!             if peer.queued().1 > 0 {
-//!                 return; // `writable` goes on
-//!             }
-//!         }
-//!     }
-//! }
-//!
-//! impl Handler<Next> for Snapshot {
-//!     fn message(&mut self, peer: &mut Peer<Next>, _message: Message) {
-//!         peer.state.0 = Some(0);
-//!         Self::send_on(peer);
-//!     }
-//!
-//!     fn writable(&mut self, peer: &mut Peer<Next>) {
-//!         Self::send_on(peer);
-//!     }
-//! }
-//! # let _ = steadfast::server::Server::new().route("/snapshot", || Snapshot);
-//! ```
+//! [`Server`] and [`Handler`], with [`Peer`], [`Message`] and [`Handle`]; [`Config`] has every setting, [`Hook`] and
+//! [`Server::upgrade`] decide about upgrades, [`Overflow`] about slow consumers.
 
 mod accept;
 mod admission;

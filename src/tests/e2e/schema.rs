@@ -1,5 +1,6 @@
 //! The JSON of a report: every member, and of which type it is. A member that changes or goes needs another `SCHEMA` in
-//! `src/flood/report.rs`, and a line in the README; one that is new needs a default, so that older reports can be read.
+//! `src/flood/report.rs`, and a line in `src/flood/README.md`; one that is new needs a default, so that older reports can
+//! be read.
 
 use crate::flood::flood;
 use crate::host::Serve;
