@@ -89,6 +89,7 @@ check 'strace is here' install_strace
 check 'format' cargo fmt --check
 check 'lints' cargo clippy --quiet --all-targets -- -D warnings
 check 'lints of the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
+check 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
 suite 'cargo test' 'test result: .* ([0-9]+) passed; ([0-9]+) failed.*' cargo test --no-fail-fast
 check 'release build' cargo build --release --quiet
 suite 'other clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
