@@ -12,6 +12,7 @@ mod connect;
 mod connect_peer;
 mod connect_refused;
 mod deadlines;
+mod docs;
 mod examples;
 mod flags;
 mod flood;

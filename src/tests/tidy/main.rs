@@ -6,6 +6,7 @@
 
 mod house;
 mod panics;
+mod readmes;
 
 use house::HOUSE;
 use std::collections::BTreeSet;
