@@ -24,13 +24,13 @@ impl<S> Core<S> {
     pub(super) fn account(&mut self, id: ConnectionId, begins: bool) {
         self.calm.disturb();
         let Some(connection) = self.slots.get(id) else { return };
-        let ring = if connection.flags.has(Flags::HOLDS_RING) { self.held.get(&id) } else { None };
+        let ring = if connection.has(Flags::PARTIAL_INPUT) { self.held.get(&id) } else { None };
         let (bytes, reason) = kept_by(connection, ring);
         if bytes > 0 {
-            connection.flags.set(Flags::KEEPS);
+            connection.set(Flags::KEEPS);
             self.memory.count(id, bytes, reason, begins, self.context.now.tick);
-        } else if connection.flags.has(Flags::KEEPS) {
-            connection.flags.clear(Flags::KEEPS);
+        } else if connection.has(Flags::KEEPS) {
+            connection.clear(Flags::KEEPS);
             self.memory.forget(id);
         }
         self.look_at_memory();
@@ -48,8 +48,8 @@ impl<S> Core<S> {
     pub(super) fn reserve(&mut self, id: ConnectionId) -> Option<usize> {
         let connection = self.slots.get(id)?;
         // What has been read already is parsed in any case.
-        let holds_ring = connection.flags.has(Flags::HOLDS_RING);
-        let bytes = connection.session.unfinished_bytes().filter(|&bytes| bytes >= RESERVED_FROM_BYTES).unwrap_or(0);
+        let holds_ring = connection.has(Flags::PARTIAL_INPUT);
+        let bytes = connection.session().unfinished_bytes().filter(|&bytes| bytes >= RESERVED_FROM_BYTES).unwrap_or(0);
         let memory = &mut self.memory;
         let has_room =
             !self.context.queueing.is_full && memory.used_bytes().saturating_add(bytes) <= memory.buffers.max_bytes();
@@ -102,13 +102,13 @@ impl<S> Core<S> {
         self.memory.forget(id);
         let Some(connection) = self.slots.get(id) else { return };
         send::discard(connection, &self.context.counters);
-        connection.session.abandon();
-        connection.flags.clear(Flags::KEEPS);
-        if connection.flags.has(Flags::HOLDS_RING) {
-            connection.flags.clear(Flags::HOLDS_RING);
+        connection.session_mut().abandon();
+        connection.clear(Flags::KEEPS);
+        if connection.has(Flags::PARTIAL_INPUT) {
+            connection.clear(Flags::PARTIAL_INPUT);
             self.held.remove(&id);
         }
-        if !connection.flags.has(Flags::DOOMED) {
+        if !connection.is_freed() {
             self.context.counters.shed.add(1);
             self.reset(id, Cause::Local(sys::errno::ENOBUFS));
         }
@@ -135,7 +135,7 @@ impl<S> Core<S> {
             if kept.reason != Reason::Unfinished || age_ms < u64::from(deadlines.message_s) * 1000 {
                 return None;
             }
-            let session = &slots.get(id)?.session;
+            let session = &slots.get(id)?.session();
             let bytes = session.unfinished_bytes().filter(|_| session.state() == State::Open)?;
             let more_ms = bytes as u64 * 1000 / u64::from(deadlines.min_message_bytes_per_s.max(1));
             let is_late = age_ms >= u64::from(deadlines.message_s) * 1000 + more_ms && session.role() == Role::Server;
@@ -152,12 +152,7 @@ impl<S> Core<S> {
             let Some((id, connection)) = self.slots.at(index) else { continue };
             let (bytes, _) = kept_by(connection, self.held.get(&id));
             let counted = self.memory.kept.get(&id).map_or(0, |kept| kept.bytes);
-            assert_eq!(
-                (bytes, bytes > 0),
-                (counted, connection.flags.has(Flags::KEEPS)),
-                "{id:?}: {:?}",
-                connection.flags
-            );
+            assert_eq!((bytes, bytes > 0), (counted, connection.has(Flags::KEEPS)), "{id:?}: {:?}", connection.flags());
             sum += bytes;
         }
         assert_eq!(sum, self.memory.own_bytes);

@@ -5,12 +5,12 @@ use super::connection::Flags;
 use super::core::Core;
 use super::deadlines::Deadlines;
 use super::driver::Driver;
-use super::outbox::Outbox;
 use super::progress::Progress;
 use super::send::{SLOW, overflowed, took};
 use super::slots::ConnectionId;
 use super::sweep::{Due, due, due_from_tick};
 use super::sys;
+use super::write_queue::WriteQueue;
 use crate::proto::answer::{Answer, Asked, reason_body};
 use crate::proto::close::{CloseCode, Fault};
 use crate::proto::frame::Role;
@@ -20,7 +20,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
-/// Calls that empty the outbox of one connection in one turn, and what each takes of a file at the most: peers who take as
+/// Calls that empty the queue of one connection in one turn, and what each takes of a file at the most: peers who take as
 /// fast as we send wait for the others too.
 const TURN_CALLS: u32 = 4;
 const CALL_FILE_BYTES: u64 = 64 << 10;
@@ -28,21 +28,21 @@ const CALL_FILE_BYTES: u64 = 64 << 10;
 /// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
 pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    let Some(cause) = connection.cause else { return };
-    if connection.outbox.is_some() || connection.flags.has(Flags::LINGERS | Flags::DOOMED) {
-        if connection.flags.has(Flags::LINGERS) && connection.flags.has(Flags::PEER_CLOSED) {
+    let Some(cause) = connection.cause() else { return };
+    if connection.has_queue() || connection.is_draining() || connection.is_freed() {
+        if connection.is_draining() && connection.has(Flags::PEER_CLOSED) {
             core.doom(id, cause);
         }
         return;
     }
-    let role = connection.session.role();
+    let role = connection.session().role();
     let lingers = match (role, cause) {
-        _ if connection.flags.has(Flags::PEER_CLOSED) => false,
+        _ if connection.has(Flags::PEER_CLOSED) => false,
         // The peer may still be sending; closing with bytes unread makes TCP reset, and the reset overtakes what we
         // said last (RFC 1122 section 4.2.2.13).
         (_, Cause::Fault(_)) | (Role::Server, Cause::BadHead(_) | Cause::Answered | Cause::Deadline(_)) => {
             // A peer that is already gone cannot be shut down, and then needs no lingering either.
-            SockRef::from(&connection.socket).shutdown(Shutdown::Write).is_ok()
+            SockRef::from(&connection.socket()).shutdown(Shutdown::Write).is_ok()
         }
         // RFC 6455 section 7.1.1: the server closes first, the client waits for it.
         (Role::Client, Cause::Closed(_)) => true,
@@ -51,8 +51,7 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     if !lingers {
         return core.doom(id, cause);
     }
-    connection.flags.set(Flags::LINGERS);
-    connection.stamp_tick = core.context.now.tick;
+    connection.drain(core.context.now.tick);
     core.make_ready(id);
 }
 
@@ -60,12 +59,12 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
 pub(super) fn end_dirty<S>(core: &mut Core<S>) {
     for id in std::mem::take(&mut core.dirty) {
         let Some(connection) = core.slots.get(id) else { continue };
-        connection.flags.clear(Flags::DIRTY);
+        connection.clear(Flags::NEEDS_FINISH);
         finish(core, id);
     }
 }
 
-/// Sends what an outbox holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
+/// Sends what an queue holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
 pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     flush_some(core, driver, id);
     core.account(id, false);
@@ -75,18 +74,21 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
     let mut calls = 0;
     loop {
         let Some(connection) = core.slots.get(id) else { return };
-        let Some(outbox) = connection.outbox.as_mut().filter(|_| !connection.flags.has(Flags::DOOMED)) else { return };
-        let is_file = outbox.file().is_some();
-        let (asked, result) = match outbox.file() {
+        if connection.is_freed() {
+            return;
+        }
+        let (socket, Some(queue)) = connection.socket_and_queue() else { return };
+        let is_file = queue.file().is_some();
+        let (asked, result) = match queue.file() {
             Some(part) => {
                 let asked = part.left_bytes.min(CALL_FILE_BYTES);
-                (asked as usize, sys::sendfile(connection.socket.as_fd(), part.file.as_fd(), &mut part.offset, asked))
+                (asked as usize, sys::sendfile(socket, part.file.as_fd(), &mut part.offset, asked))
             }
             None => {
-                let mut slices = Outbox::slices();
-                let count = outbox.next(&mut slices);
+                let mut slices = WriteQueue::slices();
+                let count = queue.next(&mut slices);
                 let asked = slices[..count].iter().map(|slice| slice.len()).sum();
-                (asked, sys::send_vectored(connection.socket.as_fd(), &slices[..count]))
+                (asked, sys::send_vectored(socket, &slices[..count]))
             }
         };
         match result {
@@ -95,13 +97,14 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
             Ok(sent) => {
                 // Less of a file may also be its end, which the next call tells.
                 let full = sent < asked && !is_file;
-                took(outbox, sent, &core.context.counters);
-                outbox.note_room(core.context.queueing.limits);
-                outbox.taken_bytes += sent as u64;
+                took(queue, sent, &core.context.counters);
+                queue.note_room(core.context.queueing.limits);
+                queue.taken_bytes += sent as u64;
                 // Taking is life, and a close takes as long as what stands before it.
-                connection.stamp_tick = core.context.now.tick;
-                if outbox.is_empty() {
-                    connection.outbox = None;
+                let is_empty = queue.is_empty();
+                connection.touch(core.context.now.tick);
+                if is_empty {
+                    connection.drop_queue();
                     return drained(core, driver, id);
                 }
                 calls += 1;
@@ -121,11 +124,11 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
 /// Nothing waits any more: the end comes, or the driver hears of it and reading goes on.
 fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    if connection.cause.is_some() {
+    if connection.cause().is_some() {
         return finish(core, id);
     }
-    let is_open = connection.session.state() == State::Open;
-    if connection.flags.has(Flags::UNDRAINED | Flags::HOLDS_RING) {
+    let is_open = connection.session().state() == State::Open;
+    if connection.has(Flags::READABLE | Flags::PARTIAL_INPUT) {
         core.make_ready(id);
     }
     if is_open {
@@ -139,8 +142,8 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
     let (tick, grace_ticks) = (core.context.now.tick, core.context.queueing.grace_ticks);
     let is_overdue = |core: &mut Core<D::State>| {
         let Some(connection) = core.slots.get(id) else { return false };
-        let is_open = connection.session.state() == State::Open && !connection.flags.has(Flags::DOOMED);
-        is_open && connection.outbox.as_ref().is_some_and(|outbox| outbox.is_overdue(tick, grace_ticks))
+        let is_open = connection.session().state() == State::Open && !connection.is_freed();
+        is_open && connection.queue().is_some_and(|queue| queue.is_overdue(tick, grace_ticks))
     };
     if !is_overdue(core) {
         return;
@@ -150,8 +153,8 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
         return;
     }
     core.with(id, |link| {
-        if let Some(outbox) = link.connection.outbox.as_mut() {
-            overflowed(outbox, &link.context.counters);
+        if let Some(queue) = link.connection.queue_mut() {
+            overflowed(queue, &link.context.counters);
         }
         link.close(SLOW.0, SLOW.1);
     });
@@ -162,7 +165,7 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
 pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) -> bool {
     let now_tick = core.context.now.tick;
     let Some((id, connection)) = core.slots.at(index) else { return false };
-    if connection.outbox.is_some() {
+    if connection.has_queue() {
         judge_queue(core, driver, id);
     }
     let Some(connection) = core.slots.get(id) else { return false };
@@ -170,8 +173,8 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
     match due(connection, now_tick, &core.context.settings.deadlines) {
         Due::Silent(age_ticks) if core.pings.take(age_ticks) => {
             // From now on its answer is awaited.
-            connection.flags.set(Flags::PINGED);
-            connection.stamp_tick = now_tick;
+            connection.set(Flags::PINGED);
+            connection.touch(now_tick);
             core.with(id, |link| driver.ping(link));
             return true;
         }
@@ -186,8 +189,9 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
 
 fn tell_swept<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) {
     let Some((id, connection)) = core.slots.at(index) else { return };
-    if matches!(connection.session.state(), State::Open | State::Http | State::Raw)
-        && !connection.flags.has(Flags::DOOMED | Flags::CONNECTING)
+    if matches!(connection.session().state(), State::Open | State::Http | State::Raw)
+        && !connection.is_freed()
+        && !connection.is_connecting()
     {
         core.with(id, |link| driver.swept(link));
     }
@@ -197,17 +201,17 @@ fn tell_swept<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize
 /// compressor gives up that alone: the next message begins another.
 pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    connection.session.forget_own_window();
+    connection.session_mut().forget_own_window();
     core.account(id, false);
     let Some(connection) = core.slots.get(id) else { return };
-    if !connection.session.has_partial() || connection.flags.has(Flags::DOOMED) {
+    if !connection.session().has_partial() || connection.is_freed() {
         return;
     }
     core.context.counters.memory_ended.add(1);
     core.with(id, |link| match link.session_state() {
         State::Head => {
             let more_fields = "Retry-After: 10\r\n";
-            let asked = Asked { without_body: link.connection.session.is_head(), ..Asked::default() };
+            let asked = Asked { without_body: link.connection.session().is_head(), ..Asked::default() };
             link.answer(&Answer { more_fields, ..Answer::refusal(503) }, asked);
             link.end(Cause::Answered);
         }
@@ -223,7 +227,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
     match deadline {
         // A browser opens connections in advance. It would take a 408 that comes before its request for the response to it,
         // and try again on its own where the connection has just closed.
-        Deadline::Head if core.slots.get(id).is_none_or(|connection| !connection.session.has_partial()) => {
+        Deadline::Head if core.slots.get(id).is_none_or(|connection| !connection.session().has_partial()) => {
             core.doom(id, cause);
         }
         Deadline::Head => {
@@ -233,9 +237,9 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
                 let why =
                     format!("the request did not come within {head_s} s, or its content at {rate} bytes a second");
                 let body = reason_body(408, &why);
-                let asked = Asked { without_body: link.connection.session.is_head(), ..Asked::default() };
+                let asked = Asked { without_body: link.connection.session().is_head(), ..Asked::default() };
                 link.answer(&Answer { body: body.as_bytes(), ..Answer::refusal(408) }, asked);
-                link.connection.cause = Some(cause);
+                link.connection.ended_with(cause);
             });
         }
         Deadline::Message => {
@@ -249,7 +253,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
             core.context.counters.closed_idle.add(1);
             core.with(id, |link| {
                 link.close(CloseCode::GOING_AWAY, "no sign of life");
-                link.connection.cause = Some(cause);
+                link.connection.ended_with(cause);
             });
             flush(core, driver, id); // sent if it can be, and closed either way
             core.doom(id, cause);
@@ -259,7 +263,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
         Deadline::Stalled | Deadline::Close => {
             // A reset, so that the kernel keeps nothing either.
             if let Some(connection) = core.slots.get(id) {
-                let known = connection.cause.unwrap_or(cause);
+                let known = connection.cause().unwrap_or(cause);
                 if !matches!(known, Cause::Deadline(_)) {
                     core.context.counters.ended_by_deadline.add(1); // for another cause, but not in time
                 }
@@ -275,13 +279,13 @@ fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId)
     // An edge tells of much room; there may be some.
     flush(core, driver, id);
     let (now_tick, deadlines) = (core.context.now.tick, core.context.settings.deadlines);
-    let Some(connection) = core.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED)) else {
+    let Some(connection) = core.slots.get(id).filter(|connection| !connection.is_freed()) else {
         return true; // nothing is left to judge
     };
-    let Some(outbox) = connection.outbox.as_mut() else { return true };
-    let unacknowledged = sys::unacknowledged_bytes(connection.socket.as_fd()).unwrap_or(0);
-    let acknowledged = outbox.taken_bytes as i64 - i64::from(unacknowledged);
-    outbox.progress.is_enough(now_tick, acknowledged, &deadlines)
+    let (socket, Some(queue)) = connection.socket_and_queue() else { return true };
+    let unacknowledged = sys::unacknowledged_bytes(socket).unwrap_or(0);
+    let acknowledged = queue.taken_bytes as i64 - i64::from(unacknowledged);
+    queue.progress.is_enough(now_tick, acknowledged, &deadlines)
 }
 
 /// Whether a peer that has not closed in time still takes what stands in front of our Close, or of our FIN: the socket may have
@@ -290,7 +294,7 @@ fn takes_the_rest<S>(core: &mut Core<S>, id: ConnectionId) -> bool {
     let now_tick = core.context.now.tick;
     let deadlines = Deadlines { stalled_s: core.context.settings.deadlines.close_s, ..core.context.settings.deadlines };
     let Some(connection) = core.slots.get(id) else { return false };
-    let unacknowledged = sys::unacknowledged_bytes(connection.socket.as_fd()).unwrap_or(0);
+    let unacknowledged = sys::unacknowledged_bytes(connection.socket()).unwrap_or(0);
     if unacknowledged <= OF_FIN {
         return false;
     }

@@ -1,79 +1,63 @@
-//! The record of one connection.
+//! The record of one connection. Its fields are changed here alone, by methods that keep [`Connection::check`] true.
 
 use super::cause::Cause;
-use super::outbox::{Outbox, Overflow};
+use super::write_queue::{Overflow, WriteQueue};
 use crate::proto::session::Session;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A set of yes-or-no facts about a connection.
+/// Where a connection is in its life: one of these at a time, and in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// connect(2) is under way.
+    Connecting,
+    /// Bytes go both ways, as far as the session lets them.
+    Open,
+    /// Nothing more is sent; what comes is discarded until the peer closes.
+    Draining,
+    /// It is to be freed when the batch of events is done, since the batch may still speak of it.
+    Freed,
+}
+
+/// A set of facts about a connection that may be true or not, each for itself. They are packed because an idle connection
+/// costs what its record costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(u16);
 
 impl Flags {
     /// The peer sent urgent data: a read stops in front of it (recv(2)), so only `WouldBlock` says that all has been read.
     pub(super) const URGENT: Self = Self(1);
-    /// connect(2) is under way.
-    pub(super) const CONNECTING: Self = Self(1 << 1);
     /// The socket may have bytes that no edge will announce again.
-    pub(super) const UNDRAINED: Self = Self(1 << 2);
-    /// On the reactor's ready list.
-    pub(super) const READY: Self = Self(1 << 3);
-    /// A ring with unparsed bytes waits in [`super::reactor::Core`].
-    pub(super) const HOLDS_RING: Self = Self(1 << 4);
+    pub(super) const READABLE: Self = Self(1 << 1);
+    /// The connection is on the reactor's ready list.
+    pub(super) const READY: Self = Self(1 << 2);
+    /// The reactor holds a ring with bytes of it that are not parsed yet.
+    pub(super) const PARTIAL_INPUT: Self = Self(1 << 3);
     /// The peer has sent FIN: reading goes on until it shows.
-    pub(super) const PEER_CLOSED: Self = Self(1 << 5);
-    /// Nothing more is sent; what comes is discarded until the peer closes.
-    pub(super) const LINGERS: Self = Self(1 << 6);
+    pub(super) const PEER_CLOSED: Self = Self(1 << 4);
     /// A ping of ours is unanswered.
-    pub(super) const PINGED: Self = Self(1 << 7);
-    /// Between HTTP requests: the next has not begun.
-    pub(super) const BETWEEN: Self = Self(1 << 8);
-    /// To be freed when the batch is done.
-    pub(super) const DOOMED: Self = Self(1 << 9);
-    /// Whose turn is not simply to talk.
-    pub(super) const SPECIAL: Self =
-        Self(Self::READY.0 | Self::WAITS.0 | Self::HOLDS_RING.0 | Self::LINGERS.0 | Self::DOOMED.0 | Self::KEEPS.0);
-    /// On the list of those to be ended before sleeping.
-    pub(super) const DIRTY: Self = Self(1 << 10);
-    /// A request waits for its answer: nothing is read.
-    pub(super) const WAITS: Self = Self(1 << 11);
-    /// Its outbox has something that nobody has tried to send.
-    pub(super) const FRESH: Self = Self(1 << 13);
+    pub(super) const PINGED: Self = Self(1 << 5);
+    /// It is between HTTP requests: the next has not begun.
+    pub(super) const KEEP_ALIVE_IDLE: Self = Self(1 << 6);
+    /// It is on the list of those that are finished before the reactor sleeps.
+    pub(super) const NEEDS_FINISH: Self = Self(1 << 7);
+    /// A request is to be answered by [`super::link::Link::answer`]: nothing is read, and no deadline runs.
+    pub(super) const AWAITING_RESPONSE: Self = Self(1 << 8);
+    /// The driver reads nothing until [`super::link::Link::resume`], and no deadline runs.
+    pub(super) const READ_PAUSED: Self = Self(1 << 9);
+    /// Its queue has something that nobody has tried to send.
+    pub(super) const UNSENT_DATA: Self = Self(1 << 10);
     /// It keeps bytes, which [`super::memory`] counts.
-    pub(super) const KEEPS: Self = Self(1 << 12);
+    pub(super) const KEEPS: Self = Self(1 << 11);
+    /// Nothing is read.
+    pub(super) const WAITS: Self = Self(Self::AWAITING_RESPONSE.0 | Self::READ_PAUSED.0);
+    /// An event means more than that there is something to read.
+    const SPECIAL: Self = Self(Self::READY.0 | Self::WAITS.0 | Self::PARTIAL_INPUT.0 | Self::KEEPS.0);
     /// The two bits of its [`Overflow`].
     const OVERFLOW_SHIFT: u32 = 14;
 
-    /// Whether any of `other` is set.
     #[inline]
-    pub(super) fn has(self, other: Self) -> bool {
+    fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
-    }
-
-    /// Sets all of `other`.
-    #[inline]
-    pub(super) fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// What happens to a message when the queue is full.
-    pub(super) fn overflow(self) -> Overflow {
-        match self.0 >> Self::OVERFLOW_SHIFT {
-            0 => Overflow::Close,
-            1 => Overflow::DropNewest,
-            2 => Overflow::DropOldest,
-            _ => Overflow::KeepLatest,
-        }
-    }
-
-    pub(super) fn set_overflow(&mut self, overflow: Overflow) {
-        self.0 = self.0 & !(3 << Self::OVERFLOW_SHIFT) | (overflow as u16) << Self::OVERFLOW_SHIFT;
-    }
-
-    /// Clears all of `other`.
-    #[inline]
-    pub(super) fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
     }
 }
 
@@ -89,23 +73,250 @@ impl std::ops::BitOr for Flags {
 /// The record of one connection: all that an idle one costs in user space. A test holds it to one cache line.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    pub(super) socket: OwnedFd,
-    pub(super) generation: u32,
-    pub(super) session: Session,
-    pub(super) outbox: Option<Box<Outbox>>,
+    socket: OwnedFd,
+    generation: u32,
+    session: Session,
+    /// What the socket would not take yet; an empty queue does not exist.
+    queue: Option<Box<WriteQueue>>,
     /// When it last showed life, or since when a deadline runs.
-    pub(super) stamp_tick: u32,
-    pub(super) flags: Flags,
+    last_active_tick: u32,
+    flags: Flags,
+    phase: Phase,
     /// Why it ends, once that is known.
-    pub(super) cause: Option<Cause>,
+    cause: Option<Cause>,
     /// The driver's own.
-    pub(super) state: S,
+    state: S,
 }
 
 impl<S> Connection<S> {
+    /// Begins with `session`; with `Phase::Open` if its socket was accepted.
+    #[inline]
+    pub(super) fn new(socket: OwnedFd, session: Session, now_tick: u32, state: S) -> Self {
+        Self {
+            socket,
+            generation: 0,
+            session,
+            queue: None,
+            last_active_tick: now_tick,
+            flags: Flags::default(),
+            phase: Phase::Open,
+            cause: None,
+            state,
+        }
+    }
+
+    /// Tells its slot's users apart.
+    #[inline]
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The slot says which user of it this is.
+    #[inline]
+    pub(super) fn set_generation(&mut self, generation: u32) {
+        self.generation = generation;
+    }
+
+    #[inline(always)]
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    #[inline(always)]
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    #[inline(always)]
+    pub(super) fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Speaks another protocol from now on: a client that has connected begins its handshake.
+    pub(super) fn set_session(&mut self, session: Session) {
+        self.session = session;
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> &S {
+        &self.state
+    }
+
+    #[inline(always)]
+    pub(super) fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
+    /// Whether any of `flags` is set.
+    #[inline(always)]
+    pub(super) fn has(&self, flags: Flags) -> bool {
+        self.flags.has(flags)
+    }
+
+    /// Sets all of `flags`.
+    #[inline(always)]
+    pub(super) fn set(&mut self, flags: Flags) {
+        self.flags.0 |= flags.0;
+    }
+
+    /// Clears all of `flags`.
+    #[inline(always)]
+    pub(super) fn clear(&mut self, flags: Flags) {
+        self.flags.0 &= !flags.0;
+    }
+
+    pub(super) fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Whether an event means more than that there is something to read.
+    #[inline(always)]
+    pub(super) fn is_special(&self) -> bool {
+        self.flags.has(Flags::SPECIAL) || self.phase != Phase::Open
+    }
+
+    /// What happens to a message when the queue is full.
+    pub(super) fn overflow(&self) -> Overflow {
+        match self.flags.0 >> Flags::OVERFLOW_SHIFT {
+            0 => Overflow::Close,
+            1 => Overflow::DropNewest,
+            2 => Overflow::DropOldest,
+            _ => Overflow::KeepLatest,
+        }
+    }
+
+    pub(super) fn set_overflow(&mut self, overflow: Overflow) {
+        let bits = self.flags.0 & !(3 << Flags::OVERFLOW_SHIFT);
+        self.flags.0 = bits | (overflow as u16) << Flags::OVERFLOW_SHIFT;
+    }
+
+    #[inline]
+    pub(super) fn is_connecting(&self) -> bool {
+        self.phase == Phase::Connecting
+    }
+
+    #[inline]
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase == Phase::Draining
+    }
+
+    #[inline]
+    pub(super) fn is_freed(&self) -> bool {
+        self.phase == Phase::Freed
+    }
+
+    /// connect(2) has been called.
+    pub(super) fn connecting(&mut self) {
+        self.phase = Phase::Connecting;
+    }
+
+    /// connect(2) has succeeded.
+    pub(super) fn connected(&mut self, now_tick: u32) {
+        self.phase = Phase::Open;
+        self.last_active_tick = now_tick;
+    }
+
+    /// Nothing more is sent, and the peer has as long as a close may take.
+    pub(super) fn drain(&mut self, now_tick: u32) {
+        debug_assert!(self.queue.is_none() && self.phase == Phase::Open, "{:?}", self.phase);
+        self.phase = Phase::Draining;
+        self.last_active_tick = now_tick;
+    }
+
+    /// Ends for `cause`, unless one is known that says more; returns whether it had not been freed before. What a socket says
+    /// last does not change why it came to that.
+    pub(super) fn free(&mut self, cause: Cause) -> bool {
+        if self.phase == Phase::Freed {
+            return false;
+        }
+        self.phase = Phase::Freed;
+        self.cause = match (self.cause, cause) {
+            (Some(known), Cause::Io(_)) => Some(known),
+            _ => Some(cause),
+        };
+        true
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// Ends for `cause` when its queue is empty, unless a cause is known already.
+    #[inline]
+    pub(super) fn end_with(&mut self, cause: Cause) {
+        self.cause.get_or_insert(cause);
+    }
+
+    /// Ends for `cause` when its queue is empty.
+    #[inline]
+    pub(super) fn ended_with(&mut self, cause: Cause) {
+        self.cause = Some(cause);
+    }
+
+    /// When it last showed life, or since when a deadline runs.
+    #[inline(always)]
+    pub(super) fn last_active_tick(&self) -> u32 {
+        self.last_active_tick
+    }
+
+    /// It has shown life, or another deadline runs.
+    #[inline(always)]
+    pub(super) fn touch(&mut self, now_tick: u32) {
+        self.last_active_tick = now_tick;
+    }
+
+    #[inline(always)]
+    pub(super) fn has_queue(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    #[inline]
+    pub(super) fn queue(&self) -> Option<&WriteQueue> {
+        self.queue.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn queue_mut(&mut self) -> Option<&mut WriteQueue> {
+        self.queue.as_deref_mut()
+    }
+
+    /// The socket, and what waits for it.
+    pub(super) fn socket_and_queue(&mut self) -> (BorrowedFd<'_>, Option<&mut WriteQueue>) {
+        (self.socket.as_fd(), self.queue.as_deref_mut())
+    }
+
+    /// The queue, which begins at `now_tick` if there is none.
+    pub(super) fn queue_or_new(&mut self, now_tick: u32) -> &mut WriteQueue {
+        self.queue.get_or_insert_with(|| Box::new(WriteQueue::new(now_tick)))
+    }
+
+    #[cold]
+    pub(super) fn set_queue(&mut self, queue: WriteQueue) {
+        debug_assert!(self.queue.is_none());
+        self.queue = Some(Box::new(queue));
+    }
+
+    #[inline]
+    pub(super) fn take_queue(&mut self) -> Option<Box<WriteQueue>> {
+        self.queue.take()
+    }
+
+    /// All of it has been sent.
+    pub(super) fn drop_queue(&mut self) {
+        self.queue = None;
+    }
+
     /// Whether it keeps anything, or did when that was last counted.
     #[inline(always)]
     pub(super) fn keeps_any(&self) -> bool {
-        self.outbox.is_some() || self.session.has_partial() || self.flags.has(Flags::KEEPS)
+        self.queue.is_some() || self.session.has_partial() || self.flags.has(Flags::KEEPS)
+    }
+
+    /// What holds between two events.
+    pub(super) fn check(&self) {
+        debug_assert!(self.queue.as_ref().is_none_or(|queue| !queue.is_empty()), "an empty queue exists");
+        debug_assert!(self.phase != Phase::Draining || self.queue.is_none(), "nothing more is sent");
+        debug_assert!(self.phase != Phase::Freed || self.cause.is_some(), "it ends for a reason");
+        debug_assert!(!self.flags.has(Flags::UNSENT_DATA) || self.queue.is_some(), "what is unsent is queued");
     }
 }

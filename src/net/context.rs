@@ -2,9 +2,9 @@
 
 use super::clock::{Now, TICK_MS};
 use super::counters::Counters;
-use super::outbox::QueueLimits;
 use super::pool::Pool;
 use super::settings::Settings;
+use super::write_queue::QueueLimits;
 use crate::proto::session::Output;
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::slots::{ConnectionId, Slots};
 use super::sources::Source;
 use super::sweep::{self, Calm, Due};
+use super::write_queue::WriteQueue;
 use super::{link, sys};
 use crate::proto::deflate::Deflate;
 use crate::proto::mask::RandomSource;
@@ -124,21 +125,21 @@ impl<S> Core<S> {
     /// The connection at a place of the slab that is connected, and its state.
     pub fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut S)> {
         let (id, connection) = self.slots.at(index)?;
-        if connection.flags.has(Flags::DOOMED | Flags::CONNECTING) {
+        if connection.is_freed() || connection.is_connecting() {
             return None;
         }
-        Some((id, &mut connection.state))
+        Some((id, connection.state_mut()))
     }
 
     /// Works on a connection outside its own turn; what that sends goes out at once. Gives `None` if the connection is gone.
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
         self.calm.disturb();
-        let connection = self.slots.get(id).filter(|connection| !connection.flags.has(Flags::DOOMED))?;
-        let (state_before, waited) = (connection.session.state(), connection.flags.has(Flags::WAITS));
+        let connection = self.slots.get(id).filter(|connection| !connection.is_freed())?;
+        let (state_before, waited) = (connection.session().state(), connection.has(Flags::WAITS));
         let mut link = link::link(connection, &mut self.context, id, 0..0);
         let result = work(&mut link);
-        if connection.session.state() != state_before {
-            connection.stamp_tick = self.context.now.tick; // another deadline runs
+        if connection.session().state() != state_before {
+            connection.touch(self.context.now.tick); // another deadline runs
         }
         if !self.context.output.bytes.is_empty()
             && let Err(error) = send_or_keep(connection, &mut self.context)
@@ -154,20 +155,20 @@ impl<S> Core<S> {
     /// what it keeps.
     fn settle(&mut self, id: ConnectionId, waited: bool) {
         let Some(connection) = self.slots.get(id) else { return };
-        let answered = waited && !connection.flags.has(Flags::WAITS);
+        let answered = waited && !connection.has(Flags::WAITS);
         let keeps = connection.keeps_any();
         if answered {
-            connection.stamp_tick = self.context.now.tick;
-            if connection.session.state() == State::Closed {
-                connection.cause.get_or_insert(Cause::Answered);
+            connection.touch(self.context.now.tick);
+            if connection.session().state() == State::Closed {
+                connection.end_with(Cause::Answered);
             } else {
-                connection.flags.set(Flags::BETWEEN);
+                connection.set(Flags::KEEP_ALIVE_IDLE);
             }
         }
-        if connection.cause.is_some() && !connection.flags.has(Flags::DIRTY) {
-            connection.flags.set(Flags::DIRTY);
+        if connection.cause().is_some() && !connection.has(Flags::NEEDS_FINISH) {
+            connection.set(Flags::NEEDS_FINISH);
             self.dirty.push(id);
-        } else if answered && connection.outbox.is_none() {
+        } else if answered && !connection.has_queue() {
             self.make_ready(id);
         }
         if keeps {
@@ -210,7 +211,7 @@ impl<S> Core<S> {
         self.calm.disturb();
         let id = self.slots.insert(socket.into(), session, self.context.now.tick, state);
         if let Some(connection) = self.slots.get(id) {
-            connection.flags.set(Flags::CONNECTING);
+            connection.connecting();
             if let Err(error) = watch(&self.poll, id, connection) {
                 self.slots.remove(id);
                 return Err(error);
@@ -223,30 +224,25 @@ impl<S> Core<S> {
     /// A connection that was connecting has something to read, its end perhaps.
     pub(super) fn heard(&mut self, id: ConnectionId, peer_closed: bool) {
         if let Some(connection) = self.slots.get(id) {
-            connection.flags.set(Flags::UNDRAINED);
+            connection.set(Flags::READABLE);
             if peer_closed {
-                connection.flags.set(Flags::PEER_CLOSED);
+                connection.set(Flags::PEER_CLOSED);
             }
         }
         self.make_ready(id);
     }
 
     pub(super) fn is_connecting(&mut self, id: ConnectionId) -> bool {
-        self.slots.get(id).is_some_and(|connection| connection.flags.has(Flags::CONNECTING))
+        self.slots.get(id).is_some_and(|connection| connection.is_connecting())
     }
 
     /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
     pub fn doom(&mut self, id: ConnectionId, cause: Cause) {
         self.calm.disturb();
-        if let Some(connection) = self.slots.get(id)
-            && !connection.flags.has(Flags::DOOMED)
-        {
-            connection.flags.set(Flags::DOOMED);
-            // What a socket says last does not change why it came to that.
-            connection.cause = match (connection.cause, cause) {
-                (Some(known), Cause::Io(_)) => Some(known),
-                _ => Some(cause),
-            };
+        let Some(connection) = self.slots.get(id) else { return };
+        let was_connecting = connection.is_connecting();
+        if connection.free(cause) {
+            self.connecting -= usize::from(was_connecting);
             self.doomed.push(id);
         }
     }
@@ -255,7 +251,7 @@ impl<S> Core<S> {
     pub fn doom_all(&mut self, cause: Cause, which: impl Fn(&S) -> bool) {
         for index in 0..self.slots.end_index() {
             let Some((id, connection)) = self.slots.at(index) else { continue };
-            if which(&connection.state) {
+            if which(connection.state()) {
                 self.doom(id, cause);
             }
         }
@@ -273,7 +269,7 @@ impl<S> Core<S> {
     /// Ends a connection with a reset (socket(7), SO_LINGER of no time), so that the kernel keeps nothing of it either.
     pub fn reset(&mut self, id: ConnectionId, cause: Cause) {
         if let Some(connection) = self.slots.get(id) {
-            let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&connection.socket()).set_linger(Some(Duration::ZERO));
         }
         self.doom(id, cause);
     }
@@ -291,9 +287,10 @@ impl<S> Core<S> {
 
     pub(super) fn make_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.slots.get(id)
-            && !connection.flags.has(Flags::READY | Flags::DOOMED)
+            && !connection.has(Flags::READY)
+            && !connection.is_freed()
         {
-            connection.flags.set(Flags::READY);
+            connection.set(Flags::READY);
             self.ready.push_back(id);
         }
     }
@@ -301,7 +298,7 @@ impl<S> Core<S> {
     #[inline]
     pub(super) fn register(&mut self, id: ConnectionId) {
         let Some(connection) = self.slots.get(id) else { return };
-        if connection.flags.has(Flags::DOOMED) {
+        if connection.is_freed() {
             return;
         }
         if let Err(error) = watch(&self.poll, id, connection) {
@@ -313,8 +310,13 @@ impl<S> Core<S> {
 
     /// What is counted as waiting is what waits: `out` = `delivered` + `dropped` + the messages in all queues.
     pub(super) fn check(&mut self) {
+        for index in 0..self.slots.end_index() {
+            if let Some((_, connection)) = self.slots.at(index) {
+                connection.check();
+            }
+        }
         let queues =
-            (0..self.slots.end_index()).filter_map(|at| self.slots.at(at)?.1.outbox.as_ref().map(|o| o.messages()));
+            (0..self.slots.end_index()).filter_map(|at| self.slots.at(at)?.1.queue().map(WriteQueue::messages));
         let queued: usize = queues.sum();
         debug_assert_eq!(queued as u64, self.context.counters.totals().messages_queued, "messages_queued");
     }
@@ -326,7 +328,11 @@ impl<S> Core<S> {
             let Some((id, connection)) = self.slots.at(index) else { continue };
             let due = sweep::due(connection, now_tick, &deadlines);
             let may_be_pinged = matches!(due, Due::Silent(age_ticks) if self.pings.may(age_ticks));
-            debug_assert!(!may_be_pinged && !matches!(due, Due::Missed(_)), "{id:?}: {due:?}, {:?}", connection.flags);
+            debug_assert!(
+                !may_be_pinged && !matches!(due, Due::Missed(_)),
+                "{id:?}: {due:?}, {:?}",
+                connection.flags()
+            );
         }
     }
 
@@ -343,5 +349,5 @@ impl<S> Core<S> {
 /// Registers a connection with epoll, for both directions and for its life.
 fn watch<S>(poll: &Poll, id: ConnectionId, connection: &mut Connection<S>) -> io::Result<()> {
     let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
-    poll.registry().register(&mut SourceFd(&connection.socket.as_raw_fd()), id.token(), interest)
+    poll.registry().register(&mut SourceFd(&connection.socket().as_raw_fd()), id.token(), interest)
 }

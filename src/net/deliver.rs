@@ -1,15 +1,13 @@
 //! A message for many: sent to one connection after the other from the same bytes.
 
-use super::connection::Flags;
 use super::core::Core;
 use super::link::Cause;
-use super::outbox::{Content, Outbox, Pushed};
 use super::send::{Policy, SLOW, Sent, enqueue, send_some};
 use super::slots::ConnectionId;
 use super::sys;
+use super::write_queue::{Content, Pushed, WriteQueue};
 use crate::proto::session::State;
 use crate::proto::shared::Shared;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl<S> Core<S> {
@@ -25,28 +23,28 @@ impl<S> Core<S> {
 #[inline]
 fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
     let Some((id, connection)) = core.slots.at(index) else { return Sent::Dropped };
-    if connection.session.state() != State::Open || connection.flags.has(Flags::DOOMED) {
+    if connection.session().state() != State::Open || connection.is_freed() {
         core.context.counters.messages_out.add(1);
         core.context.counters.messages_dropped.add(1);
         return Sent::Dropped;
     }
-    if connection.outbox.is_some() {
+    if connection.has_queue() {
         return deliver_late(core, id, message, topic);
     }
-    let Some(frame) = message.frame_for(connection.session.compression(), &mut core.context.output.deflate) else {
+    let Some(frame) = message.frame_for(connection.session().compression(), &mut core.context.output.deflate) else {
         return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
     };
     core.context.counters.messages_out.add(1);
-    match send_some(connection.socket.as_fd(), frame) {
+    match send_some(connection.socket(), frame) {
         Ok(sent) => {
             core.context.counters.bytes_out.add(sent as u64);
             if sent == frame.len() {
                 core.context.counters.messages_delivered.add(1);
                 return Sent::Sent;
             }
-            let mut outbox = Box::new(Outbox::new(core.context.now.tick));
-            outbox.begin(content(message, frame), topic, sent);
-            connection.outbox = Some(outbox);
+            let mut queue = WriteQueue::new(core.context.now.tick);
+            queue.begin(content(message, frame), topic, sent);
+            connection.set_queue(queue);
             core.account(id, false);
             Sent::Queued
         }
@@ -58,7 +56,7 @@ fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u3
     }
 }
 
-/// What a shared message is in an outbox: shared, unless it was compressed.
+/// What a shared message is in a queue: shared, unless it was compressed.
 fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
     if std::ptr::eq(frame, message.frame()) { Content::Shared(Arc::clone(message)) } else { Content::Own(frame.into()) }
 }
@@ -68,11 +66,11 @@ fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, 
     let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
     // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
     let frame = message
-        .frame_for(connection.session.compression(), &mut core.context.output.deflate)
+        .frame_for(connection.session().compression(), &mut core.context.output.deflate)
         .unwrap_or(message.frame());
-    let Some(outbox) = &mut connection.outbox else { return Sent::Dropped };
-    let policy = Policy { overflow: connection.flags.overflow(), topic };
-    match enqueue(outbox, content(message, frame), policy, &core.context) {
+    let policy = Policy { overflow: connection.overflow(), topic };
+    let Some(queue) = connection.queue_mut() else { return Sent::Dropped };
+    match enqueue(queue, content(message, frame), policy, &core.context) {
         Pushed::Queued { .. } => {
             core.account(id, false);
             Sent::Queued

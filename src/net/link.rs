@@ -2,11 +2,11 @@
 
 use super::connection::{Connection, Flags};
 use super::context::{Context, LEAST_FRAME_BYTES};
-use super::outbox::{Content, FilePart, NO_TOPIC, Outbox, Pushed};
 use super::send::{self, InPlace, Policy};
 use super::slots::ConnectionId;
 use super::sources::{Source, SourcePrefixes};
 use super::sys;
+use super::write_queue::{Content, FilePart, NO_TOPIC, Pushed};
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
@@ -21,8 +21,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use super::cause::{Cause, Deadline};
-pub use super::outbox::{Overflow, QueueLimits};
 pub use super::send::Sent;
+pub use super::write_queue::{Overflow, QueueLimits};
 
 /// From this length on a copy costs more than a call of its own to send.
 const IN_PLACE_BYTES: usize = 2048;
@@ -58,7 +58,7 @@ pub(super) fn link<'a, S>(
     id: ConnectionId,
     lent: Range<usize>,
 ) -> Link<'a, S> {
-    let look_from_bytes = if connection.outbox.is_none() { context.queueing.look_from_bytes } else { 0 };
+    let look_from_bytes = if !connection.has_queue() { context.queueing.look_from_bytes } else { 0 };
     context.output.look_from_bytes = look_from_bytes;
     Link { id, connection, context, lent, in_place: None }
 }
@@ -67,7 +67,7 @@ impl<S> Link<'_, S> {
     /// What the driver keeps for this connection.
     #[inline]
     pub fn state(&mut self) -> &mut S {
-        &mut self.connection.state
+        self.connection.state_mut()
     }
 
     /// Its name, good for as long as the reactor runs.
@@ -79,25 +79,25 @@ impl<S> Link<'_, S> {
     /// Where its session stands.
     #[inline]
     pub fn session_state(&self) -> State {
-        self.connection.session.state()
+        self.connection.session().state()
     }
 
     /// The compression that was agreed upon.
     #[inline]
     pub fn compression(&self) -> Agreed {
-        self.connection.session.compression()
+        self.connection.session().compression()
     }
 
     /// Sends a message, compressed where that was agreed upon and is worth it. What a turn sends goes out with one call.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
-        if !self.connection.session.compression().is_on() {
+        if !self.connection.session().compression().is_on() {
             return self.send_plain(kind, payload);
         }
         if self.is_slow() {
             return self.send_slowly(kind, payload, true);
         }
-        if self.connection.session.send(kind, payload, &mut self.context.output) {
+        if self.connection.session_mut().send(kind, payload, &mut self.context.output) {
             Sent::Sent
         } else {
             self.drop_message()
@@ -107,7 +107,7 @@ impl<S> Link<'_, S> {
     /// Sends a message in the form in which the last one came: compressed as [`Link::send`] does, or as it is.
     #[inline(always)]
     pub fn echo(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
-        if self.connection.session.compression().came_compressed() {
+        if self.connection.session().compression().came_compressed() {
             self.send(kind, payload)
         } else {
             self.send_plain(kind, payload)
@@ -123,11 +123,11 @@ impl<S> Link<'_, S> {
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
             && let Some(from) =
-                lies_at(payload, self.lent.start, self.lent.end, &self.connection.session, &self.context.output)
+                lies_at(payload, self.lent.start, self.lent.end, self.connection.session(), &self.context.output)
         {
             self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
             Sent::Sent
-        } else if self.connection.session.send_plain(kind, payload, &mut self.context.output) {
+        } else if self.connection.session_mut().send_plain(kind, payload, &mut self.context.output) {
             Sent::Sent
         } else {
             self.drop_message()
@@ -145,7 +145,7 @@ impl<S> Link<'_, S> {
     fn look(&mut self) -> bool {
         let limits = &self.context.queueing.limits;
         let (bytes, messages) = (self.context.output.bytes.len(), self.context.output.messages as usize);
-        if self.connection.outbox.is_some() {
+        if self.connection.has_queue() {
             self.context.output.look_from_bytes = 0;
             return true;
         }
@@ -162,7 +162,7 @@ impl<S> Link<'_, S> {
         if self.look() {
             self.spill();
         }
-        self.connection.outbox.is_some()
+        self.connection.has_queue()
     }
 
     /// Sends the message that a call of the driver left where it lies in `input`, if it left one: it goes before what that
@@ -178,32 +178,32 @@ impl<S> Link<'_, S> {
     /// More has been gathered than may wait: it goes to the socket now, and what follows waits behind what that refuses.
     #[inline(never)]
     fn send_slowly(&mut self, kind: MessageKind, payload: &[u8], compress: bool) -> Sent {
-        if self.connection.session.state() != State::Open {
+        if self.connection.session().state() != State::Open {
             return self.drop_message();
         }
-        let is_first = self.connection.outbox.is_none();
+        let is_first = !self.connection.has_queue();
         if self.look() {
             self.spill();
         }
-        let Some(outbox) = self.connection.outbox.as_mut() else {
+        let (agreed, overflow) = (self.connection.session().compression(), self.connection.overflow());
+        let Some(queue) = self.connection.queue_mut() else {
             let sent = match compress {
-                true => self.connection.session.send(kind, payload, &mut self.context.output),
-                false => self.connection.session.send_plain(kind, payload, &mut self.context.output),
+                true => self.connection.session_mut().send(kind, payload, &mut self.context.output),
+                false => self.connection.session_mut().send_plain(kind, payload, &mut self.context.output),
             };
             return if sent { Sent::Sent } else { self.drop_message() };
         };
         // What may yet be dropped must not be in the window that the peer shares (RFC 7692 section 7.2.3.2).
         let shared = Shared::new(kind, payload);
-        let agreed = self.connection.session.compression();
         let frame = if compress { shared.frame_for(agreed, &mut self.context.output.deflate) } else { None };
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
         // The message that goes beyond what a call may gather is no matter of policy, and all that follow it are.
         if is_first {
-            send::admit(outbox, content, &self.context.counters);
+            send::admit(queue, content, &self.context.counters);
             return Sent::Queued;
         }
-        let policy = Policy { overflow: self.connection.flags.overflow(), topic: NO_TOPIC };
-        match send::enqueue(outbox, content, policy, self.context) {
+        let policy = Policy { overflow, topic: NO_TOPIC };
+        match send::enqueue(queue, content, policy, self.context) {
             Pushed::Queued { .. } => Sent::Queued,
             Pushed::Dropped => Sent::Dropped,
             Pushed::Overflowed => {
@@ -235,12 +235,12 @@ impl<S> Link<'_, S> {
 
     /// What happens to a message when the queue of this connection is full; from now on.
     pub fn set_overflow(&mut self, overflow: Overflow) {
-        self.connection.flags.set_overflow(overflow);
+        self.connection.set_overflow(overflow);
     }
 
     /// How many bytes and messages wait because the socket takes no more.
     pub fn queued(&self) -> (usize, usize) {
-        self.connection.outbox.as_ref().map_or((0, 0), |outbox| (outbox.bytes(), outbox.messages()))
+        self.connection.queue().map_or((0, 0), |queue| (queue.bytes(), queue.messages()))
     }
 
     /// The address of the peer; getpeername(2).
@@ -248,12 +248,12 @@ impl<S> Link<'_, S> {
     /// # Errors
     /// As getpeername(2): `NotConnected` when the peer has gone.
     pub fn peer_address(&self) -> io::Result<SockAddr> {
-        SockRef::from(&self.connection.socket).peer_addr()
+        SockRef::from(&self.connection.socket()).peer_addr()
     }
 
     /// The source of the connection; `None` where the peer has no address, or has gone.
     pub fn source(&self, prefixes: SourcePrefixes) -> Option<Source> {
-        prefixes.source_of_socket(&self.connection.socket)
+        prefixes.source_of_socket(&self.connection.socket())
     }
 
     /// Bytes of the answer that this turn has written so far, behind which nothing else stands.
@@ -263,11 +263,11 @@ impl<S> Link<'_, S> {
 
     /// Ends the connection behind what was sent before; what waits for a full socket is dropped.
     pub fn abort(&mut self) {
-        if let Some(outbox) = self.connection.outbox.as_mut() {
-            let dropped = u64::from(outbox.drop_waiting());
+        if let Some(queue) = self.connection.queue_mut() {
+            let dropped = u64::from(queue.drop_waiting());
             self.context.counters.messages_dropped.add(dropped);
-            if outbox.is_empty() {
-                self.connection.outbox = None;
+            if queue.is_empty() {
+                self.connection.drop_queue();
             }
         }
         self.end(Cause::Driver(0));
@@ -284,39 +284,39 @@ impl<S> Link<'_, S> {
 
     /// Sends a ping of at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) {
-        if self.connection.session.ping(payload, &mut self.context.output) {
+        if self.connection.session_mut().ping(payload, &mut self.context.output) {
             self.context.counters.pings_out.add(1);
         }
     }
 
     /// Starts the close handshake.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        self.connection.session.close(code, reason, &mut self.context.output);
+        self.connection.session_mut().close(code, reason, &mut self.context.output);
     }
 
     /// Has the request that was just heard wait for its answer: until [`Link::answer`] nothing more is read, and no deadline
     /// runs. A client that closes meanwhile, its own direction alone too, ends the connection.
     pub fn defer(&mut self) {
-        self.connection.flags.set(Flags::WAITS);
+        self.connection.set(Flags::AWAITING_RESPONSE);
     }
 
     /// Whether a request waits for its answer.
     pub fn is_deferred(&self) -> bool {
-        self.connection.flags.has(Flags::WAITS)
+        self.connection.has(Flags::AWAITING_RESPONSE)
     }
 
     /// Answers a request.
     pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
         self.context.counters.refused(answer.status);
-        self.connection.flags.clear(Flags::WAITS);
-        self.connection.session.answer(answer, asked, &mut self.context.output);
+        self.connection.clear(Flags::AWAITING_RESPONSE);
+        self.connection.session_mut().answer(answer, asked, &mut self.context.output);
     }
 
     /// Answers a request with the first `bytes` of a file, in place of the body of `answer`. The `lease` is kept as long as the
     /// file is open.
     pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64, lease: Arc<()>) {
-        self.connection.flags.clear(Flags::WAITS);
-        self.connection.session.answer_head(answer, asked, bytes, &mut self.context.output);
+        self.connection.clear(Flags::AWAITING_RESPONSE);
+        self.connection.session_mut().answer_head(answer, asked, bytes, &mut self.context.output);
         if !asked.without_body {
             self.send_file(file, bytes, lease);
         }
@@ -327,29 +327,29 @@ impl<S> Link<'_, S> {
             return;
         }
         self.spill();
-        let tick = self.context.now.tick;
-        let outbox = self.connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(tick)));
-        outbox.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
+        let queue = self.connection.queue_or_new(self.context.now.tick);
+        queue.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
         self.look();
         // Nothing else would begin to send it.
-        self.connection.flags.set(Flags::FRESH);
+        self.connection.set(Flags::UNSENT_DATA);
     }
 
     /// Has a client that asked with `Expect: 100-continue` send the content of its request.
     pub fn proceed(&mut self) {
-        self.connection.session.proceed(&mut self.context.output);
+        self.connection.session_mut().proceed(&mut self.context.output);
     }
 
     /// Answers a request with 101: the connection becomes a WebSocket.
     #[inline]
     pub fn accept(&mut self, acceptance: &Acceptance<'_>) {
-        self.connection.session.accept(acceptance, &mut self.context.output);
+        self.connection.session_mut().accept(acceptance, &mut self.context.output);
         self.context.counters.upgraded.add(1);
     }
 
     /// Makes this connection a WebSocket client, and sends its request.
     pub fn upgrade(&mut self, opening: &Opening<'_>) {
-        self.connection.session = Session::websocket_client(opening, &mut self.context.output);
+        let session = Session::websocket_client(opening, &mut self.context.output);
+        self.connection.set_session(session);
     }
 
     /// A fresh random byte.
@@ -364,23 +364,23 @@ impl<S> Link<'_, S> {
 
     /// Sends a GET, with more field lines, each with its CRLF; for a session of [`Session::http_client`].
     pub fn request(&mut self, host: &str, path: &str, fields: &str) {
-        self.connection.session.request(host, path, fields, &mut self.context.output);
+        self.connection.session_mut().request(host, path, fields, &mut self.context.output);
     }
 
     /// Reads nothing more until [`Link::resume`]: what the peer sends fills the kernel's buffers, and then it has to wait. No
     /// deadline runs meanwhile, and that the peer has closed is not noticed.
     pub fn pause(&mut self) {
-        self.connection.flags.set(Flags::WAITS);
+        self.connection.set(Flags::READ_PAUSED);
     }
 
     /// Reads on; from outside the connection's turn.
     pub fn resume(&mut self) {
-        self.connection.flags.clear(Flags::WAITS);
+        self.connection.clear(Flags::READ_PAUSED);
     }
 
     /// Ends the connection when what is queued has gone; for `cause`, unless one is known already.
     pub fn end(&mut self, cause: Cause) {
-        self.connection.cause.get_or_insert(cause);
-        self.connection.session.abandon();
+        self.connection.end_with(cause);
+        self.connection.session_mut().abandon();
     }
 }

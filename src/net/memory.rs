@@ -156,15 +156,15 @@ pub(super) fn size_class(bytes: usize) -> usize {
 
 /// What a connection keeps, and why.
 pub(super) fn kept_by<S>(connection: &Connection<S>, ring: Option<&Ring>) -> (usize, Reason) {
-    if connection.session.role() == Role::Client {
+    if connection.session().role() == Role::Client {
         return (0, Reason::Waits); // what a client keeps it has asked for
     }
-    let queued_bytes = connection.outbox.as_ref().map_or(0, |outbox| outbox.kept_bytes());
+    let queued_bytes = connection.queue().map_or(0, |queue| queue.kept_bytes());
     let ring_bytes = ring.map_or(0, |ring| block_bytes(ring.capacity()) + size_of::<Ring>());
-    let bytes = queued_bytes + ring_bytes + connection.session.kept_bytes();
+    let bytes = queued_bytes + ring_bytes + connection.session().kept_bytes();
     // Who has to wait for the socket, or for an answer, is not read, and cannot finish anything.
-    let waits = connection.outbox.is_some() || ring.is_some() || connection.flags.has(Flags::WAITS);
-    let reason = match connection.session.unfinished_bytes() {
+    let waits = connection.has_queue() || ring.is_some() || connection.has(Flags::WAITS);
+    let reason = match connection.session().unfinished_bytes() {
         _ if waits => Reason::Waits,
         Some(_) => Reason::Unfinished,
         None => Reason::Window,

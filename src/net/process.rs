@@ -15,7 +15,6 @@ use crate::proto::frame::Role;
 use crate::proto::ring::Ring;
 use crate::proto::session::{Event, State};
 use std::io;
-use std::os::fd::AsFd;
 
 /// A message counts as one event more for each so many bytes of it: what came in few bytes may inflate to any length that
 /// is allowed, and its echo is as long. What lies in an ordinary ring stays within the budget.
@@ -51,27 +50,27 @@ pub(super) fn on_event<D: Driver>(
     let Some(connection) = core.slots.get(id) else { return };
     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
     if readable {
-        connection.flags.set(Flags::UNDRAINED);
+        connection.set(Flags::READABLE);
     }
     if event.is_read_closed() {
-        connection.flags.set(Flags::PEER_CLOSED);
+        connection.set(Flags::PEER_CLOSED);
     }
     if event.is_priority() {
-        connection.flags.set(Flags::URGENT);
+        connection.set(Flags::URGENT);
     }
-    if connection.outbox.is_some() {
-        // Whoever does not take its answers is not read; the outbox's end brings it back.
+    if connection.has_queue() {
+        // Whoever does not take its answers is not read; the queue's end brings it back.
         return flush(core, driver, id);
     }
     if !readable {
         return;
     }
-    if connection.flags.has(Flags::SPECIAL) {
+    if connection.is_special() {
         return on_special_event(core, driver, id, event.is_error());
     }
     match talk(connection, &mut core.input, &mut core.context, driver, id) {
-        Outcome::Drained if connection.outbox.is_none() && !connection.session.has_partial() => {
-            connection.flags.clear(Flags::UNDRAINED);
+        Outcome::Drained if !connection.has_queue() && !connection.session().has_partial() => {
+            connection.clear(Flags::READABLE);
         }
         outcome => settle(core, id, outcome, true),
     }
@@ -82,14 +81,14 @@ pub(super) fn on_event<D: Driver>(
 fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, is_error: bool) {
     let Some(connection) = core.slots.get(id) else { return };
     // On the ready list its turn will come, and in order.
-    if connection.flags.has(Flags::READY) {
+    if connection.has(Flags::READY) {
         return;
     }
-    if !connection.flags.has(Flags::WAITS) {
+    if !connection.has(Flags::WAITS) {
         return serve(core, driver, id);
     }
-    if is_error && connection.session.role() == Role::Client {
-        connection.flags.clear(Flags::WAITS); // it reads on, to what made an end of it
+    if is_error && connection.session().role() == Role::Client {
+        connection.clear(Flags::WAITS); // it reads on, to what made an end of it
         return serve(core, driver, id);
     }
     if is_error || is_gone(connection) {
@@ -101,11 +100,11 @@ fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
 #[inline(never)]
 pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    connection.flags.set(Flags::UNDRAINED);
-    if connection.outbox.is_some() {
+    connection.set(Flags::READABLE);
+    if connection.has_queue() {
         return flush(core, driver, id);
     }
-    if connection.flags.has(Flags::DOOMED | Flags::WAITS) {
+    if connection.is_freed() || connection.has(Flags::WAITS) {
         if is_gone(connection) {
             core.doom(id, Cause::Abrupt);
         }
@@ -113,15 +112,15 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     }
     let mut reserved_bytes = 0;
     // One whose peer has closed is read to its end: that frees what it keeps.
-    if connection.flags.has(Flags::KEEPS) && !connection.flags.has(Flags::LINGERS | Flags::PEER_CLOSED) {
+    if connection.has(Flags::KEEPS) && !connection.is_draining() && !connection.has(Flags::PEER_CLOSED) {
         match core.reserve(id) {
             Some(bytes) => reserved_bytes = bytes,
             None => return,
         }
     }
     let Some(connection) = core.slots.get(id) else { return };
-    if connection.flags.has(Flags::HOLDS_RING) {
-        connection.flags.clear(Flags::HOLDS_RING);
+    if connection.has(Flags::PARTIAL_INPUT) {
+        connection.clear(Flags::PARTIAL_INPUT);
         if let Some(ring) = core.held.remove(&id) {
             core.input.pool.resume(ring);
         }
@@ -129,7 +128,7 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     let whole = |counters: &Counters| counters.messages_in.value() + counters.requests.value();
     let whole_before = whole(&core.context.counters);
     let Some(connection) = core.slots.get(id) else { return };
-    let outcome = if connection.flags.has(Flags::LINGERS) {
+    let outcome = if connection.is_draining() {
         discard(connection, &mut core.input.pool.current)
     } else {
         talk(connection, &mut core.input, &mut core.context, driver, id)
@@ -148,24 +147,24 @@ fn talk<D: Driver>(
     driver: &mut D,
     id: ConnectionId,
 ) -> Outcome {
-    let state_before = connection.session.state();
+    let state_before = connection.session().state();
     let mut drained = false;
     if input.pool.current.is_empty() {
         input.pool.restore();
         let spare = input.pool.current.spare();
-        match sys::recv(connection.socket.as_fd(), spare) {
+        match sys::recv(connection.socket(), spare) {
             Ok(0) => return end_of_stream(connection, input, context, driver, id),
             Ok(bytes) => {
                 // A short read has emptied the socket: the next byte makes an edge of its own. Only a FIN that came
                 // before the read shows no other way than by reading on.
-                drained = bytes < spare.len() && !connection.flags.has(Flags::PEER_CLOSED | Flags::URGENT);
+                drained = bytes < spare.len() && !connection.has(Flags::PEER_CLOSED | Flags::URGENT);
                 input.pool.current.wrote(bytes);
                 context.counters.bytes_in.add(bytes as u64);
                 arrived(connection, context.now.tick);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
-                    connection.flags.clear(Flags::URGENT);
+                    connection.clear(Flags::URGENT);
                     return Outcome::Drained;
                 }
                 io::ErrorKind::Interrupted => return Outcome::Again,
@@ -187,7 +186,7 @@ fn talk<D: Driver>(
             return Outcome::Error(sys::error_code(&error));
         }
     };
-    let state = connection.session.state();
+    let state = connection.session().state();
     if state != State::Open || state_before != State::Open {
         file(connection, state_before, events, context.now.tick);
         if state == State::Closed {
@@ -196,7 +195,7 @@ fn talk<D: Driver>(
         if is_gone(connection) {
             return Outcome::Eof;
         }
-        if connection.flags.has(Flags::FRESH) {
+        if connection.has(Flags::UNSENT_DATA) {
             return Outcome::Again;
         }
     }
@@ -221,9 +220,9 @@ fn understand<D: Driver>(
     let mut link = link(connection, context, id, lent);
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
     while (events < link.context.settings.max_events_per_turn && at < unparsed.len())
-        || link.connection.session.has_event()
+        || link.connection.session().has_event()
     {
-        let (rest, session) = (&mut unparsed[at..], &mut link.connection.session);
+        let (rest, session) = (&mut unparsed[at..], link.connection.session_mut());
         let Context { output, settings, now, .. } = &mut *link.context;
         let (bytes, event) = session.receive(rest, message, &settings.limits, now.second, output);
         at += bytes;
@@ -239,13 +238,13 @@ fn understand<D: Driver>(
         }
         events += 1;
         let connection = &*link.connection;
-        if connection.session.state() == State::Closed || result.is_err() {
+        if connection.session().state() == State::Closed || result.is_err() {
             at = unparsed.len(); // nothing is read behind the end
             break;
         }
         // Whoever takes nothing more, or waits for an answer, is not read. What has been gathered is sent before it is more
         // than may wait: so what one message is answered with never counts against the next.
-        if connection.flags.has(Flags::WAITS) || (link.is_slow() && link.is_blocked()) {
+        if connection.has(Flags::WAITS) || (link.is_slow() && link.is_blocked()) {
             break;
         }
     }
@@ -285,8 +284,8 @@ fn end_of_stream<D: Driver>(
     driver: &mut D,
     id: ConnectionId,
 ) -> Outcome {
-    if connection.session.end_of_input() {
-        connection.cause.get_or_insert(Cause::EndOfStream);
+    if connection.session_mut().end_of_input() {
+        connection.end_with(Cause::EndOfStream);
     }
     // A page that ends with the stream is complete now.
     match understand(connection, input, context, driver, id).and_then(|_| send(connection, context)) {
@@ -301,22 +300,22 @@ fn end_of_stream<D: Driver>(
 /// Whether a client has sent FIN while it is owed a response that is not there yet. It might have closed one direction only,
 /// but nearly all that do this are gone, and a connection that waits reads nothing that would tell the two apart.
 fn is_gone<S>(connection: &Connection<S>) -> bool {
-    connection.flags.has(Flags::WAITS)
-        && connection.flags.has(Flags::PEER_CLOSED)
-        && connection.session.role() == Role::Server
+    connection.has(Flags::AWAITING_RESPONSE)
+        && connection.has(Flags::PEER_CLOSED)
+        && connection.session().role() == Role::Server
 }
 
 /// Which deadline runs, and since when, for a connection that is not simply open.
 fn file<S>(connection: &mut Connection<S>, state_before: State, events: usize, now_tick: u32) {
-    let state = connection.session.state();
+    let state = connection.session().state();
     if state != state_before {
-        connection.stamp_tick = now_tick;
+        connection.touch(now_tick);
     } else if state == State::Head && events > 0 {
         // Another request begins now, or with its first byte. Empty lines in front of one are no event: they do not
         // put its deadline off.
-        connection.stamp_tick = now_tick;
-        if !connection.session.has_partial() {
-            connection.flags.set(Flags::BETWEEN);
+        connection.touch(now_tick);
+        if !connection.session().has_partial() {
+            connection.set(Flags::KEEP_ALIVE_IDLE);
         }
     }
 }
@@ -324,14 +323,14 @@ fn file<S>(connection: &mut Connection<S>, state_before: State, events: usize, n
 /// Bytes have come: they are life, except while a head is awaited, whose deadline is absolute.
 #[inline]
 fn arrived<S>(connection: &mut Connection<S>, now_tick: u32) {
-    match connection.session.state() {
+    match connection.session().state() {
         State::Open | State::Raw | State::Http => {
-            connection.stamp_tick = now_tick;
-            connection.flags.clear(Flags::PINGED);
+            connection.touch(now_tick);
+            connection.clear(Flags::PINGED);
         }
-        State::Head if connection.flags.has(Flags::BETWEEN) => {
-            connection.stamp_tick = now_tick;
-            connection.flags.clear(Flags::BETWEEN);
+        State::Head if connection.has(Flags::KEEP_ALIVE_IDLE) => {
+            connection.touch(now_tick);
+            connection.clear(Flags::KEEP_ALIVE_IDLE);
         }
         _ => {}
     }
@@ -348,23 +347,23 @@ fn note<S>(link: &mut Link<'_, S>, event: &Event<'_>) {
         Event::Request(_) => counters.requests.add(1),
         Event::Opened(_) => counters.upgraded.add(1),
         Event::Ping(_) => counters.pings_in.add(1),
-        Event::Closed(code, _) => link.connection.cause = Some(Cause::Closed(*code)),
+        Event::Closed(code, _) => link.connection.ended_with(Cause::Closed(*code)),
         Event::Failed(fault) => {
             counters.failed(fault.code().0);
-            link.connection.cause = Some(Cause::Fault(*fault));
+            link.connection.ended_with(Cause::Fault(*fault));
         }
         Event::BadHead(error) => {
             counters.refused(error.status());
-            link.connection.cause = Some(Cause::BadHead(*error));
+            link.connection.ended_with(Cause::BadHead(*error));
         }
-        Event::Rejected(rejected) => link.connection.cause = Some(Cause::Rejected(*rejected)),
+        Event::Rejected(rejected) => link.connection.ended_with(Cause::Rejected(*rejected)),
     }
 }
 
 /// Reads on behind the end, so that closing does not reset what the peer has yet to read.
 fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
     ring.clear();
-    match sys::recv(connection.socket.as_fd(), ring.spare()) {
+    match sys::recv(connection.socket(), ring.spare()) {
         Ok(0) => Outcome::Eof,
         Ok(_) => Outcome::Again,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Outcome::Drained,
@@ -375,26 +374,26 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
 /// Files a connection where it belongs until its next turn, and counts what it keeps.
 fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: bool) {
     let Some(connection) = core.slots.get(id) else { return };
-    if connection.flags.has(Flags::FRESH) {
-        connection.flags.clear(Flags::FRESH);
+    if connection.has(Flags::UNSENT_DATA) {
+        connection.clear(Flags::UNSENT_DATA);
         core.make_ready(id);
     }
     let Some(connection) = core.slots.get(id) else { return };
     match outcome {
-        Outcome::Drained => connection.flags.clear(Flags::UNDRAINED),
+        Outcome::Drained => connection.clear(Flags::READABLE),
         Outcome::Again => go_on(core, id),
         Outcome::Eof => {
-            connection.flags.set(Flags::PEER_CLOSED);
-            connection.cause.get_or_insert(Cause::Abrupt);
+            connection.set(Flags::PEER_CLOSED);
+            connection.end_with(Cause::Abrupt);
             finish(core, id);
         }
         Outcome::Over => {
-            connection.cause.get_or_insert(Cause::Answered);
+            connection.end_with(Cause::Answered);
             finish(core, id);
         }
         Outcome::Error(code) => core.doom(id, Cause::Io(code)),
     }
-    if core.slots.get(id).is_some_and(|connection| connection.keeps_any() || connection.flags.has(Flags::HOLDS_RING)) {
+    if core.slots.get(id).is_some_and(|connection| connection.keeps_any() || connection.has(Flags::PARTIAL_INPUT)) {
         core.account(id, begins);
     }
 }
@@ -402,9 +401,9 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: boo
 /// More is to be read or parsed: after the others, or when the peer has taken what waits for it.
 fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
-    let blocked = connection.outbox.is_some() || connection.flags.has(Flags::WAITS);
+    let blocked = connection.has_queue() || connection.has(Flags::WAITS);
     if !core.input.pool.current.is_empty() {
-        connection.flags.set(Flags::HOLDS_RING);
+        connection.set(Flags::PARTIAL_INPUT);
         let held = if blocked || core.memory.is_tight() {
             // One that waits for its peer keeps what it has and no more; and so does each while memory is short.
             let kept = core.input.pool.current.unparsed_only();

@@ -137,17 +137,16 @@ impl<D: Driver> Reactor<D> {
     fn connect_event(&mut self, id: ConnectionId, event: &mio::event::Event) {
         let Some(connection) = self.core.slots.get(id) else { return };
         if event.is_error() || event.is_read_closed() {
-            let error = SockRef::from(&connection.socket).take_error().ok().flatten();
+            let error = SockRef::from(&connection.socket()).take_error().ok().flatten();
             let code = error.map_or(0, |error| sys::error_code(&error));
             if code != 0 {
                 return self.core.doom(id, Cause::Connect(code));
             }
         }
         if event.is_writable() {
-            connection.flags.clear(Flags::CONNECTING);
+            connection.connected(self.core.context.now.tick);
             self.core.connecting -= 1;
             self.core.context.counters.opened.add(1);
-            connection.stamp_tick = self.core.context.now.tick;
             let driver = &mut self.driver;
             self.core.with(id, |link| driver.connected(link));
             if event.is_readable() || event.is_read_closed() {
@@ -163,7 +162,7 @@ impl<D: Driver> Reactor<D> {
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
             if let Some(connection) = self.core.slots.get(id) {
-                connection.flags.clear(Flags::READY);
+                connection.clear(Flags::READY);
                 process::serve(&mut self.core, &mut self.driver, id);
             }
         }
@@ -311,14 +310,11 @@ impl<D: Driver> Reactor<D> {
         // What a driver does in `ended` may doom more.
         while let Some(id) = self.core.doomed.pop() {
             let Some(mut connection) = self.core.slots.remove(id) else { continue };
-            if connection.flags.has(Flags::HOLDS_RING) {
+            if connection.has(Flags::PARTIAL_INPUT) {
                 self.core.held.remove(&id);
             }
-            if connection.flags.has(Flags::KEEPS) {
+            if connection.has(Flags::KEEPS) {
                 self.core.forget(id);
-            }
-            if connection.flags.has(Flags::CONNECTING) {
-                self.core.connecting -= 1;
             }
             if !self.core.sources.is_empty()
                 && let Some(source) = self.core.sources.remove(&id)
@@ -328,7 +324,7 @@ impl<D: Driver> Reactor<D> {
             if !self.core.closing.is_empty() {
                 self.core.closing.remove(&id);
             }
-            let cause = connection.cause.unwrap_or(Cause::Abrupt);
+            let cause = connection.cause().unwrap_or(Cause::Abrupt);
             self.core.context.counters.ended.add(1);
             match cause {
                 Cause::Abrupt => self.core.context.counters.ended_abruptly.add(1),
@@ -337,7 +333,7 @@ impl<D: Driver> Reactor<D> {
                 _ => {}
             }
             send::discard(&mut connection, &self.core.context.counters);
-            connection.session.abandon();
+            connection.session_mut().abandon();
             let mut link = link::link(&mut connection, &mut self.core.context, id, 0..0);
             self.driver.ended(&mut link, cause);
             self.core.context.output.clear();

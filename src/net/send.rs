@@ -1,18 +1,18 @@
-//! What goes out: with one call for a turn, from the ring where it lies there, and through the outbox where the socket
+//! What goes out: with one call for a turn, from the ring where it lies there, and through the queue where the socket
 //! will not take it.
 
 use super::connection::Connection;
 use super::context::Context;
 use super::counters::Counters;
-use super::outbox::{self, Content, KEPT, NO_TOPIC, Outbox, Overflow, Pushed};
 use super::sys;
+use super::write_queue::{self, Content, KEPT, NO_TOPIC, Overflow, Pushed, WriteQueue};
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
 use crate::proto::frame::{self, Opcode};
 use crate::proto::session::MessageKind;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// From this length on a message moves into the queue.
 const MOVED_FROM_BYTES: usize = 64 << 10;
@@ -45,14 +45,14 @@ pub(super) fn send_some(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usiz
     }
 }
 
-/// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the outbox.
+/// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the queue.
 #[inline(always)]
 pub(super) fn send_or_keep<S>(connection: &mut Connection<S>, context: &mut Context) -> io::Result<()> {
-    if connection.outbox.is_some() {
+    if connection.has_queue() {
         append(connection, context);
         return Ok(());
     }
-    let sent = match send_some(connection.socket.as_fd(), &context.output.bytes) {
+    let sent = match send_some(connection.socket(), &context.output.bytes) {
         Ok(sent) => sent,
         Err(error) => {
             lose(context);
@@ -75,28 +75,28 @@ pub(super) fn send_or_keep<S>(connection: &mut Connection<S>, context: &mut Cont
 /// would take as much memory again for a moment, beyond what connections may keep.
 #[cold]
 fn keep<S>(connection: &mut Connection<S>, context: &mut Context, sent: usize) {
-    let topic = topic_of(connection.session.compression());
+    let topic = topic_of(connection.session().compression());
     let output = &mut context.output;
     let is_alone = output.messages == 1 && output.head_bytes == 0 && output.bytes.len() >= MOVED_FROM_BYTES;
-    let mut outbox = Outbox::new(context.now.tick);
-    if is_alone && outbox::is_one_frame(&output.bytes) {
-        outbox.move_in(std::mem::take(&mut output.bytes), sent, topic);
+    let mut queue = WriteQueue::new(context.now.tick);
+    if is_alone && write_queue::is_one_frame(&output.bytes) {
+        queue.move_in(std::mem::take(&mut output.bytes), sent, topic);
     } else {
-        let delivered = outbox.leave(&output.bytes, output.head_bytes, sent, topic);
+        let delivered = queue.leave(&output.bytes, output.head_bytes, sent, topic);
         context.counters.messages_delivered.add(u64::from(delivered));
     }
-    connection.outbox = Some(Box::new(outbox));
+    connection.set_queue(queue);
 }
 
 /// Behind what waits already goes what has to, a pong or a Close or an answer; and what was sent in one go with a message that
 /// the socket would not take from where it lay.
 #[cold]
 fn append<S>(connection: &mut Connection<S>, context: &mut Context) {
-    let topic = topic_of(connection.session.compression());
-    let Some(outbox) = &mut connection.outbox else { return };
+    let topic = topic_of(connection.session().compression());
+    let Some(queue) = connection.queue_mut() else { return };
     let Context { output, counters, .. } = context;
     counters.messages_out.add(u64::from(output.messages));
-    outbox.leave(&output.bytes, output.head_bytes, 0, topic);
+    queue.leave(&output.bytes, output.head_bytes, 0, topic);
     output.clear();
 }
 
@@ -128,7 +128,7 @@ pub(super) fn send_in_place<S>(
     input[start..message.payload.start].copy_from_slice(&header[..header_bytes]);
     let frame = &input[start..message.payload.end];
     counters.messages_out.add(1);
-    let sent = match send_some(connection.socket.as_fd(), frame) {
+    let sent = match send_some(connection.socket(), frame) {
         Ok(sent) => sent,
         Err(error) => {
             counters.messages_dropped.add(1);
@@ -137,19 +137,19 @@ pub(super) fn send_in_place<S>(
     };
     counters.bytes_out.add(sent as u64);
     if sent < frame.len() {
-        let mut outbox = Outbox::new(context.now.tick);
-        outbox.leave(frame, 0, sent, NO_TOPIC);
-        connection.outbox = Some(Box::new(outbox));
+        let mut queue = WriteQueue::new(context.now.tick);
+        queue.leave(frame, 0, sent, NO_TOPIC);
+        connection.set_queue(queue);
     } else {
         counters.messages_delivered.add(1);
     }
     Ok(())
 }
 
-/// Puts a message into an outbox, whatever waits there.
-pub(super) fn admit(outbox: &mut Outbox, content: Content, counters: &Counters) {
+/// Puts a message into an queue, whatever waits there.
+pub(super) fn admit(queue: &mut WriteQueue, content: Content, counters: &Counters) {
     counters.messages_out.add(1);
-    outbox.admit(content, NO_TOPIC);
+    queue.admit(content, NO_TOPIC);
 }
 
 /// What is to happen to a message if the queue is full.
@@ -160,22 +160,22 @@ pub(super) struct Policy {
     pub(super) topic: u32,
 }
 
-/// Puts a message into an outbox, by the policy of its connection. One that is too many for [`Overflow::Close`] is
+/// Puts a message into an queue, by the policy of its connection. One that is too many for [`Overflow::Close`] is
 /// dropped, and all that waits with it; the caller closes. That policy promises that no message is missing: where memory is
 /// used up it goes on, and those who keep most end.
-pub(super) fn enqueue(outbox: &mut Outbox, content: Content, policy: Policy, context: &Context) -> Pushed {
+pub(super) fn enqueue(queue: &mut WriteQueue, content: Content, policy: Policy, context: &Context) -> Pushed {
     let Policy { overflow, topic } = policy;
     let Context { queueing, counters, now, .. } = context;
     counters.messages_out.add(1);
     let is_graced =
-        overflow == Overflow::Close && queueing.grace_ticks > 0 && !outbox.is_overdue(now.tick, queueing.grace_ticks);
+        overflow == Overflow::Close && queueing.grace_ticks > 0 && !queue.is_overdue(now.tick, queueing.grace_ticks);
     let limits = if is_graced { queueing.limits.in_grace() } else { queueing.limits };
     let pushed = match overflow {
         Overflow::DropNewest | Overflow::DropOldest | Overflow::KeepLatest if queueing.is_full => Pushed::Dropped,
-        _ => outbox.push(content, topic, limits, overflow),
+        _ => queue.push(content, topic, limits, overflow),
     };
     if is_graced {
-        outbox.note_limits(queueing.limits, now.tick);
+        queue.note_limits(queueing.limits, now.tick);
     }
     let dropped = match pushed {
         Pushed::Queued { dropped } => dropped,
@@ -185,7 +185,7 @@ pub(super) fn enqueue(outbox: &mut Outbox, content: Content, policy: Policy, con
         }
         Pushed::Overflowed => {
             counters.messages_dropped.add(1);
-            return overflowed(outbox, counters);
+            return overflowed(queue, counters);
         }
     };
     counters.messages_dropped.add(u64::from(dropped));
@@ -193,32 +193,32 @@ pub(super) fn enqueue(outbox: &mut Outbox, content: Content, policy: Policy, con
 }
 
 /// What waits is dropped, and the caller closes the connection.
-pub(super) fn overflowed(outbox: &mut Outbox, counters: &Counters) -> Pushed {
+pub(super) fn overflowed(queue: &mut WriteQueue, counters: &Counters) -> Pushed {
     counters.closed_slow.add(1);
-    counters.messages_dropped.add(u64::from(outbox.drop_waiting()));
+    counters.messages_dropped.add(u64::from(queue.drop_waiting()));
     Pushed::Overflowed
 }
 
 /// What the close handshake says to those who do not keep up.
 pub(super) const SLOW: (CloseCode, &str) = (CloseCode::POLICY, "too slow for what it is sent");
 
-pub(super) fn took(outbox: &mut Outbox, sent: usize, counters: &Counters) {
+pub(super) fn took(queue: &mut WriteQueue, sent: usize, counters: &Counters) {
     counters.bytes_out.add(sent as u64);
-    if let Some(part) = outbox.file() {
+    if let Some(part) = queue.file() {
         part.left_bytes -= sent as u64;
         if part.left_bytes == 0 {
-            outbox.file_sent();
+            queue.file_sent();
         }
         return;
     }
-    let delivered = u64::from(outbox.took(sent));
+    let delivered = u64::from(queue.took(sent));
     counters.messages_delivered.add(delivered);
 }
 
 /// The connection ends: what waits for it is dropped.
 pub(super) fn discard<S>(connection: &mut Connection<S>, counters: &Counters) {
-    if let Some(outbox) = connection.outbox.take() {
-        let dropped = outbox.messages() as u64;
+    if let Some(queue) = connection.take_queue() {
+        let dropped = queue.messages() as u64;
         counters.messages_dropped.add(dropped);
     }
 }

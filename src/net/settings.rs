@@ -2,10 +2,10 @@
 
 use super::buffers::Buffers;
 use super::deadlines::Deadlines;
-use super::outbox::QueueLimits;
 use super::pool::RING_BYTES;
 use super::quota::Quota;
 use super::sources::{SourcePrefixes, Sources};
+use super::write_queue::QueueLimits;
 use crate::proto::extension::Compression;
 use crate::proto::session::Limits;
 use std::sync::Arc;

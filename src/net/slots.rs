@@ -1,6 +1,6 @@
 //! The slab of connections: a record for each, found by an id that is never valid for its successor.
 
-use super::connection::{Connection, Flags};
+use super::connection::Connection;
 use crate::proto::session::Session;
 use slab::Slab;
 use std::os::fd::OwnedFd;
@@ -38,33 +38,25 @@ impl<S> Slots<S> {
         self.slab.capacity()
     }
 
-    pub(super) fn insert(&mut self, socket: OwnedFd, session: Session, stamp_tick: u32, state: S) -> ConnectionId {
+    pub(super) fn insert(&mut self, socket: OwnedFd, session: Session, now_tick: u32, state: S) -> ConnectionId {
         let generation = self.next_generation;
         self.next_generation = (generation + 1) & 0x7fff_ffff;
-        let connection = Connection {
-            socket,
-            generation,
-            session,
-            outbox: None,
-            stamp_tick,
-            flags: Flags::default(),
-            cause: None,
-            state,
-        };
+        let mut connection = Connection::new(socket, session, now_tick, state);
+        connection.set_generation(generation);
         let index = self.slab.insert(connection);
         ConnectionId::new(generation, index)
     }
 
     #[inline]
     pub(super) fn get(&mut self, id: ConnectionId) -> Option<&mut Connection<S>> {
-        self.slab.get_mut(id.index()).filter(|connection| connection.generation == id.generation())
+        self.slab.get_mut(id.index()).filter(|connection| connection.generation() == id.generation())
     }
 
     /// The connection at a place of the slab, if there is one.
     #[inline]
     pub(super) fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut Connection<S>)> {
         let connection = self.slab.get_mut(index)?;
-        Some((ConnectionId::new(connection.generation, index), connection))
+        Some((ConnectionId::new(connection.generation(), index), connection))
     }
 
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection<S>> {

@@ -24,37 +24,37 @@ pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Dead
         let age_ms = u64::from(now_tick.wrapping_sub(since_tick)) * TICK_MS;
         age_ms >= u64::from(limit_s) * 1000
     };
-    let stamp = connection.stamp_tick;
+    let stamp = connection.last_active_tick();
     let missed = |limit_s: u32, deadline: Deadline| {
         if over(stamp, limit_s) { Due::Missed(deadline) } else { Due::Nothing }
     };
     // Who waits for an answer waits for us.
-    if connection.flags.has(Flags::DOOMED | Flags::WAITS) {
+    if connection.is_freed() || connection.has(Flags::WAITS) {
         return Due::Nothing;
     }
-    if connection.outbox.as_ref().is_some_and(|outbox| outbox.progress.is_due(now_tick)) {
+    if connection.queue().is_some_and(|queue| queue.progress.is_due(now_tick)) {
         return Due::Missed(Deadline::Stalled);
     }
-    if connection.flags.has(Flags::LINGERS) {
+    if connection.is_draining() {
         return missed(deadlines.close_s, Deadline::Close);
     }
-    if connection.flags.has(Flags::CONNECTING) {
+    if connection.is_connecting() {
         return missed(deadlines.connect_s, Deadline::Connect);
     }
-    match connection.session.state() {
+    match connection.session().state() {
         State::Handshake => missed(deadlines.connect_s, Deadline::Connect),
-        State::Head if connection.flags.has(Flags::BETWEEN) => missed(deadlines.keep_alive_s, Deadline::KeepAlive),
+        State::Head if connection.has(Flags::KEEP_ALIVE_IDLE) => missed(deadlines.keep_alive_s, Deadline::KeepAlive),
         State::Head => {
-            let bytes = connection.session.request_bytes().unwrap_or(0);
+            let bytes = connection.session().request_bytes().unwrap_or(0);
             let more_s = bytes as u64 / u64::from(deadlines.min_body_bytes_per_s.max(1));
             let more_s = u32::try_from(more_s).unwrap_or(u32::MAX);
             missed(deadlines.head_s.saturating_add(more_s), Deadline::Head)
         }
         // What is left of an answer takes as long as it moves.
-        State::Closed if connection.outbox.is_some() => Due::Nothing,
+        State::Closed if connection.has_queue() => Due::Nothing,
         State::Closing | State::Closed => missed(deadlines.close_s, Deadline::Close),
         // The stamp of one that was pinged is that of the ping.
-        State::Open if connection.flags.has(Flags::PINGED) => missed(deadlines.unanswered_s(), Deadline::Idle),
+        State::Open if connection.has(Flags::PINGED) => missed(deadlines.unanswered_s(), Deadline::Idle),
         State::Open if deadlines.ping_s < u32::MAX => Due::Silent(now_tick.wrapping_sub(stamp)),
         State::Open => missed(deadlines.idle_s, Deadline::Idle),
         State::Raw | State::Http => Due::Nothing,
@@ -63,20 +63,21 @@ pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Dead
 
 /// The tick from which on a visit may have something to do, if nothing happens to the connection before.
 pub(super) fn due_from_tick<S>(connection: &Connection<S>, deadlines: &Deadlines) -> u32 {
-    if connection.outbox.is_some() || connection.flags.has(Flags::LINGERS | Flags::CONNECTING | Flags::PINGED) {
+    if connection.has_queue() || connection.has(Flags::PINGED) || connection.is_draining() || connection.is_connecting()
+    {
         return 0;
     }
-    if connection.flags.has(Flags::WAITS) {
+    if connection.has(Flags::WAITS) {
         return u32::MAX; // its answer brings it back
     }
-    let limit_ticks = match (connection.session.state(), deadlines.ping_s, deadlines.idle_s) {
+    let limit_ticks = match (connection.session().state(), deadlines.ping_s, deadlines.idle_s) {
         (State::Open, u32::MAX, u32::MAX) => return u32::MAX,
         (State::Open, u32::MAX, idle_s) => u64::from(idle_s) * 1000 / TICK_MS,
         // From half the interval on a ping may be sent.
         (State::Open, ping_s, _) => u64::from(ping_s) * 1000 / TICK_MS / 2,
         _ => return 0,
     };
-    connection.stamp_tick.saturating_add(u32::try_from(limit_ticks).unwrap_or(u32::MAX))
+    connection.last_active_tick().saturating_add(u32::try_from(limit_ticks).unwrap_or(u32::MAX))
 }
 
 /// Until when no visit has anything to do: a reactor in which nothing happens does not look at its connections again and

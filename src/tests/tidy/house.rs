@@ -116,13 +116,13 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/progress"], modules: &["net/clock", "net/deadlines"], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
     Room {
-        names: &["net/outbox"],
+        names: &["net/write_queue"],
         modules: &["net/progress", "proto/frame", "proto/heap", "proto/shared"],
         crates: &[],
     },
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
     // The record of a connection: its session, its queue, and why it ended; and the slab of all records.
-    Room { names: &["net/connection"], modules: &["net/cause", "net/outbox", "proto/session"], crates: &[] },
+    Room { names: &["net/connection"], modules: &["net/cause", "net/write_queue", "proto/session"], crates: &[] },
     Room { names: &["net/slots"], modules: &["net/connection", "net/id", "proto/session"], crates: &["slab"] },
     Room { names: &["net/pings"], modules: &["net/clock"], crates: &[] },
     Room {
@@ -140,7 +140,7 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &[
             "net/buffers",
             "net/deadlines",
-            "net/outbox",
+            "net/write_queue",
             "net/pool",
             "net/quota",
             "net/sources",
@@ -151,13 +151,13 @@ pub(super) const HOUSE: &[Room] = &[
     },
     Room {
         names: &["net/context"],
-        modules: &["net/clock", "net/counters", "net/outbox", "net/pool", "net/settings", "proto/session"],
+        modules: &["net/clock", "net/counters", "net/write_queue", "net/pool", "net/settings", "proto/session"],
         crates: &[],
     },
     // From here on with one connection: what it sends, and what a driver sees of it.
     Room {
         names: &["net/send"],
-        modules: &["net/connection", "net/context", "net/counters", "net/outbox", "net/sys", "proto"],
+        modules: &["net/connection", "net/context", "net/counters", "net/write_queue", "net/sys", "proto"],
         crates: &[],
     },
     Room {
@@ -167,7 +167,7 @@ pub(super) const HOUSE: &[Room] = &[
             "net/connection",
             "net/context",
             "net/counters",
-            "net/outbox",
+            "net/write_queue",
             "net/send",
             "net/slots",
             "net/sources",

@@ -136,7 +136,7 @@ pub(super) enum Pushed {
 
 /// Bytes that a socket would not take yet.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct WriteQueue {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are gone.
     sent_bytes: usize,
@@ -155,7 +155,7 @@ pub(super) struct Outbox {
     pub(super) progress: Progress,
 }
 
-impl Outbox {
+impl WriteQueue {
     pub(super) fn new(tick: u32) -> Self {
         Self { progress: Progress::new(tick), ..Self::default() }
     }
@@ -339,7 +339,7 @@ impl Outbox {
         count
     }
 
-    /// Room for what [`Outbox::next`] gives.
+    /// Room for what [`WriteQueue::next`] gives.
     pub(super) fn slices<'a>() -> [IoSlice<'a>; GATHERED] {
         std::array::from_fn(|_| IoSlice::new(&[]))
     }
@@ -393,5 +393,5 @@ fn frame_at(bytes: &[u8], at: usize, topic: u32) -> (usize, Kind) {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/outbox.rs"]
+#[path = "../tests/unit/write_queue.rs"]
 mod tests;

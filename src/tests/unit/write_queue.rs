@@ -1,4 +1,4 @@
-//! The outbox against a naive twin: a list of whole pieces, and of each how much is gone.
+//! The queue against a naive twin: a list of whole pieces, and of each how much is gone.
 
 use super::*;
 use crate::proto::frame::Opcode;
@@ -32,20 +32,20 @@ fn file() -> Content {
 }
 
 /// What comes next, as one call would send it.
-fn next_bytes(outbox: &Outbox) -> Vec<u8> {
-    let mut slices = Outbox::slices();
-    let count = outbox.next(&mut slices);
+fn next_bytes(queue: &WriteQueue) -> Vec<u8> {
+    let mut slices = WriteQueue::slices();
+    let count = queue.next(&mut slices);
     slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
 /// All that is left in it, when the socket takes up to `most` bytes at a time.
-fn drain(outbox: &mut Outbox, most: usize) -> Vec<u8> {
+fn drain(queue: &mut WriteQueue, most: usize) -> Vec<u8> {
     let mut all = Vec::new();
-    while !outbox.is_empty() {
-        let bytes = next_bytes(outbox);
+    while !queue.is_empty() {
+        let bytes = next_bytes(queue);
         let taken = bytes.len().min(most);
         all.extend(&bytes[..taken]);
-        outbox.took(taken);
+        queue.took(taken);
     }
     all
 }
@@ -72,7 +72,7 @@ impl Item {
     }
 }
 
-/// What an outbox is, without regard to cost.
+/// What an queue is, without regard to cost.
 #[derive(Debug, Default)]
 struct Twin {
     items: Vec<Item>,
@@ -174,7 +174,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Both, side by side, with what is counted around them.
 #[derive(Debug, Default)]
 struct Pair {
-    outbox: Outbox,
+    queue: WriteQueue,
     twin: Twin,
     limits: QueueLimits,
     overflow: Overflow,
@@ -207,7 +207,7 @@ impl Pair {
         if let Some(first) = self.twin.items.first_mut() {
             self.twin.gone.extend(first.bytes.drain(..std::mem::take(&mut first.gone)));
         }
-        assert_eq!(self.outbox.leave(&all, head_bytes, sent, topic), delivered);
+        assert_eq!(self.queue.leave(&all, head_bytes, sent, topic), delivered);
     }
 
     fn step(&mut self, step: Step) {
@@ -217,18 +217,18 @@ impl Pair {
             Step::Push { topic, bytes, is_shared } => self.push(topic, bytes, is_shared),
             Step::Control => {
                 let bytes = control(Opcode::Ping, self.taken.len());
-                self.outbox.append_other(own(&bytes));
+                self.queue.append_other(own(&bytes));
                 self.twin.add(&bytes, Kind::Other);
             }
             Step::File => {
-                self.outbox.append_other(file());
+                self.queue.append_other(file());
                 self.twin.add(b"", Kind::Other);
             }
             Step::Took(share) => self.took(Some(share)),
             Step::DropWaiting => self.drop_waiting(),
         }
         if let Some(begun) = begun.filter(|_| !may_go) {
-            assert_eq!(self.outbox.pieces[0].bytes(), begun, "what was begun has gone");
+            assert_eq!(self.queue.pieces[0].bytes(), begun, "what was begun has gone");
         }
     }
 
@@ -239,7 +239,7 @@ impl Pair {
         let kept = |pair: &Self| pair.twin.items.iter().filter(|item| item.topic() == Some(KEPT)).count();
         let kept_before = kept(self);
         let expected = self.twin.push(&frame, topic, self.limits, self.overflow);
-        assert_eq!(self.outbox.push(content, topic, self.limits, self.overflow), expected);
+        assert_eq!(self.queue.push(content, topic, self.limits, self.overflow), expected);
         assert_eq!(kept(self), kept_before);
         self.pushed += 1;
         match expected {
@@ -266,43 +266,43 @@ impl Pair {
 
     /// The socket takes a share of what comes next, or all of it.
     fn took(&mut self, share: Option<Index>) {
-        if self.outbox.file().is_some() {
-            assert!(self.twin.items[0].bytes.is_empty() && next_bytes(&self.outbox).is_empty());
-            assert_eq!(self.outbox.took(0), 0);
-            self.outbox.file_sent();
+        if self.queue.file().is_some() {
+            assert!(self.twin.items[0].bytes.is_empty() && next_bytes(&self.queue).is_empty());
+            assert_eq!(self.queue.took(0), 0);
+            self.queue.file_sent();
             self.twin.items.remove(0);
             return;
         }
-        let next = next_bytes(&self.outbox);
+        let next = next_bytes(&self.queue);
         let upto = self.twin.items.iter().take(GATHERED).take_while(|item| !item.bytes.is_empty());
         assert_eq!(next, upto.flat_map(|item| &item.bytes[item.gone..]).copied().collect::<Vec<_>>());
         let bytes = share.map_or(next.len(), |share| share.index(next.len() + 1));
         self.taken.extend(&next[..bytes]);
-        assert_eq!(self.outbox.took(bytes), self.twin.took(bytes));
+        assert_eq!(self.queue.took(bytes), self.twin.took(bytes));
     }
 
     fn drop_waiting(&mut self) {
         let expected = self.twin.drop_waiting();
-        assert_eq!(self.outbox.drop_waiting(), expected);
+        assert_eq!(self.queue.drop_waiting(), expected);
         self.dropped += expected as usize;
     }
 
     /// That both are alike, and that what each number says is so.
     fn check(&self) {
-        let Self { outbox, twin, .. } = self;
-        let pieces = outbox.pieces.iter().enumerate().map(|(at, piece)| Item {
+        let Self { queue, twin, .. } = self;
+        let pieces = queue.pieces.iter().enumerate().map(|(at, piece)| Item {
             bytes: piece.bytes().to_vec(),
             kind: piece.kind,
-            gone: if at == 0 { outbox.sent_bytes } else { 0 },
-            is_begun: at == 0 && outbox.is_begun,
+            gone: if at == 0 { queue.sent_bytes } else { 0 },
+            is_begun: at == 0 && queue.is_begun,
         });
         let pieces: Vec<Item> = pieces.collect();
         assert_eq!(pieces, twin.items);
-        assert_eq!((outbox.waiting_messages, outbox.waiting_bytes), twin.waiting());
-        assert_eq!(outbox.bytes(), pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>());
-        assert_eq!(outbox.piece_bytes, outbox.pieces.iter().map(Piece::kept_bytes).sum::<usize>());
+        assert_eq!((queue.waiting_messages, queue.waiting_bytes), twin.waiting());
+        assert_eq!(queue.bytes(), pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>());
+        assert_eq!(queue.piece_bytes, queue.pieces.iter().map(Piece::kept_bytes).sum::<usize>());
         let inside = pieces.iter().filter(|piece| piece.topic().is_some()).count();
-        assert_eq!((outbox.is_empty(), outbox.messages()), (pieces.is_empty(), inside));
+        assert_eq!((queue.is_empty(), queue.messages()), (pieces.is_empty(), inside));
         assert_eq!(self.pushed, twin.delivered + self.dropped + inside);
         let begun = pieces.first().map_or(&[][..], |first| &first.bytes[..first.gone]);
         assert_eq!(self.taken, [&twin.gone, begun].concat(), "the socket took what is no sequence of whole pieces");
@@ -323,7 +323,7 @@ impl Pair {
 
     /// Takes all that is left, and counts once more.
     fn finish(mut self) {
-        while !self.outbox.is_empty() {
+        while !self.queue.is_empty() {
             self.took(None);
             self.check();
         }
@@ -379,12 +379,12 @@ fn turn() -> (Vec<u8>, usize, Vec<Place>) {
     (all, head_bytes, pieces)
 }
 
-/// An outbox with what of that turn is left, and how many messages were all gone.
-fn left(sent: usize) -> (Outbox, u32) {
+/// An queue with what of that turn is left, and how many messages were all gone.
+fn left(sent: usize) -> (WriteQueue, u32) {
     let (all, head_bytes, _) = turn();
-    let mut outbox = Outbox::new(0);
-    let delivered = outbox.leave(&all, head_bytes, sent, NO_TOPIC);
-    (outbox, delivered)
+    let mut queue = WriteQueue::new(0);
+    let delivered = queue.leave(&all, head_bytes, sent, NO_TOPIC);
+    (queue, delivered)
 }
 
 #[test]
@@ -393,13 +393,13 @@ fn what_a_turn_left_behind_is_taken_in_from_every_byte_on() {
     // Between the edges of pieces each byte is like the next.
     let near = |sent: &usize| pieces.iter().any(|(piece, _)| piece.end.abs_diff(*sent) < 20) || *sent == 4999;
     for sent in (0..=all.len()).filter(near) {
-        let (mut outbox, delivered) = left(sent);
+        let (mut queue, delivered) = left(sent);
         let messages = || pieces.iter().filter(|(_, is_message)| *is_message).map(|(piece, _)| piece);
         assert_eq!(delivered as usize, messages().filter(|piece| piece.end <= sent).count(), "{sent} sent");
-        assert_eq!(outbox.messages(), messages().filter(|piece| piece.end > sent).count(), "{sent} sent");
-        assert_eq!(outbox.waiting_messages, messages().filter(|piece| piece.start >= sent).count(), "{sent} sent");
-        assert!(drain(&mut outbox, 10_007) == all[sent..], "{sent} sent");
-        assert_eq!((outbox.messages(), outbox.waiting_messages, outbox.waiting_bytes), (0, 0, 0));
+        assert_eq!(queue.messages(), messages().filter(|piece| piece.end > sent).count(), "{sent} sent");
+        assert_eq!(queue.waiting_messages, messages().filter(|piece| piece.start >= sent).count(), "{sent} sent");
+        assert!(drain(&mut queue, 10_007) == all[sent..], "{sent} sent");
+        assert_eq!((queue.messages(), queue.waiting_messages, queue.waiting_bytes), (0, 0, 0));
     }
 }
 
@@ -407,12 +407,12 @@ fn what_a_turn_left_behind_is_taken_in_from_every_byte_on() {
 fn what_a_turn_has_begun_and_what_is_no_message_stays() {
     let (all, _, pieces) = turn();
     for sent in pieces.iter().flat_map(|(piece, _)| [piece.start, piece.start + 1, piece.end - 1]) {
-        let (mut outbox, _) = left(sent);
+        let (mut queue, _) = left(sent);
         let (dropped, stay): (Vec<_>, Vec<_>) =
             pieces.iter().partition(|(piece, is_message)| *is_message && piece.start >= sent);
-        assert_eq!(outbox.drop_waiting() as usize, dropped.len(), "{sent} sent");
+        assert_eq!(queue.drop_waiting() as usize, dropped.len(), "{sent} sent");
         let stay = stay.iter().flat_map(|(piece, _)| &all[piece.start.max(sent)..piece.end.max(sent)]);
-        assert!(drain(&mut outbox, usize::MAX).iter().eq(stay), "{sent} sent");
+        assert!(drain(&mut queue, usize::MAX).iter().eq(stay), "{sent} sent");
     }
 }
 
@@ -420,20 +420,20 @@ fn what_a_turn_has_begun_and_what_is_no_message_stays() {
 fn an_empty_queue_takes_any_one_message() {
     let limits = QueueLimits { max_queued_bytes: 1, max_queued_messages: 1 };
     for overflow in POLICIES {
-        let mut outbox = Outbox::new(0);
-        outbox.append_other(own(&control(Opcode::Ping, 0)));
+        let mut queue = WriteQueue::new(0);
+        queue.append_other(own(&control(Opcode::Ping, 0)));
         let (first, second) = (message(1, 1000), message(2, 1000));
-        assert_eq!(outbox.push(own(first.frame()), 1, limits, overflow), Pushed::Queued { dropped: 0 });
+        assert_eq!(queue.push(own(first.frame()), 1, limits, overflow), Pushed::Queued { dropped: 0 });
         let expected = match overflow {
             Overflow::Close => Pushed::Overflowed,
             Overflow::DropNewest => Pushed::Dropped,
             Overflow::DropOldest | Overflow::KeepLatest => Pushed::Queued { dropped: 1 },
         };
-        assert_eq!(outbox.push(own(second.frame()), 2, limits, overflow), expected, "{overflow:?}");
+        assert_eq!(queue.push(own(second.frame()), 2, limits, overflow), expected, "{overflow:?}");
         // What was begun counts no more, and the queue is as good as empty.
-        outbox.took(control(Opcode::Ping, 0).len() + 1);
-        assert_eq!(outbox.push(own(second.frame()), 2, limits, overflow), Pushed::Queued { dropped: 0 });
-        assert_eq!((outbox.messages(), outbox.waiting_messages), (2, 1), "{overflow:?}");
+        queue.took(control(Opcode::Ping, 0).len() + 1);
+        assert_eq!(queue.push(own(second.frame()), 2, limits, overflow), Pushed::Queued { dropped: 0 });
+        assert_eq!((queue.messages(), queue.waiting_messages), (2, 1), "{overflow:?}");
     }
 }
 
@@ -442,59 +442,59 @@ fn what_the_window_was_made_with_is_dropped_for_no_message() {
     let limits = QueueLimits { max_queued_bytes: 100, max_queued_messages: 2 };
     let turn: Vec<u8> = (0..5).flat_map(|number| message(number, 50).frame().to_vec()).collect();
     for overflow in POLICIES {
-        let mut outbox = Outbox::new(0);
-        outbox.leave(&turn, 0, 0, KEPT);
+        let mut queue = WriteQueue::new(0);
+        queue.leave(&turn, 0, 0, KEPT);
         for number in 5..50 {
-            outbox.push(own(message(number, 50).frame()), number as u32 % 3, limits, overflow);
+            queue.push(own(message(number, 50).frame()), number as u32 % 3, limits, overflow);
         }
         let rest = match overflow {
             Overflow::Close | Overflow::DropNewest => Vec::new(),
             // Beyond the limits it waits alone.
             Overflow::DropOldest | Overflow::KeepLatest => message(49, 50).frame().to_vec(),
         };
-        assert!(drain(&mut outbox, 7) == [&turn[..], &rest].concat(), "{overflow:?}");
+        assert!(drain(&mut queue, 7) == [&turn[..], &rest].concat(), "{overflow:?}");
     }
 }
 
 #[test]
 fn of_each_topic_the_newest_waits_and_where_it_was_put_last() {
     let limits = QueueLimits { max_queued_bytes: 10_000, max_queued_messages: 100 };
-    let mut outbox = Outbox::new(0);
-    outbox.begin(own(message(0, 10).frame()), 1, 1);
+    let mut queue = WriteQueue::new(0);
+    queue.begin(own(message(0, 10).frame()), 1, 1);
     let pushes = [(1, 0), (2, 0), (NO_TOPIC, 0), (1, 1), (NO_TOPIC, 0), (3, 0), (2, 1), (1, 1)];
     for (number, (topic, dropped)) in pushes.into_iter().enumerate() {
-        let pushed = outbox.push(own(message(number + 1, 10).frame()), topic, limits, Overflow::KeepLatest);
+        let pushed = queue.push(own(message(number + 1, 10).frame()), topic, limits, Overflow::KeepLatest);
         assert_eq!(pushed, Pushed::Queued { dropped }, "message {}", number + 1);
     }
     // The first one was begun.
     let expected = [0, 3, 5, 6, 7, 8].map(|number| message(number, 10).frame().to_vec()).concat();
-    assert_eq!(drain(&mut outbox, 3), expected[1..]);
+    assert_eq!(drain(&mut queue, 3), expected[1..]);
 }
 
 #[test]
 fn a_call_gathers_so_many_pieces_and_no_more() {
     for pieces in [0, 1, GATHERED - 1, GATHERED, GATHERED + 1, 3 * GATHERED] {
-        let mut outbox = Outbox::new(0);
+        let mut queue = WriteQueue::new(0);
         let frames: Vec<Vec<u8>> = (0..pieces).map(|number| control(Opcode::Ping, number)).collect();
-        frames.iter().for_each(|frame| outbox.append_other(own(frame)));
-        assert_eq!(outbox.next(&mut Outbox::slices()), pieces.min(GATHERED));
-        assert_eq!(drain(&mut outbox, 101), frames.concat());
+        frames.iter().for_each(|frame| queue.append_other(own(frame)));
+        assert_eq!(queue.next(&mut WriteQueue::slices()), pieces.min(GATHERED));
+        assert_eq!(drain(&mut queue, 101), frames.concat());
     }
 }
 
 #[test]
 fn a_file_is_sent_by_itself() {
-    let mut outbox = Outbox::new(0);
-    outbox.append_other(own(b"head"));
-    outbox.append_other(file());
-    outbox.append_other(own(b"behind"));
-    assert!(outbox.file().is_none());
-    assert_eq!(next_bytes(&outbox), b"head");
-    outbox.took(4);
-    assert_eq!(next_bytes(&outbox), b"");
+    let mut queue = WriteQueue::new(0);
+    queue.append_other(own(b"head"));
+    queue.append_other(file());
+    queue.append_other(own(b"behind"));
+    assert!(queue.file().is_none());
+    assert_eq!(next_bytes(&queue), b"head");
+    queue.took(4);
+    assert_eq!(next_bytes(&queue), b"");
     // Nothing of what is dropped is it.
-    assert_eq!((outbox.drop_waiting(), outbox.took(0)), (0, 0));
-    outbox.file().expect("the file").left_bytes = 0;
-    outbox.file_sent();
-    assert_eq!(drain(&mut outbox, usize::MAX), b"behind");
+    assert_eq!((queue.drop_waiting(), queue.took(0)), (0, 0));
+    queue.file().expect("the file").left_bytes = 0;
+    queue.file_sent();
+    assert_eq!(drain(&mut queue, usize::MAX), b"behind");
 }
