@@ -2,18 +2,22 @@
 
 use super::accept::Html;
 use super::admission::Admission;
-use super::desk::{Common, Waiting};
+use super::context::ReactorState;
 use super::drain::Drain;
 use super::files::Found;
 use super::guard;
 use super::handler::Closed;
+use super::id;
+use super::instance::DynHandler;
 use super::leases::Leases;
 use super::mail::{Letter, Mail, SendError};
 use super::post::Post;
 use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
-use super::routes::{Get, Next, Reply, Responder, Response, Route, Routes};
-use super::seat::Chair;
+use super::response::{Next, Reply, Responder, Response};
+use super::routes::{Get, Route, Routes};
+use super::slot::HandlerSlot;
 use super::status::{self, Shared};
+use super::waiting::{Outcome, Waiting};
 use crate::net::driver::Driver;
 use crate::net::link::{Cause, Deadline, Link, Sent};
 use crate::net::reactor::Core;
@@ -34,49 +38,11 @@ const TURN_DELIVERIES: usize = 128;
 /// How long a request waits for something to be published: most proxies give up after 60 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
-const NO_ROUTE: u16 = u16::MAX;
-
-/// What a connection has of its handler: which one it is, and where its state lies. It fits where the record of an idle
-/// connection has room left.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seat {
-    route: u16,
-    /// A number of 32 bits, aligned as 16 are.
-    state: [u16; 2],
-}
-
-impl Default for Seat {
-    fn default() -> Self {
-        Self { route: NO_ROUTE, state: [0; 2] }
-    }
-}
-
-impl Seat {
-    /// Whose connection it is; nobody's before it is upgraded and when it is closed.
-    #[inline]
-    pub(super) fn route(self) -> u16 {
-        self.route
-    }
-
-    #[inline]
-    pub(super) fn state(self) -> usize {
-        usize::from(self.state[1]) << 16 | usize::from(self.state[0])
-    }
-
-    pub(super) fn set_state(&mut self, state: usize) {
-        self.state = [state as u16, (state >> 16) as u16];
-    }
-
-    pub(super) fn leave(&mut self) {
-        self.route = NO_ROUTE;
-    }
-}
-
 /// The driver of one of the server's reactors.
 pub(super) struct App {
     routes: Arc<Routes>,
-    chairs: Vec<Box<dyn Chair>>,
-    common: Common,
+    handlers: Vec<Box<dyn DynHandler>>,
+    reactor: ReactorState,
     post: Post,
     admission: Admission,
     leases: Leases,
@@ -93,19 +59,18 @@ impl fmt::Debug for App {
 
 impl App {
     /// On the reactor's own thread, since handlers stay there.
-    pub(super) fn new(shared: Arc<Shared>, reactor: u16, post: Post) -> Self {
-        let routes = Arc::clone(&shared.routes);
-        let chairs = routes.handlers.iter().map(|entry| (entry.make)()).collect();
+    pub(super) fn new(shared: Arc<Shared>, routes: Arc<Routes>, post: Post) -> Self {
+        let handlers = routes.handlers.iter().map(|entry| (entry.make)()).collect();
         let admission = Admission::new(Instant::now());
         let leases = Leases::new(shared.max_long_files);
-        let common = Common::new(shared, reactor);
-        Self { routes, chairs, common, post, admission, leases, drain: None, ticked: None }
+        let reactor = ReactorState::new(shared, post.own());
+        Self { routes, handlers, reactor, post, admission, leases, drain: None, ticked: None }
     }
 
-    fn request(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
+    fn request(&mut self, link: &mut Link<'_, HandlerSlot>, request: &Request<'_>) {
         let asked = Asked::from(request);
-        if !self.common.shared.upgrade.serves(request) {
-            return refuse_upgrade(link, request, &self.common.shared.upgrade, Refusal::Host, asked);
+        if !self.reactor.shared.upgrade.serves(request) {
+            return refuse_upgrade(link, request, &self.reactor.shared.upgrade, Refusal::Host, asked);
         }
         if !is_known(request.method) {
             return not_implemented(link, request, asked);
@@ -133,7 +98,7 @@ impl App {
 
     fn get(
         &mut self,
-        link: &mut Link<'_, Seat>,
+        link: &mut Link<'_, HandlerSlot>,
         request: &Request<'_>,
         routes: &Routes,
         (route, path): (&Route, &str),
@@ -155,11 +120,11 @@ impl App {
             Some((_, Get::Page(page) | Get::Front(page))) => self.respond(link, page, asked),
             Some((_, Get::Call(responder))) => self.reply(link, responder, request, asked),
             Some((_, Get::Stats)) => {
-                let document = status::json(&self.common.shared, status::wants_reactors(request));
+                let document = status::json(&self.reactor.shared, status::wants_reactors(request));
                 self.respond(link, &Response::new("application/json", document.to_vec()), asked);
             }
             Some((route, Get::Files(files))) => {
-                let (leases, prefixes) = (&mut self.leases, self.common.shared.source_prefixes);
+                let (leases, prefixes) = (&mut self.leases, self.reactor.shared.source_prefixes);
                 let lease = || leases.take(link.source(prefixes));
                 let found = files.find(route.rest(path), request, link.date(), lease);
                 send_file(link, request, found, asked)
@@ -169,9 +134,9 @@ impl App {
     }
 
     /// A client with content to send asks whether it is wanted.
-    fn expects(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>) {
+    fn expects(&mut self, link: &mut Link<'_, HandlerSlot>, request: &Request<'_>) {
         let route = || self.routes.of(&request.normal_path()).is_some_and(|route| route.post.is_some());
-        let wanted = request.method == "POST" && route() && self.common.shared.upgrade.serves(request);
+        let wanted = request.method == "POST" && route() && self.reactor.shared.upgrade.serves(request);
         if wanted {
             link.proceed();
         } else {
@@ -179,8 +144,8 @@ impl App {
         }
     }
 
-    fn upgrade(&mut self, link: &mut Link<'_, Seat>, request: &Request<'_>, handler: u16, asked: Asked) {
-        let shared = Arc::clone(&self.common.shared);
+    fn upgrade(&mut self, link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, handler: u16, asked: Asked) {
+        let shared = Arc::clone(&self.reactor.shared);
         let acceptance = match upgrade::check_request(request, &shared.upgrade) {
             Ok(acceptance) => acceptance,
             // What a HEAD is told is what a GET would have been (RFC 9110 section 9.3.2).
@@ -195,45 +160,45 @@ impl App {
             return refuse_for_now(link, asked);
         }
         if let Some(hook) = &shared.hook
-            && let Err(refused) = hook.judge(request, self.common.counters())
+            && let Err(refused) = hook.judge(request, self.reactor.counters())
         {
             return link.answer(&refused.answer(), asked);
         }
         link.accept(&acceptance);
-        link.state().route = handler;
+        link.state().set_route(handler);
         link.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
-        self.chairs[usize::from(handler)].opened(link, &mut self.common, request, acceptance.subprotocol);
+        self.handlers[usize::from(handler)].opened(link, &mut self.reactor, request, acceptance.subprotocol);
     }
 
-    fn reply(&mut self, link: &mut Link<'_, Seat>, responder: &Responder, request: &Request<'_>, asked: Asked) {
-        let reply = guard::count(self.common.counters(), || responder(request));
+    fn reply(&mut self, link: &mut Link<'_, HandlerSlot>, responder: &Responder, request: &Request<'_>, asked: Asked) {
+        let reply = guard::count(self.reactor.counters(), || responder(request));
         match reply {
             None => link.answer(&Answer::refusal(500), asked),
             Some(Reply::Now(response)) => self.respond(link, &response, asked),
             Some(Reply::Next(Next { topic, like, wanted })) => {
                 let (id, since) = (link.id(), Instant::now());
-                self.common.topics.subscribe(id.index(), &topic);
-                self.common.waiting.insert(id.index(), Waiting { asked, since, like, wanted, id });
+                self.reactor.topics.subscribe(id.index(), &topic);
+                self.reactor.waiting.insert(id.index(), Waiting { asked, since, like, wanted, id });
                 link.defer();
             }
         }
     }
 
-    fn respond(&self, link: &mut Link<'_, Seat>, response: &Response, asked: Asked) {
-        let more_fields = response.all_fields(self.common.shared.says_server);
+    fn respond(&self, link: &mut Link<'_, HandlerSlot>, response: &Response, asked: Asked) {
+        let more_fields = response.all_fields(self.reactor.shared.says_server);
         let Response { status, ref content_type, ref body, .. } = *response;
         link.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
     }
 
     /// Tells a connection's handler that it has ended, if it has not been told.
-    fn closed(&mut self, link: &mut Link<'_, Seat>, closed: &Closed<'_>) {
-        let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) else { return };
-        self.common.topics.leave(link.id().index());
-        chair.closed(link, &mut self.common, closed);
+    fn closed(&mut self, link: &mut Link<'_, HandlerSlot>, closed: &Closed<'_>) {
+        let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) else { return };
+        self.reactor.topics.leave(link.id().index());
+        handler.closed(link, &mut self.reactor, closed);
     }
 
     /// Stops accepting, and closes the connections over `spread`; what a drain has begun before is not put off.
-    fn drain(&mut self, core: &mut Core<Seat>, spread: Duration) {
+    fn drain(&mut self, core: &mut Core<HandlerSlot>, spread: Duration) {
         core.stop();
         let drain = self.drain.get_or_insert_with(|| Drain::new(core, spread));
         if spread.is_zero() {
@@ -243,7 +208,7 @@ impl App {
 
     fn send(
         &mut self,
-        core: &mut Core<Seat>,
+        core: &mut Core<HandlerSlot>,
         to: ConnectionId,
         kind: MessageKind,
         payload: &[u8],
@@ -254,15 +219,15 @@ impl App {
         });
         let sent = sent.unwrap_or(Err(SendError::Gone));
         if sent.is_err() {
-            self.common.counters().sent_to_gone.add(1);
+            self.reactor.counters().sent_to_gone.add(1);
         }
         sent
     }
 
     /// Sends some of what is published, to those who wait for it by HTTP too; whether more waits.
-    fn deliver(&mut self, core: &mut Core<Seat>) -> bool {
-        let Common { topics, waiting, shared, reactor, .. } = &mut self.common;
-        let counters = &shared.counters[usize::from(*reactor)];
+    fn deliver(&mut self, core: &mut Core<HandlerSlot>) -> bool {
+        let ReactorState { topics, waiting, shared, index, .. } = &mut self.reactor;
+        let counters = &shared.counters[usize::from(*index)];
         let mut answered = HashSet::new();
         let more = topics.deliver(TURN_DELIVERIES, |index, message, topic| {
             let payload = message.payload();
@@ -270,7 +235,7 @@ impl App {
                 None if answered.is_empty() || !answered.contains(&index) => drop(core.deliver(index, message, topic)),
                 // It has its answer, and leaves the topic behind this pass.
                 None => {}
-                Some(waits) if waits.take(core, payload, shared, counters) => {
+                Some(waits) if waits.take(core, payload, shared.says_server, counters) => {
                     waiting.remove(&index);
                     answered.insert(index);
                 }
@@ -284,13 +249,13 @@ impl App {
     }
 
     /// Whoever has waited long enough for something to be published is told that nothing was.
-    fn give_up_waiting(&mut self, core: &mut Core<Seat>) {
-        let Common { topics, waiting, shared, .. } = &mut self.common;
+    fn give_up_waiting(&mut self, core: &mut Core<HandlerSlot>) {
+        let ReactorState { topics, waiting, shared, .. } = &mut self.reactor;
         let now = core.now().instant;
         waiting.retain(|&index, waits| {
             let waits_on = now.saturating_duration_since(waits.since) < LONGEST_WAIT;
             if !waits_on {
-                waits.answer(core, 204, b"", shared.says_server, false);
+                waits.answer(core, &Outcome::Nothing, shared.says_server);
                 topics.leave(index);
             }
             waits_on
@@ -298,35 +263,35 @@ impl App {
     }
 
     /// Calls the handlers when a tick has passed, and when one of them wanted it.
-    fn tick(&mut self, core: &mut Core<Seat>) {
+    fn tick(&mut self, core: &mut Core<HandlerSlot>) {
         let now = core.now();
-        let wanted = self.common.wake_at.is_some_and(|at| at <= now.instant);
+        let wanted = self.reactor.wake_at.is_some_and(|at| at <= now.instant);
         if self.ticked == Some(now.tick) && !wanted {
             return;
         }
         self.ticked = Some(now.tick);
         if wanted {
-            self.common.wake_at = None;
+            self.reactor.wake_at = None;
         }
-        for (route, chair) in self.chairs.iter_mut().enumerate() {
-            chair.tick(&mut self.common, route as u16);
+        for (route, handler) in self.handlers.iter_mut().enumerate() {
+            handler.tick(&mut self.reactor, route as u16);
         }
         self.give_up_waiting(core);
     }
 
     /// Sends what the handlers wrote to others: to other reactors in one go for each.
-    fn post(&mut self, core: &mut Core<Seat>) {
+    fn post(&mut self, core: &mut Core<HandlerSlot>) {
         // What these bring about waits for the next turn, so that no handler can keep the reactor from all others.
-        for Letter { reactor, mail } in std::mem::take(&mut self.common.letters) {
-            if reactor == self.common.reactor {
+        for Letter { reactor, mail } in std::mem::take(&mut self.reactor.letters) {
+            if reactor == self.reactor.index {
                 self.mail(core, mail);
             } else {
                 self.post.put(reactor, mail);
             }
         }
-        self.post.broadcast(&mut self.common.broadcasts);
+        self.post.broadcast(&mut self.reactor.broadcasts);
         self.post.flush();
-        if !self.common.letters.is_empty() {
+        if !self.reactor.letters.is_empty() {
             core.stay_awake();
         }
     }
@@ -346,7 +311,7 @@ fn words(cause: Cause) -> &'static str {
 }
 
 /// A long file goes from the disk to the socket; all else is an answer like any other.
-fn send_file(link: &mut Link<'_, Seat>, request: &Request<'_>, found: Found, asked: Asked) {
+fn send_file(link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, found: Found, asked: Asked) {
     let plain = Answer { status: 200, close: false, ..Answer::refusal(200) };
     match found {
         Found::File { file, bytes, content_type, fields, lease } => {
@@ -376,25 +341,25 @@ fn empty(more_fields: &str) -> Answer<'_> {
 }
 
 impl Driver for App {
-    type State = Seat;
+    type State = HandlerSlot;
     type Mail = Mail;
 
     #[inline(always)]
-    fn message(&mut self, link: &mut Link<'_, Seat>, kind: MessageKind, payload: &[u8]) {
-        if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
-            chair.message(link, &mut self.common, kind, payload);
+    fn message(&mut self, link: &mut Link<'_, HandlerSlot>, kind: MessageKind, payload: &[u8]) {
+        if let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) {
+            handler.message(link, &mut self.reactor, kind, payload);
         }
     }
 
-    fn event(&mut self, link: &mut Link<'_, Seat>, event: Event<'_>) {
+    fn event(&mut self, link: &mut Link<'_, HandlerSlot>, event: Event<'_>) {
         match event {
             Event::Data(bytes) => link.send_raw(bytes),
             Event::Request(request) => self.request(link, &request),
             Event::Expects(request) => self.expects(link, &request),
             Event::Pong(payload) => {
-                let round_trip = self.common.round_trip(payload);
-                if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
-                    chair.pong(link, &mut self.common, round_trip);
+                let round_trip = self.reactor.round_trip(payload);
+                if let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) {
+                    handler.pong(link, &mut self.reactor, round_trip);
                 }
             }
             Event::Closed(code, reason) => {
@@ -409,40 +374,40 @@ impl Driver for App {
     }
 
     /// Whose pong tells how long it took.
-    fn ping(&mut self, link: &mut Link<'_, Seat>) {
-        link.ping(&self.common.ping_stamp());
+    fn ping(&mut self, link: &mut Link<'_, HandlerSlot>) {
+        link.ping(&self.reactor.ping_stamp());
     }
 
-    fn writable(&mut self, link: &mut Link<'_, Seat>) {
-        if let Some(chair) = self.chairs.get_mut(usize::from(link.state().route())) {
-            chair.writable(link, &mut self.common);
+    fn writable(&mut self, link: &mut Link<'_, HandlerSlot>) {
+        if let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) {
+            handler.writable(link, &mut self.reactor);
         }
     }
 
-    fn ended(&mut self, link: &mut Link<'_, Seat>, cause: Cause) {
+    fn ended(&mut self, link: &mut Link<'_, HandlerSlot>, cause: Cause) {
         let index = link.id().index();
-        if !self.common.waiting.is_empty() {
-            self.common.waiting.remove(&index);
+        if !self.reactor.waiting.is_empty() {
+            self.reactor.waiting.remove(&index);
         }
         self.closed(link, &Closed { code: CloseCode::ABNORMAL, reason: words(cause), was_clean: false });
-        self.common.topics.leave(index);
+        self.reactor.topics.leave(index);
     }
 
-    fn mail(&mut self, core: &mut Core<Seat>, mail: Mail) {
+    fn mail(&mut self, core: &mut Core<HandlerSlot>, mail: Mail) {
         match mail {
             Mail::Stop => self.drain(core, Duration::ZERO),
-            Mail::Drain => self.drain(core, self.common.shared.drain.0),
+            Mail::Drain => self.drain(core, self.reactor.shared.drain.0),
             Mail::Send { to, kind, payload, from, receipt } => {
                 let sent = self.send(core, to, kind, &payload);
                 if let Some(receipt) = receipt {
                     let _ = receipt.send(sent); // whoever asked may not wait for it
                 } else if let (Err(_), Some((reactor, route))) = (sent, from) {
-                    let to = super::ConnectionId { reactor: self.common.reactor, within: to };
-                    self.common.letters.push(Letter { reactor, mail: Mail::Undelivered { to, route } });
+                    let to = id::ConnectionId { reactor: self.reactor.index, within: to };
+                    self.reactor.letters.push(Letter { reactor, mail: Mail::Undelivered { to, route } });
                 }
             }
             Mail::Undelivered { to, route } => {
-                self.chairs[usize::from(route)].undelivered(&mut self.common, route, to);
+                self.handlers[usize::from(route)].undelivered(&mut self.reactor, route, to);
             }
             Mail::Close { id, code, reason } => {
                 core.with(id, |link| {
@@ -452,22 +417,22 @@ impl Driver for App {
                 });
             }
             Mail::Publish { topic, message } => {
-                let lost = self.common.topics.publish(&topic, &message);
-                self.common.shared.count_lost(self.common.reactor, lost);
+                let lost = self.reactor.topics.publish(&topic, &message);
+                self.reactor.shared.count_lost(self.reactor.index, lost);
             }
         }
     }
 
-    fn turn(&mut self, core: &mut Core<Seat>) {
+    fn turn(&mut self, core: &mut Core<HandlerSlot>) {
         self.tick(core);
         self.post(core);
-        if !self.common.topics.is_idle() && self.deliver(core) {
+        if !self.reactor.topics.is_idle() && self.deliver(core) {
             core.stay_awake();
         }
         if let Some(drain) = &mut self.drain {
-            drain.go_on(core, self.common.shared.drain.1);
+            drain.go_on(core, self.reactor.shared.drain.1);
         }
-        if let Some(at) = self.common.wake_at {
+        if let Some(at) = self.reactor.wake_at {
             core.wake_at(at);
         }
     }

@@ -1,6 +1,6 @@
 //! What a server is asked to be.
 
-use super::Hook;
+use super::hook::Hook;
 use crate::net::link::QueueLimits;
 use crate::net::listener::MAX_KEEPALIVE_S;
 use crate::net::listener::{Endpoint, SocketBuffers};
@@ -39,8 +39,76 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Declares the settings, with their defaults, and a method of [`super::Server`] for each.
-macro_rules! settings {
+/// Calls a macro with all settings of a server but where it listens: what each means, its name, its type and its default.
+macro_rules! for_each_setting {
+    ($declare:ident) => {
+        $declare! {
+            /// What to speak.
+            protocol: Protocol = Protocol::default(),
+            /// The most connections in all; `None` for as many as one descriptor table holds.
+            max_connections: Option<usize> = None,
+            /// The most connections of one source; more are answered 503 with Retry-After and closed when they are
+            /// accepted, and take no place. The largest value is "no limit". Connections over unix sockets have no source.
+            max_connections_per_source: u32 = u32::MAX,
+            /// Bits of an IPv4 address that make a source: 1 to 32.
+            source_prefix_v4: u32 = SourcePrefixes::default().v4,
+            /// Bits of an IPv6 address that make a source: 1 to 128. A host is usually given a /64, and has all addresses
+            /// in it.
+            source_prefix_v6: u32 = SourcePrefixes::default().v6,
+            /// The number of reactors; `None` for as many as cores, or as many tables as the connections need.
+            reactors: Option<usize> = None,
+            /// What a peer may make grow.
+            limits: Limits = Limits::default(),
+            /// What may wait for a connection that takes no more, and never less than the longest message; what happens
+            /// beyond it is for each route to say.
+            queue: QueueLimits = QueueLimits::default(),
+            /// How long a queue may be over these limits before [`super::Overflow::Close`] closes the connection: the time
+            /// in which a healthy client takes a burst. 0 closes at once.
+            queue_grace_s: u32 = QUEUE_GRACE_S,
+            /// How long a peer may take.
+            deadlines: Deadlines = Deadlines::default(),
+            /// What is granted to those who ask for an upgrade: origins, subprotocols, compression.
+            upgrade: Policy = Policy::default(),
+            /// Sees each of them, and may refuse.
+            hook: Option<Hook> = None,
+            /// Upgrades of one reactor in a second, shared fairly among sources; more are answered 503 with Retry-After.
+            /// The largest value is "no limit".
+            max_upgrades_per_s: u32 = u32::MAX,
+            /// Files longer than 64 KiB that a reactor sends at a time, 1 to 32: each takes a descriptor of its reserve. A
+            /// source has at most half of what the others leave; more are answered 503 with Retry-After.
+            max_long_files: u32 = MAX_LONG_FILES,
+            /// Fields for every HTTP answer, that to an upgrade too, each as `Name: value`.
+            response_fields: Vec<String> = Vec::new(),
+            /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
+            read_buffer_bytes: usize = RING_BYTES,
+            /// Messages and requests of one connection that are handed on in one turn of its reactor; then others have theirs.
+            max_events_per_turn: u32 = TURN_EVENTS,
+            /// Connections that are accepted from one listener in one turn.
+            max_accepts_per_turn: u32 = TURN_ACCEPTS,
+            /// Bytes that all connections together keep: what is queued or received in part, and the windows of
+            /// compression. At four fifths of it the oldest unfinished messages and requests end, and new connections are
+            /// answered 503; at all of it nothing more is queued or lent, and the connections that keep most are reset.
+            /// `None` for a quarter of what this host, its control group or RLIMIT_AS has.
+            max_buffer_bytes: Option<u64> = None,
+            /// The kernel's buffers of a TCP connection.
+            socket_buffers: SocketBuffers = SocketBuffers::default(),
+            /// Seconds of silence after which the kernel asks whether the peer of a raw TCP connection is still there
+            /// (SO_KEEPALIVE), three times within half of that: 1 to 32,767. WebSockets are pinged instead, and requests
+            /// have deadlines.
+            tcp_keepalive_s: u32 = 60,
+            /// How old the document of [`super::Server::stats`] may be, in milliseconds: it is made anew at most so often.
+            /// 0 makes it for each request.
+            stats_max_age_ms: u32 = 250,
+            /// Over how many seconds [`super::Handle::drain`] closes the connections.
+            drain_s: u32 = 30,
+            /// After how many seconds of a drain or a stop the connections that do not close are reset.
+            drain_hard_s: u32 = 60,
+        }
+    };
+}
+
+/// Declares [`Config`].
+macro_rules! declare_config {
     ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:expr,)*) => {
         /// What a server is asked to be. The default listens nowhere.
         #[derive(Clone, Debug)]
@@ -55,78 +123,11 @@ macro_rules! settings {
                 Self { listen: Vec::new(), $($name: $default,)* }
             }
         }
-
-        impl super::Server {
-            $($(#[doc = $doc])*
-            #[must_use]
-            pub fn $name(mut self, $name: impl Into<$type>) -> Self {
-                self.config.$name = $name.into();
-                self
-            })*
-        }
     };
 }
 
-settings! {
-    /// What to speak.
-    protocol: Protocol = Protocol::default(),
-    /// The most connections in all; `None` for as many as one descriptor table holds.
-    max_connections: Option<usize> = None,
-    /// The most connections of one source; more are answered 503 with Retry-After and closed when they are accepted, and take
-    /// no place. The largest value is "no limit". Connections over unix sockets have no source.
-    max_connections_per_source: u32 = u32::MAX,
-    /// Bits of an IPv4 address that make a source: 1 to 32.
-    source_prefix_v4: u32 = SourcePrefixes::default().v4,
-    /// Bits of an IPv6 address that make a source: 1 to 128. A host is usually given a /64, and has all addresses in it.
-    source_prefix_v6: u32 = SourcePrefixes::default().v6,
-    /// The number of reactors; `None` for as many as cores, or as many tables as the connections need.
-    reactors: Option<usize> = None,
-    /// What a peer may make grow.
-    limits: Limits = Limits::default(),
-    /// What may wait for a connection that takes no more, and never less than the longest message; what happens beyond it is
-    /// for each route to say.
-    queue: QueueLimits = QueueLimits::default(),
-    /// How long a queue may be over these limits before [`super::Overflow::Close`] closes the connection: the time in which a
-    /// healthy client takes a burst. 0 closes at once.
-    queue_grace_s: u32 = QUEUE_GRACE_S,
-    /// How long a peer may take.
-    deadlines: Deadlines = Deadlines::default(),
-    /// What is granted to those who ask for an upgrade: origins, subprotocols, compression.
-    upgrade: Policy = Policy::default(),
-    /// Sees each of them, and may refuse.
-    hook: Option<Hook> = None,
-    /// Upgrades of one reactor in a second, shared fairly among sources; more are answered 503 with Retry-After. The largest
-    /// value is "no limit".
-    max_upgrades_per_s: u32 = u32::MAX,
-    /// Files longer than 64 KiB that a reactor sends at a time, 1 to 32: each takes a descriptor of its reserve. A source has
-    /// at most half of what the others leave; more are answered 503 with Retry-After.
-    max_long_files: u32 = MAX_LONG_FILES,
-    /// Fields for every HTTP answer, that to an upgrade too, each as `Name: value`.
-    response_fields: Vec<String> = Vec::new(),
-    /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
-    read_buffer_bytes: usize = RING_BYTES,
-    /// Messages and requests of one connection that are handed on in one turn of its reactor; then others have theirs.
-    max_events_per_turn: u32 = TURN_EVENTS,
-    /// Connections that are accepted from one listener in one turn.
-    max_accepts_per_turn: u32 = TURN_ACCEPTS,
-    /// Bytes that all connections together keep: what is queued or received in part, and the windows of compression. At four
-    /// fifths of it the oldest unfinished messages and requests end, and new connections are answered 503; at all of it nothing
-    /// more is queued or lent, and the connections that keep most are reset. `None` for a quarter of what this host, its
-    /// control group or RLIMIT_AS has.
-    max_buffer_bytes: Option<u64> = None,
-    /// The kernel's buffers of a TCP connection.
-    socket_buffers: SocketBuffers = SocketBuffers::default(),
-    /// Seconds of silence after which the kernel asks whether the peer of a raw TCP connection is still there (SO_KEEPALIVE),
-    /// three times within half of that: 1 to 32,767. WebSockets are pinged instead, and requests have deadlines.
-    tcp_keepalive_s: u32 = 60,
-    /// How old the document of [`super::Server::stats`] may be, in milliseconds: it is made anew at most so often. 0 makes it
-    /// for each request.
-    stats_max_age_ms: u32 = 250,
-    /// Over how many seconds [`super::Handle::drain`] closes the connections.
-    drain_s: u32 = 30,
-    /// After how many seconds of a drain or a stop the connections that do not close are reset.
-    drain_hard_s: u32 = 60,
-}
+for_each_setting!(declare_config);
+pub(super) use for_each_setting;
 
 impl Config {
     pub(super) fn source_prefixes(&self) -> SourcePrefixes {

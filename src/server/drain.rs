@@ -1,7 +1,7 @@
 //! A server that goes away without haste: its connections are closed one after the other over some time, so that they do
 //! not all come to its successor at once.
 
-use super::app::Seat;
+use super::slot::HandlerSlot;
 use crate::net::link::{Cause, Deadline};
 use crate::net::reactor::Core;
 use crate::net::sweep::TICK_MS;
@@ -26,7 +26,7 @@ pub(super) struct Drain {
 
 impl Drain {
     /// A drain that closes connections over `spread`.
-    pub(super) fn new(core: &Core<Seat>, spread: Duration) -> Self {
+    pub(super) fn new(core: &Core<HandlerSlot>, spread: Duration) -> Self {
         Self { began_tick: core.now().tick, spread, total: core.connections(), closed: 0, cursor: 0 }
     }
 
@@ -36,7 +36,7 @@ impl Drain {
     }
 
     /// Closes as many as are due, and resets what is left when `hard` has passed since the beginning.
-    pub(super) fn go_on(&mut self, core: &mut Core<Seat>, hard: Duration) {
+    pub(super) fn go_on(&mut self, core: &mut Core<HandlerSlot>, hard: Duration) {
         let now = core.now();
         let elapsed = Duration::from_millis(u64::from(now.tick.wrapping_sub(self.began_tick)) * TICK_MS);
         let due = match elapsed.as_secs_f64() / self.spread.as_secs_f64() {
@@ -57,7 +57,7 @@ impl Drain {
 
 /// A WebSocket is closed with 1001; all others end when what is queued for them has gone.
 /// Gives whether there was one.
-fn say_good_bye(core: &mut Core<Seat>, index: usize) -> bool {
+fn say_good_bye(core: &mut Core<HandlerSlot>, index: usize) -> bool {
     let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
     core.with(id, |link| {
         // An answer that closes is an end of its own, which lingers for what has not been read.

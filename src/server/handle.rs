@@ -1,9 +1,9 @@
 //! A server that runs, as all threads may have it.
 
-use super::desk::ConnectionId;
-use super::handler::Message;
+use super::id::ConnectionId;
 use super::mail::{Mail, Receipt};
-use super::start::SocketFiles;
+use super::message::Message;
+use super::socket_files::SocketFiles;
 use super::status::Shared;
 use crate::net::counters::Totals;
 use crate::net::fd_table::Plan;

@@ -1,82 +1,16 @@
 //! What a program is to its connections: a trait with a call for each thing that happens to one, and what it may do then.
 
-use super::app::Seat;
-use super::desk::{ConnectionId, Desk};
+use super::context::Desk;
+use super::id::ConnectionId;
+use super::message::Message;
+use super::slot::HandlerSlot;
 use crate::net::link::{Link, Sent};
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
-use crate::proto::session::MessageKind;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
-
-/// A message, as it lies in the buffer that it was received in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Message<'a> {
-    kind: MessageKind,
-    payload: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    /// As it came; text has been checked.
-    #[inline]
-    pub(super) fn new(kind: MessageKind, payload: &'a [u8]) -> Self {
-        Self { kind, payload }
-    }
-
-    /// Text or binary.
-    #[inline]
-    pub fn kind(self) -> MessageKind {
-        self.kind
-    }
-
-    /// Its bytes.
-    #[inline]
-    pub fn payload(self) -> &'a [u8] {
-        self.payload
-    }
-
-    /// Its text, if that is what it is.
-    pub fn text(self) -> Option<&'a str> {
-        // It was checked before, so this fails for binary ones alone.
-        (self.kind == MessageKind::Text).then(|| std::str::from_utf8(self.payload).ok()).flatten()
-    }
-}
-
-impl fmt::Debug for Message<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.text() {
-            Some(text) => f.debug_tuple("Text").field(&text).finish(),
-            None => f.debug_tuple("Binary").field(&self.payload).finish(),
-        }
-    }
-}
-
-impl<'a> From<&'a str> for Message<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::new(MessageKind::Text, text.as_bytes())
-    }
-}
-
-impl<'a> From<&'a String> for Message<'a> {
-    fn from(text: &'a String) -> Self {
-        text.as_str().into()
-    }
-}
-
-impl<'a> From<&'a [u8]> for Message<'a> {
-    fn from(payload: &'a [u8]) -> Self {
-        Self::new(MessageKind::Binary, payload)
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Message<'a> {
-    fn from(payload: &'a Vec<u8>) -> Self {
-        payload.as_slice().into()
-    }
-}
 
 /// How a connection came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +84,7 @@ pub trait Handler<S: Default + 'static = ()>: 'static {
 /// One connection, lent to its handler for the length of a call; and the [`Desk`] of its reactor, to which it derefs.
 #[derive(Debug)]
 pub struct Peer<'a, 'l, S = ()> {
-    pub(super) link: &'a mut Link<'l, Seat>,
+    pub(super) link: &'a mut Link<'l, HandlerSlot>,
     pub(super) desk: Desk<'a>,
     /// What the handler keeps for this connection.
     pub state: &'a mut S,
@@ -159,7 +93,7 @@ pub struct Peer<'a, 'l, S = ()> {
 impl<S> Peer<'_, '_, S> {
     /// Its name, for [`Desk::send_to`] and [`super::Handle::send`]; it is never given to another connection.
     pub fn id(&self) -> ConnectionId {
-        ConnectionId { reactor: self.desk.common.reactor, within: self.link.id() }
+        ConnectionId { reactor: self.desk.reactor.index, within: self.link.id() }
     }
 
     /// Sends a message, compressed where that was agreed upon and is worth it. What is sent in one call of the handler, and
@@ -167,13 +101,13 @@ impl<S> Peer<'_, '_, S> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
-        self.link.send(message.kind, message.payload)
+        self.link.send(message.kind(), message.payload())
     }
 
     /// Sends a message in the form in which the last one came from there: compressed, or as it is.
     #[inline]
     pub fn echo(&mut self, message: Message<'_>) -> Sent {
-        self.link.echo(message.kind, message.payload)
+        self.link.echo(message.kind(), message.payload())
     }
 
     /// Starts the close handshake, with a code that may be sent (RFC 6455 section 7.4.2) and a reason that is cut to 123
@@ -189,18 +123,18 @@ impl<S> Peer<'_, '_, S> {
 
     /// Sends a ping whose pong tells how long it took: [`Handler::pong`] hears of it.
     pub fn ping(&mut self) {
-        let stamp = self.desk.common.ping_stamp();
+        let stamp = self.desk.reactor.ping_stamp();
         self.link.ping(&stamp);
     }
 
     /// Has it receive what is published on `topic`; gives whether that is new.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        self.desk.common.topics.subscribe(self.link.id().index(), topic)
+        self.desk.reactor.topics.subscribe(self.link.id().index(), topic)
     }
 
     /// Ends that; gives whether it had been so.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        self.desk.common.topics.unsubscribe(self.link.id().index(), topic)
+        self.desk.reactor.topics.unsubscribe(self.link.id().index(), topic)
     }
 
     /// Bytes of the answer to the upgrade, while its request is told of.

@@ -26,7 +26,7 @@ pub(super) enum Mail {
         receipt: Option<SyncSender<Result<Sent, SendError>>>,
     },
     /// To tell a handler that a connection was gone.
-    Undelivered { to: super::ConnectionId, route: u16 },
+    Undelivered { to: super::id::ConnectionId, route: u16 },
     /// To start a close handshake.
     Close { id: ConnectionId, code: CloseCode, reason: Box<str> },
     /// To send a message to the members of a topic.

@@ -19,6 +19,11 @@ impl Post {
         Self { own, mailboxes, outgoing, is_empty: true }
     }
 
+    /// The number of the reactor that sends it.
+    pub(super) fn own(&self) -> u16 {
+        self.own
+    }
+
     /// For all others.
     pub(super) fn broadcast(&mut self, mails: &mut Vec<Mail>) {
         for mail in mails.drain(..) {

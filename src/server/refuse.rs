@@ -1,7 +1,7 @@
 //! Requests that are refused: each answer says which rule was broken, and with what.
 
-use super::app::Seat;
 use super::routes::Route;
+use super::slot::HandlerSlot;
 use crate::net::link::Link;
 use crate::proto::answer::{Answer, Asked, NOSNIFF, reason_body};
 use crate::proto::http::Request;
@@ -10,7 +10,7 @@ use crate::proto::upgrade::{Policy, Refusal};
 
 /// Answers as `answer` has it, with the reason in words.
 #[cold]
-pub(super) fn refuse(link: &mut Link<'_, Seat>, answer: &Answer<'_>, reason: &str, asked: Asked) {
+pub(super) fn refuse(link: &mut Link<'_, HandlerSlot>, answer: &Answer<'_>, reason: &str, asked: Asked) {
     let body = reason_body(answer.status, reason);
     let more_fields = format!("{}{NOSNIFF}", answer.more_fields);
     link.answer(&Answer { more_fields: &more_fields, body: body.as_bytes(), ..*answer }, asked);
@@ -18,13 +18,13 @@ pub(super) fn refuse(link: &mut Link<'_, Seat>, answer: &Answer<'_>, reason: &st
 
 /// Nothing is there; the connection stays.
 #[cold]
-pub(super) fn not_found(link: &mut Link<'_, Seat>, request: &Request<'_>, asked: Asked) {
+pub(super) fn not_found(link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, asked: Asked) {
     let reason = format!("there is nothing at {}", Quoted(request.path().as_bytes()));
     refuse(link, &Answer { close: false, ..Answer::refusal(404) }, &reason, asked);
 }
 
 #[cold]
-pub(super) fn not_allowed(link: &mut Link<'_, Seat>, request: &Request<'_>, route: &Route, asked: Asked) {
+pub(super) fn not_allowed(link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, route: &Route, asked: Asked) {
     let (method, path) = (Quoted(request.method.as_bytes()), Quoted(request.path().as_bytes()));
     let allowed = route.allow().trim_start_matches("Allow: ").trim_end();
     let reason = format!("the method is {method}, and {path} allows {allowed}");
@@ -32,14 +32,14 @@ pub(super) fn not_allowed(link: &mut Link<'_, Seat>, request: &Request<'_>, rout
 }
 
 #[cold]
-pub(super) fn not_implemented(link: &mut Link<'_, Seat>, request: &Request<'_>, asked: Asked) {
+pub(super) fn not_implemented(link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, asked: Asked) {
     let reason = format!("the method {} is not known", Quoted(request.method.as_bytes()));
     refuse(link, &Answer::refusal(501), &reason, asked);
 }
 
 #[cold]
 pub(super) fn refuse_upgrade(
-    link: &mut Link<'_, Seat>,
+    link: &mut Link<'_, HandlerSlot>,
     request: &Request<'_>,
     policy: &Policy,
     refusal: Refusal,
@@ -50,7 +50,7 @@ pub(super) fn refuse_upgrade(
 
 /// Requests that are refused together shall not come back together.
 #[cold]
-pub(super) fn refuse_for_now(link: &mut Link<'_, Seat>, asked: Asked) {
+pub(super) fn refuse_for_now(link: &mut Link<'_, HandlerSlot>, asked: Asked) {
     let retry_after = format!("Retry-After: {}\r\n", 1 + link.random_byte() % 10);
     let answer = Answer { more_fields: &retry_after, ..Answer::refusal(503) };
     refuse(link, &answer, "the server takes no more WebSockets in this second", asked);

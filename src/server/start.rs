@@ -1,16 +1,18 @@
 //! How a server starts: descriptor tables first, then listeners, then all of them or none.
 
-use super::app::{App, Seat};
+use super::app::App;
 use super::config::{Config, Protocol, StartError, is_server};
 use super::guard;
 use super::handle::Handle;
 use super::mail::Mail;
 use super::post::Post;
 use super::routes::Routes;
+use super::slot::HandlerSlot;
+use super::socket_files::SocketFiles;
 use super::status::Shared;
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
-use crate::net::listener::{self, Endpoint, SocketBuffers, SocketFile};
+use crate::net::listener::{self, Endpoint, SocketBuffers};
 use crate::net::mailbox::Mailbox;
 use crate::net::reactor::{Buffers, Quota, Reactor, Settings};
 use crate::net::room::Need;
@@ -40,10 +42,17 @@ pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartErro
     let mut files = SocketFiles::default();
     let unix = listen_unix(&config.listen, &mut files)?;
     let settings = settings(config, plan, response_fields);
-    let shared = Arc::new(share(config, plan, routes, &settings));
+    let shared = Arc::new(share(config, plan, &settings));
     let mailbox = |_| Mailbox::new().map_err(|error| StartError(format!("cannot make a wake-up: eventfd: {error}")));
     let mailboxes: Arc<[_]> = (0..plan.reactors).map(mailbox).collect::<Result<Vec<_>, _>>()?.into();
-    let starter = Starter { config, plan, shared: Arc::clone(&shared), settings, mailboxes: Arc::clone(&mailboxes) };
+    let starter = Starter {
+        config,
+        plan,
+        shared: Arc::clone(&shared),
+        routes: Arc::new(routes),
+        settings,
+        mailboxes: Arc::clone(&mailboxes),
+    };
     let (news, heard) = channel();
     let mut threads = Vec::new();
     let mut orders = Vec::new();
@@ -83,7 +92,7 @@ fn room(config: &Config, plan: Plan) -> Result<(), StartError> {
         cores: thread::available_parallelism().map_or(1, usize::from),
         per_reactor: plan.per_reactor,
         connections: plan.max_connections,
-        record_bytes: Slots::<Seat>::record_bytes(),
+        record_bytes: Slots::<HandlerSlot>::record_bytes(),
         ring_bytes: config.read_buffer_bytes,
     };
     need.check().map_err(|no_room| {
@@ -91,7 +100,7 @@ fn room(config: &Config, plan: Plan) -> Result<(), StartError> {
     })
 }
 
-fn share(config: &Config, plan: Plan, routes: Routes, settings: &Settings) -> Shared {
+fn share(config: &Config, plan: Plan, settings: &Settings) -> Shared {
     Shared {
         buffers: Arc::clone(&settings.buffers),
         counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
@@ -102,7 +111,6 @@ fn share(config: &Config, plan: Plan, routes: Routes, settings: &Settings) -> Sh
         max_upgrades_per_s: config.max_upgrades_per_s,
         max_long_files: config.max_long_files,
         source_prefixes: config.source_prefixes(),
-        routes: Arc::new(routes),
         drain: (Duration::from_secs(config.drain_s.into()), Duration::from_secs(config.drain_hard_s.into())),
         says_server: !settings.response_fields.lines().any(is_server),
         started: Instant::now(),
@@ -140,23 +148,15 @@ fn expect_news(heard: &Receiver<News>) -> News {
     heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
 }
 
-/// The files of our unix sockets. They are removed when the server stops, and when it does not start.
-#[derive(Debug, Default)]
-pub(super) struct SocketFiles(Vec<SocketFile>);
-
-impl Drop for SocketFiles {
-    fn drop(&mut self) {
-        self.0.iter().for_each(SocketFile::remove);
-    }
-}
-
 fn listen_unix(endpoints: &[Endpoint], files: &mut SocketFiles) -> Result<Vec<Arc<OwnedFd>>, StartError> {
     let mut sockets = Vec::new();
     for endpoint in endpoints {
         let Endpoint::Unix(path) = endpoint else { continue };
         let (socket, file) = listener::listen_unix(path)
             .map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))?;
-        files.0.extend(file);
+        if let Some(file) = file {
+            files.add(file);
+        }
         sockets.push(Arc::new(socket));
     }
     Ok(sockets)
@@ -219,6 +219,7 @@ struct Starter<'a> {
     config: &'a Config,
     plan: Plan,
     shared: Arc<Shared>,
+    routes: Arc<Routes>,
     settings: Settings,
     mailboxes: Arc<[Mailbox<Mail>]>,
 }
@@ -238,10 +239,12 @@ impl Starter<'_> {
             Protocol::Ws => Session::server,
             Protocol::Tcp => Session::raw,
         };
-        let (shared, own_table, unix) = (Arc::clone(&self.shared), self.plan.own_tables, unix.to_vec());
+        let (shared, routes) = (Arc::clone(&self.shared), Arc::clone(&self.routes));
+        let (own_table, unix) = (self.plan.own_tables, unix.to_vec());
         let mailboxes = Arc::clone(&self.mailboxes);
         let start = Start {
             shared,
+            routes,
             index,
             settings,
             socket_buffers,
@@ -268,6 +271,7 @@ impl Starter<'_> {
 /// What one reactor's thread is started with.
 struct Start {
     shared: Arc<Shared>,
+    routes: Arc<Routes>,
     index: usize,
     settings: Settings,
     socket_buffers: SocketBuffers,
@@ -306,7 +310,7 @@ impl Start {
 
     /// On the reactor's own thread, with a table of its own first, since that copies what is open.
     fn reactor(self, news: &Sender<News>) -> Result<Reactor<App>, StartError> {
-        let Self { shared, index, session, .. } = self;
+        let Self { shared, routes, index, session, .. } = self;
         if self.own_table {
             sys::unshare_files()
                 .map_err(|error| StartError(fd_table::forbidden("reactor", &error, "--max-connections")))?;
@@ -316,7 +320,7 @@ impl Start {
         let addresses = self.ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
         let counters = Arc::clone(&shared.counters[index]);
         let mailbox = self.mailboxes[index].clone();
-        let app = App::new(shared, index as u16, Post::new(index as u16, self.mailboxes));
+        let app = App::new(shared, routes, Post::new(index as u16, self.mailboxes));
         let mut reactor =
             Reactor::new(app, self.settings, counters, mailbox).map_err(|error| failed("epoll", error))?;
         for &address in &*addresses {

@@ -1,7 +1,7 @@
 //! What the reactors of a server share, and `/stats`: what they count, summed and for each, as JSON.
 
-use super::routes::Routes;
-use super::{Hook, Protocol};
+use super::config::Protocol;
+use super::hook::Hook;
 use crate::net::counters::{Counters, Totals};
 use crate::net::fd_table::Plan;
 use crate::net::reactor::Buffers;
@@ -27,7 +27,6 @@ pub(super) struct Shared {
     pub(super) max_upgrades_per_s: u32,
     pub(super) max_long_files: u32,
     pub(super) source_prefixes: SourcePrefixes,
-    pub(super) routes: Arc<Routes>,
     /// Over how long connections are closed, and when they are not waited for any more.
     pub(super) drain: (Duration, Duration),
     /// The owner's fields have no Server, which may stand in an answer once.

@@ -12,8 +12,7 @@ pub use echo::{Broadcast, Echo};
 pub use push::{Push, Ticker};
 
 use self::page::page;
-use super::routes::Response;
-use super::{Overflow, Reply, Request, Server};
+use super::{Overflow, Reply, Request, Response, Server};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -197,6 +197,12 @@ pub(super) const HOUSE: &[Room] = &[
     // What is built on both.
     Room { names: &["client"], modules: &["client", "net/sys", "proto"], crates: &[] },
     Room { names: &["stats"], modules: &[], crates: &["serde"] },
+    // What handlers and threads know a connection by, and what they send: leaves that the rest of the server stands on.
+    Room { names: &["server/slot"], modules: &[], crates: &[] },
+    Room { names: &["server/id"], modules: &["net/slots"], crates: &[] },
+    Room { names: &["server/message"], modules: &["proto/session"], crates: &[] },
+    Room { names: &["server/response"], modules: &["proto/answer", "proto/http"], crates: &[] },
+    Room { names: &["server/socket_files"], modules: &["net/listener"], crates: &[] },
     Room {
         names: &["server"],
         modules: &["server", "net", "proto", "stats"],

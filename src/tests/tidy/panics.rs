@@ -110,7 +110,7 @@ const KNOWN: &[Known] = &[
     ("server/admission", "self.began += Duration::from_secs", "not beyond now"),
     ("server/drain", "Duration::from_millis(TICK_MS)", "a constant"),
     (
-        "server/routes",
+        "server/response",
         "\"a media type is one line\"",
         "documented: it is the program's own text, and in a responder a panic is answered with 500",
     ),
