@@ -14,6 +14,7 @@ use crate::net::room::Need;
 use crate::net::slots::Slots;
 use crate::net::sweep::Deadlines;
 use crate::net::sys;
+use crate::net::thread::{Failure, Thread};
 use crate::proto::session::Limits;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -180,26 +181,23 @@ impl Start {
         news: Sender<Result<(), String>>,
         done: Sender<Done>,
     ) -> Result<JoinHandle<()>, FloodError> {
-        let body = move || {
-            let reactor = self.reactor();
-            // A coordinator that has gone wants no news.
-            let _ = news.send(reactor.as_ref().map(drop).map_err(String::clone));
-            drop(news);
-            if let Err(error) = reactor.map_or(Ok(()), Reactor::run) {
+        let own_table = self.own_table;
+        let thread = Thread { kind: "worker", name: "flood", index: worker, own_table, flag: "--connections" };
+        // A coordinator that has gone wants no news.
+        let made = move |made| drop(news.send(made));
+        // One that panicked is missed when its thread has ended.
+        let failed = move |failure| {
+            if let Failure::Wait(error) = failure {
                 let _ = done.send(Done::Failed(error));
             }
         };
-        let builder = thread::Builder::new().name(format!("flood-{worker}")).stack_size(256 << 10);
-        builder
-            .spawn(body)
+        thread
+            .spawn(|| self.reactor().map(|reactor| || reactor.run()), made, failed)
             .map_err(|error| FloodError::new(format!("cannot start worker {worker}: {error}; raise RLIMIT_NPROC")))
     }
 
-    /// On the worker's own thread, with a table of its own first.
+    /// On the worker's own thread.
     fn reactor(self) -> Result<Reactor<Worker>, String> {
-        if self.own_table {
-            sys::unshare_files().map_err(|error| fd_table::forbidden("worker", &error, "--connections"))?;
-        }
         sys::wake_exactly();
         Reactor::new(self.driver, self.settings, self.counters, self.mailbox)
             .map_err(|error| format!("cannot make a worker's reactor: epoll: {error}"))

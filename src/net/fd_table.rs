@@ -152,14 +152,6 @@ impl Wanted {
     }
 }
 
-/// Why a thread has no table of its own, and the way out: `flag` says for how many connections.
-pub fn forbidden(thread: &str, error: &io::Error, flag: &str) -> String {
-    format!(
-        "cannot give a {thread} a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter may forbid \
-         it: raise RLIMIT_NOFILE instead, or ask for fewer {flag}"
-    )
-}
-
 /// Raises the soft limit on descriptors to the hard one; gives the limit that now holds for each table.
 ///
 /// # Errors

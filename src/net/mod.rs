@@ -36,5 +36,6 @@ pub mod slots;
 pub mod sources;
 pub mod sweep;
 pub mod sys;
+pub mod thread;
 mod timing;
 mod write_queue;

@@ -37,9 +37,3 @@ fn forget(payload: Box<dyn Any + Send>) {
         std::mem::forget(again);
     }
 }
-
-/// What a panic said.
-pub(super) fn words(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}

@@ -2,7 +2,6 @@
 
 use super::app::App;
 use super::config::{Config, Protocol, StartError, is_server};
-use super::guard;
 use super::handle::Handle;
 use super::mail::Mail;
 use super::post::Post;
@@ -19,14 +18,13 @@ use crate::net::room::Need;
 use crate::net::slots::Slots;
 use crate::net::sources::Sources;
 use crate::net::sys;
+use crate::net::thread::{Failure, Thread};
 use crate::proto::heap::MAPPED_FROM_BYTES;
 use crate::proto::session::Session;
 use crate::stats::{Memory, address_space_limit_bytes, memory_limit_bytes};
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -142,10 +140,11 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
 }
 
 /// What a reactor's thread reports twice: that it has its table, that it listens; or why it could not.
-type News = Result<(), StartError>;
+type News = Result<(), String>;
 
-fn expect_news(heard: &Receiver<News>) -> News {
-    heard.recv().unwrap_or_else(|_| Err(StartError("a reactor's thread ended before it was ready".into())))
+fn expect_news(heard: &Receiver<News>) -> Result<(), StartError> {
+    let news = heard.recv().unwrap_or_else(|_| Err("a reactor's thread ended before it was ready".into()));
+    news.map_err(StartError)
 }
 
 fn listen_unix(endpoints: &[Endpoint], files: &mut SocketFiles) -> Result<Vec<Arc<OwnedFd>>, StartError> {
@@ -232,39 +231,53 @@ impl Starter<'_> {
         ordered: Receiver<Arc<[SocketAddr]>>,
         news: Sender<News>,
     ) -> Result<JoinHandle<()>, StartError> {
-        let settings = self.settings.clone();
-        let socket_buffers = self.config.socket_buffers;
-        let keepalive_s = (self.config.protocol == Protocol::Tcp).then_some(self.config.tcp_keepalive_s);
-        let session: fn() -> Session = match self.config.protocol {
-            Protocol::Ws => Session::server,
-            Protocol::Tcp => Session::raw,
-        };
-        let (shared, routes) = (Arc::clone(&self.shared), Arc::clone(&self.routes));
-        let (own_table, unix) = (self.plan.own_tables, unix.to_vec());
-        let mailboxes = Arc::clone(&self.mailboxes);
         let start = Start {
-            shared,
-            routes,
+            shared: Arc::clone(&self.shared),
+            routes: Arc::clone(&self.routes),
             index,
-            settings,
-            socket_buffers,
-            keepalive_s,
-            session,
-            own_table,
-            mailboxes,
-            unix,
+            settings: self.settings.clone(),
+            socket_buffers: self.config.socket_buffers,
+            keepalive_s: (self.config.protocol == Protocol::Tcp).then_some(self.config.tcp_keepalive_s),
+            session: match self.config.protocol {
+                Protocol::Ws => Session::server,
+                Protocol::Tcp => Session::raw,
+            },
+            mailboxes: Arc::clone(&self.mailboxes),
+            unix: unix.to_vec(),
             ordered,
         };
-        let body = move || start.run(news);
-        // A reactor nests a dozen calls, not a thousand; what it does not touch of the stack costs nothing.
-        let builder = thread::Builder::new().name(format!("reactor-{index}")).stack_size(256 << 10);
-        builder.spawn(body).map_err(|error| {
+        let (shared, mailboxes, has_table) = (Arc::clone(&self.shared), Arc::clone(&self.mailboxes), news.clone());
+        let own_table = self.plan.own_tables;
+        let thread = Thread { kind: "reactor", name: "reactor", index, own_table, flag: "--max-connections" };
+        let make = move || {
+            let _ = has_table.send(Ok(()));
+            start.reactor().map(|reactor| || reactor.run())
+        };
+        let started = thread.spawn(
+            make,
+            move |made| drop(news.send(made)),
+            move |failure| fail(index, failure, &shared, &mailboxes),
+        );
+        started.map_err(|error| {
             StartError(format!(
                 "cannot start thread {} of {} reactors: {error}; raise RLIMIT_NPROC",
                 index + 1,
                 self.plan.reactors
             ))
         })
+    }
+}
+
+/// Ends the server after one of its reactors has failed: without that one, connections that the kernel gives to its listeners
+/// would never be answered.
+fn fail(index: usize, failure: Failure, shared: &Shared, mailboxes: &[Mailbox<Mail>]) {
+    let (kind, text) = match failure {
+        Failure::Wait(error) => (error.kind(), format!("reactor {index} cannot wait for events: epoll_wait: {error}")),
+        Failure::Panic(text) => (io::ErrorKind::Other, text),
+    };
+    let _ = shared.failure.set((kind, text)); // the first one says why the others have ended
+    for mailbox in mailboxes {
+        let _ = mailbox.send(Mail::Stop);
     }
 }
 
@@ -278,46 +291,17 @@ struct Start {
     /// Where the protocol has no other sign of life.
     keepalive_s: Option<u32>,
     session: fn() -> Session,
-    own_table: bool,
     mailboxes: Arc<[Mailbox<Mail>]>,
     unix: Vec<Arc<OwnedFd>>,
     ordered: Receiver<Arc<[SocketAddr]>>,
 }
 
 impl Start {
-    /// The whole life of a reactor's thread. One that cannot go on ends the server: without it, what the kernel gives to its
-    /// listeners would never be answered.
-    fn run(self, news: Sender<News>) {
-        let (index, shared, mailboxes) = (self.index, Arc::clone(&self.shared), Arc::clone(&self.mailboxes));
-        let panicked = |payload: Box<dyn Any + Send>| format!("reactor {index} panicked: {}", guard::words(&*payload));
-        let reactor = match catch_unwind(AssertUnwindSafe(|| self.reactor(&news))) {
-            Ok(Ok(reactor)) => reactor,
-            Ok(Err(error)) => return drop(news.send(Err(error))),
-            Err(payload) => return drop(news.send(Err(StartError(panicked(payload))))),
-        };
-        let _ = news.send(Ok(()));
-        drop(news);
-        let (kind, text) = match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => (error.kind(), format!("reactor {index} cannot wait for events: epoll_wait: {error}")),
-            Err(payload) => (io::ErrorKind::Other, panicked(payload)),
-        };
-        let _ = shared.failure.set((kind, text)); // the first one says why the others have ended
-        for mailbox in &*mailboxes {
-            let _ = mailbox.send(Mail::Stop);
-        }
-    }
-
-    /// On the reactor's own thread, with a table of its own first, since that copies what is open.
-    fn reactor(self, news: &Sender<News>) -> Result<Reactor<App>, StartError> {
+    /// On the reactor's own thread, which has its descriptor table.
+    fn reactor(self) -> Result<Reactor<App>, String> {
         let Self { shared, routes, index, session, .. } = self;
-        if self.own_table {
-            sys::unshare_files()
-                .map_err(|error| StartError(fd_table::forbidden("reactor", &error, "--max-connections")))?;
-        }
-        let _ = news.send(Ok(()));
-        let failed = |what: &str, error: io::Error| StartError(format!("reactor {index}: {what}: {error}"));
-        let addresses = self.ordered.recv().map_err(|_| StartError("the start was given up".into()))?;
+        let failed = |what: &str, error: io::Error| format!("reactor {index}: {what}: {error}");
+        let addresses = self.ordered.recv().map_err(|_| "the start was given up".to_owned())?;
         let counters = Arc::clone(&shared.counters[index]);
         let mailbox = self.mailboxes[index].clone();
         let app = App::new(shared, routes, Post::new(index as u16, self.mailboxes));

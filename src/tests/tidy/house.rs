@@ -104,7 +104,11 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/sys"], modules: &[], crates: &["libc"] },
     // The only one that calls `httpdate`, which panics for a time that has no date.
     Room { names: &["net/date"], modules: &[], crates: &["httpdate"] },
-    Room { names: &["net/beneath", "net/fd_table", "net/mailbox", "net/room"], modules: &["net/sys"], crates: &[] },
+    Room {
+        names: &["net/beneath", "net/fd_table", "net/mailbox", "net/room", "net/thread"],
+        modules: &["net/sys"],
+        crates: &[],
+    },
     Room { names: &["net/listener"], modules: &["net/sys"], crates: &["socket2"] },
     Room { names: &["net/pairs"], modules: &["net/sys"], crates: &["mio", "socket2"] },
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
