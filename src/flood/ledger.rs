@@ -1,6 +1,6 @@
 //! The ledger: every connection is in exactly one state at all times, and every one that was lost has a cause.
 
-use crate::net::link::{Cause, Deadline};
+use crate::net::link::{Cause, Deadline, Reason};
 use crate::net::sys::errno;
 use crate::proto::upgrade::Rejected;
 use std::collections::{BTreeMap, HashMap};
@@ -121,18 +121,17 @@ impl Board {
 }
 
 /// A reply was not what was sent.
-pub(super) const WRONG_REPLY: Cause = Cause::Driver(1);
+pub(super) const WRONG_REPLY: Cause = Cause::Driver(Reason::WrongReply);
 /// The flood was interrupted while the connection was being opened.
-pub(super) const INTERRUPTED: Cause = Cause::Driver(2);
+pub(super) const INTERRUPTED: Cause = Cause::Driver(Reason::Interrupted);
 /// The flood was interrupted before the connection's turn came.
-pub(super) const NOT_STARTED: Cause = Cause::Driver(3);
+pub(super) const NOT_STARTED: Cause = Cause::Driver(Reason::NotStarted);
 /// A storm dropped it: no loss, since it comes back.
-pub(super) const DROPPED: Cause = Cause::Driver(4);
-
+pub(super) const DROPPED: Cause = Cause::Driver(Reason::Dropped);
 /// A reply was longer than it may be.
-pub(super) const TOO_LONG: Cause = Cause::Driver(5);
+pub(super) const TOO_LONG: Cause = Cause::Driver(Reason::TooLong);
 /// The flood was interrupted, and the time to close was over before the connection was closed.
-pub(super) const RESET: Cause = Cause::Driver(6);
+pub(super) const RESET: Cause = Cause::Driver(Reason::Reset);
 
 /// Adds what one worker lost to the sums, by the names that a report has for causes.
 pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause, u64>) {
@@ -161,12 +160,15 @@ fn name(cause: Cause) -> String {
         Cause::Rejected(Rejected::NotUpgrade) => "protocol error: 101 without upgrade".into(),
         Cause::Rejected(Rejected::Accept) => "protocol error: wrong Sec-WebSocket-Accept".into(),
         Cause::Rejected(Rejected::NotOffered) => "protocol error: extension or subprotocol not offered".into(),
-        WRONG_REPLY => "wrong reply".into(),
-        INTERRUPTED => "interrupted".into(),
-        NOT_STARTED => "not started".into(),
-        TOO_LONG => "reply too long".into(),
-        RESET => "interrupted: reset".into(),
-        Cause::Driver(other) => format!("driver {other}"),
+        Cause::Driver(reason) => match reason {
+            Reason::WrongReply => "wrong reply".into(),
+            Reason::Interrupted => "interrupted".into(),
+            Reason::NotStarted => "not started".into(),
+            Reason::TooLong => "reply too long".into(),
+            Reason::Reset => "interrupted: reset".into(),
+            Reason::Dropped => "dropped by a storm".into(),
+            Reason::Aborted => "aborted".into(),
+        },
     }
 }
 

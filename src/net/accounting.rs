@@ -3,7 +3,7 @@
 use super::connection::Flags;
 use super::core::Core;
 use super::link::Cause;
-use super::memory::{Kept, Reason, kept_by, size_class};
+use super::memory::{Kept, KeptFor, kept_by, size_class};
 use super::send;
 use super::slots::ConnectionId;
 use super::sweep::TICK_MS;
@@ -28,7 +28,7 @@ impl<S> Core<S> {
         let (bytes, reason) = kept_by(connection, ring);
         if bytes > 0 {
             connection.set(Flags::KEEPS);
-            self.memory.count(id, bytes, reason, begins, self.context.now.tick);
+            self.memory.count(id, (bytes, reason), begins, self.context.now.tick);
         } else if connection.has(Flags::KEEPS) {
             connection.clear(Flags::KEEPS);
             self.memory.forget(id);
@@ -56,7 +56,7 @@ impl<S> Core<S> {
         if !has_room
             && !holds_ring
             && let Some(kept) = memory.kept.get_mut(&id)
-            && kept.reason == Reason::Unfinished
+            && kept.reason == KeptFor::Unfinished
         {
             if !std::mem::replace(&mut kept.is_paused, true) {
                 memory.paused.push(id);
@@ -132,7 +132,7 @@ impl<S> Core<S> {
         let Self { memory, slots, .. } = self;
         let is_late = |(&id, kept): (&ConnectionId, &Kept)| {
             let age_ms = u64::from(kept.age_ticks(now_tick)) * TICK_MS;
-            if kept.reason != Reason::Unfinished || age_ms < u64::from(deadlines.message_s) * 1000 {
+            if kept.reason != KeptFor::Unfinished || age_ms < u64::from(deadlines.message_s) * 1000 {
                 return None;
             }
             let session = &slots.get(id)?.session();

@@ -50,6 +50,25 @@ pub enum Cause {
     BadHead(HeadError),
     /// The server did not upgrade.
     Rejected(Rejected),
-    /// The driver gave it up, for a reason of its own.
-    Driver(u8),
+    /// The driver ended it.
+    Driver(Reason),
+}
+
+/// Why a driver ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A handler of the server aborted it.
+    Aborted,
+    /// A reply was not what was sent.
+    WrongReply,
+    /// A reply was longer than it may be.
+    TooLong,
+    /// A storm dropped it: no loss, since it comes back.
+    Dropped,
+    /// The flood was interrupted before the turn of the connection came.
+    NotStarted,
+    /// The flood was interrupted while the connection was being opened.
+    Interrupted,
+    /// The flood was interrupted, and the time to close was over before the connection was closed.
+    Reset,
 }

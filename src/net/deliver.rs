@@ -5,23 +5,23 @@ use super::link::Cause;
 use super::send::{Policy, SLOW, Sent, enqueue, send_some};
 use super::slots::ConnectionId;
 use super::sys;
-use super::write_queue::{Content, Pushed, WriteQueue};
+use super::write_queue::{Content, Pushed, Topic, WriteQueue};
 use crate::proto::session::State;
 use crate::proto::shared::Shared;
 use std::sync::Arc;
 
 impl<S> Core<S> {
     /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
-    /// or behind what waits for it. `topic` is its number for [`super::link::Overflow::KeepLatest`], 0 for none.
+    /// or behind what waits for it. `topic` is for [`super::link::Overflow::KeepLatest`].
     #[inline]
-    pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
+    pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: Topic) -> Sent {
         deliver(self, index, message, topic)
     }
 }
 
 /// Sends a message that is shared to the connection in a place of the slab: at once, or behind what waits for it.
 #[inline]
-fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u32) -> Sent {
+fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: Topic) -> Sent {
     let Some((id, connection)) = core.slots.at(index) else { return Sent::Dropped };
     if connection.session().state() != State::Open || connection.is_freed() {
         core.context.counters.messages_out.add(1);
@@ -43,7 +43,7 @@ fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: u3
                 return Sent::Sent;
             }
             let mut queue = WriteQueue::new(core.context.now.tick);
-            queue.begin(content(message, frame), topic, sent);
+            queue.queue_partly_sent(content(message, frame), topic, sent);
             connection.set_queue(queue);
             core.account(id, false);
             Sent::Queued
@@ -62,7 +62,7 @@ fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
 }
 
 #[cold]
-fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: u32) -> Sent {
+fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: Topic) -> Sent {
     let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
     // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
     let frame = message

@@ -6,7 +6,7 @@ use super::send::{self, InPlace, Policy};
 use super::slots::ConnectionId;
 use super::sources::{Source, SourcePrefixes};
 use super::sys;
-use super::write_queue::{Content, FilePart, NO_TOPIC, Pushed};
+use super::write_queue::{Content, FilePart, Pushed};
 use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
@@ -20,9 +20,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use super::cause::{Cause, Deadline};
+pub use super::cause::{Cause, Deadline, Reason};
 pub use super::send::Sent;
-pub use super::write_queue::{Overflow, QueueLimits};
+pub use super::write_queue::{Overflow, QueueLimits, Topic};
 
 /// From this length on a copy costs more than a call of its own to send.
 const IN_PLACE_BYTES: usize = 2048;
@@ -37,6 +37,17 @@ fn lies_at(payload: &[u8], start: usize, end: usize, session: &Session, out: &Ou
         && session.role() == Role::Server
         && session.state() == State::Open;
     fits.then(|| address - start)
+}
+
+/// The content of an answer that is in a file.
+#[derive(Debug)]
+pub struct FileContent {
+    /// The file, from its beginning.
+    pub file: File,
+    /// How much of it.
+    pub bytes: u64,
+    /// Kept as long as the file is open.
+    pub lease: Arc<()>,
 }
 
 /// One connection, lent to its driver for the length of a call.
@@ -202,7 +213,7 @@ impl<S> Link<'_, S> {
             send::admit(queue, content, &self.context.counters);
             return Sent::Queued;
         }
-        let policy = Policy { overflow, topic: NO_TOPIC };
+        let policy = Policy { overflow, topic: Topic::None };
         match send::enqueue(queue, content, policy, self.context) {
             Pushed::Queued { .. } => Sent::Queued,
             Pushed::Dropped => Sent::Dropped,
@@ -270,7 +281,7 @@ impl<S> Link<'_, S> {
                 self.connection.drop_queue();
             }
         }
-        self.end(Cause::Driver(0));
+        self.end(Cause::Driver(Reason::Aborted));
     }
 
     /// Sends bytes as they are, without a protocol.
@@ -312,23 +323,23 @@ impl<S> Link<'_, S> {
         self.connection.session_mut().answer(answer, asked, &mut self.context.output);
     }
 
-    /// Answers a request with the first `bytes` of a file, in place of the body of `answer`. The `lease` is kept as long as the
-    /// file is open.
-    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, file: File, bytes: u64, lease: Arc<()>) {
+    /// Answers a request with a file, in place of the body of `answer`.
+    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, content: FileContent) {
         self.connection.clear(Flags::AWAITING_RESPONSE);
-        self.connection.session_mut().answer_head(answer, asked, bytes, &mut self.context.output);
+        self.connection.session_mut().answer_head(answer, asked, content.bytes, &mut self.context.output);
         if !asked.without_body {
-            self.send_file(file, bytes, lease);
+            self.send_file(content);
         }
     }
 
-    fn send_file(&mut self, file: File, bytes: u64, lease: Arc<()>) {
+    fn send_file(&mut self, content: FileContent) {
+        let FileContent { file, bytes, lease } = content;
         if bytes == 0 {
             return;
         }
         self.spill();
         let queue = self.connection.queue_or_new(self.context.now.tick);
-        queue.append_other(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
+        queue.queue_control(Content::File(Box::new(FilePart { file, offset: 0, left_bytes: bytes, _lease: lease })));
         self.look();
         // Nothing else would begin to send it.
         self.connection.set(Flags::UNSENT_DATA);

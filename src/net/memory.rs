@@ -20,7 +20,7 @@ const ENTRY_BYTES: usize = 64;
 
 /// Why a connection keeps something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum KeptFor {
     /// It waits for the socket, or for its turn.
     Waits,
     /// Its peer has begun something, and not finished it.
@@ -35,13 +35,13 @@ pub(super) struct Kept {
     pub(super) bytes: usize,
     /// When what is unfinished was begun, or the window was last used.
     pub(super) since_tick: u32,
-    pub(super) reason: Reason,
+    pub(super) reason: KeptFor,
     pub(super) is_paused: bool,
 }
 
 impl Kept {
     pub(super) fn age_ticks(&self, now_tick: u32) -> u32 {
-        if self.reason == Reason::Waits { 0 } else { now_tick.wrapping_sub(self.since_tick) }
+        if self.reason == KeptFor::Waits { 0 } else { now_tick.wrapping_sub(self.since_tick) }
     }
 }
 
@@ -91,12 +91,14 @@ impl MemoryUse {
         self.used_bytes() >= self.buffers.tight_bytes()
     }
 
-    pub(super) fn count(&mut self, id: ConnectionId, bytes: usize, reason: Reason, begins: bool, now_tick: u32) {
+    /// A connection keeps so many bytes now, and for what; `begins` if what it has begun is another thing than before.
+    pub(super) fn count(&mut self, id: ConnectionId, now: (usize, KeptFor), begins: bool, now_tick: u32) {
+        let (bytes, reason) = now;
         let fresh = Kept { bytes: 0, since_tick: now_tick, reason, is_paused: false };
         let kept = self.kept.entry(id).or_insert(fresh);
         self.own_bytes = self.own_bytes - kept.bytes + bytes;
         kept.bytes = bytes;
-        if begins || kept.reason != reason || reason != Reason::Unfinished {
+        if begins || kept.reason != reason || reason != KeptFor::Unfinished {
             kept.since_tick = now_tick;
         }
         kept.reason = reason;
@@ -155,9 +157,9 @@ pub(super) fn size_class(bytes: usize) -> usize {
 }
 
 /// What a connection keeps, and why.
-pub(super) fn kept_by<S>(connection: &Connection<S>, ring: Option<&Ring>) -> (usize, Reason) {
+pub(super) fn kept_by<S>(connection: &Connection<S>, ring: Option<&Ring>) -> (usize, KeptFor) {
     if connection.session().role() == Role::Client {
-        return (0, Reason::Waits); // what a client keeps it has asked for
+        return (0, KeptFor::Waits); // what a client keeps it has asked for
     }
     let queued_bytes = connection.queue().map_or(0, |queue| queue.kept_bytes());
     let ring_bytes = ring.map_or(0, |ring| block_bytes(ring.capacity()) + size_of::<Ring>());
@@ -165,9 +167,9 @@ pub(super) fn kept_by<S>(connection: &Connection<S>, ring: Option<&Ring>) -> (us
     // Who has to wait for the socket, or for an answer, is not read, and cannot finish anything.
     let waits = connection.has_queue() || ring.is_some() || connection.has(Flags::WAITS);
     let reason = match connection.session().unfinished_bytes() {
-        _ if waits => Reason::Waits,
-        Some(_) => Reason::Unfinished,
-        None => Reason::Window,
+        _ if waits => KeptFor::Waits,
+        Some(_) => KeptFor::Unfinished,
+        None => KeptFor::Window,
     };
     (if bytes > 0 { bytes + ENTRY_BYTES } else { 0 }, reason)
 }

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::context::Context;
 use super::counters::Counters;
 use super::sys;
-use super::write_queue::{self, Content, KEPT, NO_TOPIC, Overflow, Pushed, WriteQueue};
+use super::write_queue::{self, Content, Overflow, Pushed, Topic, WriteQueue};
 use crate::proto::close::CloseCode;
 use crate::proto::extension::Agreed;
 use crate::proto::frame::{self, Opcode};
@@ -80,9 +80,9 @@ fn keep<S>(connection: &mut Connection<S>, context: &mut Context, sent: usize) {
     let is_alone = output.messages == 1 && output.head_bytes == 0 && output.bytes.len() >= MOVED_FROM_BYTES;
     let mut queue = WriteQueue::new(context.now.tick);
     if is_alone && write_queue::is_one_frame(&output.bytes) {
-        queue.move_in(std::mem::take(&mut output.bytes), sent, topic);
+        queue.queue_unsent_frame(std::mem::take(&mut output.bytes), sent, topic);
     } else {
-        let delivered = queue.leave(&output.bytes, output.head_bytes, sent, topic);
+        let delivered = queue.queue_unsent(&output.bytes, output.head_bytes, sent, topic);
         context.counters.messages_delivered.add(u64::from(delivered));
     }
     connection.set_queue(queue);
@@ -96,7 +96,7 @@ fn append<S>(connection: &mut Connection<S>, context: &mut Context) {
     let Some(queue) = connection.queue_mut() else { return };
     let Context { output, counters, .. } = context;
     counters.messages_out.add(u64::from(output.messages));
-    queue.leave(&output.bytes, output.head_bytes, 0, topic);
+    queue.queue_unsent(&output.bytes, output.head_bytes, 0, topic);
     output.clear();
 }
 
@@ -110,8 +110,8 @@ pub(super) fn lose(context: &mut Context) {
 }
 
 /// What a message that was gathered is to a policy.
-fn topic_of(agreed: Agreed) -> u32 {
-    if agreed.is_on() && agreed.own_takeover() { KEPT } else { NO_TOPIC }
+fn topic_of(agreed: Agreed) -> Topic {
+    if agreed.is_on() && agreed.own_takeover() { Topic::Required } else { Topic::None }
 }
 
 /// Sends a message from where it lies in `input`: its header goes over that of the frame it came in.
@@ -138,7 +138,7 @@ pub(super) fn send_in_place<S>(
     counters.bytes_out.add(sent as u64);
     if sent < frame.len() {
         let mut queue = WriteQueue::new(context.now.tick);
-        queue.leave(frame, 0, sent, NO_TOPIC);
+        queue.queue_unsent(frame, 0, sent, Topic::None);
         connection.set_queue(queue);
     } else {
         counters.messages_delivered.add(1);
@@ -149,7 +149,7 @@ pub(super) fn send_in_place<S>(
 /// Puts a message into an queue, whatever waits there.
 pub(super) fn admit(queue: &mut WriteQueue, content: Content, counters: &Counters) {
     counters.messages_out.add(1);
-    queue.admit(content, NO_TOPIC);
+    queue.queue_unchecked(content, Topic::None);
 }
 
 /// What is to happen to a message if the queue is full.
@@ -157,7 +157,7 @@ pub(super) fn admit(queue: &mut WriteQueue, content: Content, counters: &Counter
 pub(super) struct Policy {
     pub(super) overflow: Overflow,
     /// Of [`Overflow::KeepLatest`].
-    pub(super) topic: u32,
+    pub(super) topic: Topic,
 }
 
 /// Puts a message into an queue, by the policy of its connection. One that is too many for [`Overflow::Close`] is
@@ -172,7 +172,7 @@ pub(super) fn enqueue(queue: &mut WriteQueue, content: Content, policy: Policy, 
     let limits = if is_graced { queueing.limits.in_grace() } else { queueing.limits };
     let pushed = match overflow {
         Overflow::DropNewest | Overflow::DropOldest | Overflow::KeepLatest if queueing.is_full => Pushed::Dropped,
-        _ => queue.push(content, topic, limits, overflow),
+        _ => queue.try_queue(content, topic, limits, overflow),
     };
     if is_graced {
         queue.note_limits(queueing.limits, now.tick);

@@ -82,16 +82,21 @@ pub(super) enum Content {
 pub(super) enum Kind {
     /// Control frames and HTTP: never dropped, never counted.
     Other,
-    /// A message, of the topic with this number; [`NO_TOPIC`] for none, [`KEPT`] where the peer has to see it, because its
-    /// window was compressed with.
-    Message { topic: u32 },
+    /// A message.
+    Message(Topic),
 }
 
-/// The number of no topic.
-pub(super) const NO_TOPIC: u32 = 0;
-
-/// In place of a topic: not to be dropped while the connection stays.
-pub(super) const KEPT: u32 = u32::MAX;
+/// What a message that waits is to the policy of its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// It has no topic: it may be dropped, and no other message replaces it.
+    None,
+    /// It has the topic of this number: it may be dropped, and [`Overflow::KeepLatest`] replaces it by the next of the same topic.
+    Number(u32),
+    /// It was compressed with a window that the peer shares (RFC 7692 section 7.2.3.2): the peer has to see it, and it is not
+    /// dropped while the connection stays.
+    Required,
+}
 
 #[derive(Debug)]
 struct Piece {
@@ -184,7 +189,7 @@ impl WriteQueue {
     /// rest is frames, all of them whole. Gives how many messages are all gone.
     ///
     /// All of it is taken in: a turn is bounded, and whoever does not take what it made has no other before it does.
-    pub(super) fn leave(&mut self, bytes: &[u8], head_bytes: usize, sent: usize, topic: u32) -> u32 {
+    pub(super) fn queue_unsent(&mut self, bytes: &[u8], head_bytes: usize, sent: usize, topic: Topic) -> u32 {
         let mut delivered = 0;
         let mut at = 0;
         while at < bytes.len() {
@@ -205,27 +210,27 @@ impl WriteQueue {
     }
 
     /// Queues a frame of which the first `sent` bytes are gone, without a copy.
-    pub(super) fn move_in(&mut self, mut frame: Vec<u8>, sent: usize, topic: u32) {
+    pub(super) fn queue_unsent_frame(&mut self, mut frame: Vec<u8>, sent: usize, topic: Topic) {
         frame.drain(..sent.min(frame.len()));
-        self.append(Content::Own(frame.into_boxed_slice()), Kind::Message { topic });
+        self.append(Content::Own(frame.into_boxed_slice()), Kind::Message(topic));
         if sent > 0 {
             self.begin_first();
         }
     }
 
     /// Puts in a message of which the first `sent` bytes are gone, while nothing waits.
-    pub(super) fn begin(&mut self, content: Content, topic: u32, sent: usize) {
-        self.append(content, Kind::Message { topic });
+    pub(super) fn queue_partly_sent(&mut self, content: Content, topic: Topic, sent: usize) {
+        self.append(content, Kind::Message(topic));
         self.took(sent);
     }
 
     /// Puts in a message whatever waits.
-    pub(super) fn admit(&mut self, content: Content, topic: u32) {
-        self.append(content, Kind::Message { topic });
+    pub(super) fn queue_unchecked(&mut self, content: Content, topic: Topic) {
+        self.append(content, Kind::Message(topic));
     }
 
     /// Puts in what has to go whatever waits: a control frame, an answer of HTTP, a file.
-    pub(super) fn append_other(&mut self, content: Content) {
+    pub(super) fn queue_control(&mut self, content: Content) {
         self.append(content, Kind::Other);
     }
 
@@ -246,11 +251,17 @@ impl WriteQueue {
     }
 
     /// Puts a message in, if the limits or the policy let it.
-    pub(super) fn push(&mut self, content: Content, topic: u32, limits: QueueLimits, overflow: Overflow) -> Pushed {
-        let piece = Piece { content, kind: Kind::Message { topic } };
+    pub(super) fn try_queue(
+        &mut self,
+        content: Content,
+        topic: Topic,
+        limits: QueueLimits,
+        overflow: Overflow,
+    ) -> Pushed {
+        let piece = Piece { content, kind: Kind::Message(topic) };
         let bytes = piece.bytes().len();
         let mut dropped = 0;
-        if overflow == Overflow::KeepLatest && topic != NO_TOPIC {
+        if overflow == Overflow::KeepLatest && topic != Topic::None {
             dropped += u32::from(self.drop_first(|waiting| waiting == topic));
         }
         while self.waiting_messages > 0
@@ -291,9 +302,10 @@ impl WriteQueue {
     }
 
     /// Drops the first message that fits, if nothing of it is gone.
-    fn drop_first(&mut self, fits: impl Fn(u32) -> bool) -> bool {
+    fn drop_first(&mut self, fits: impl Fn(Topic) -> bool) -> bool {
         let begun = usize::from(self.is_begun);
-        let fits = |piece: &Piece| matches!(piece.kind, Kind::Message { topic } if topic != KEPT && fits(topic));
+        let fits =
+            |piece: &Piece| matches!(piece.kind, Kind::Message(topic) if topic != Topic::Required && fits(topic));
         let Some(at) = self.pieces.iter().skip(begun).position(fits) else { return false };
         if let Some(piece) = self.pieces.remove(begun + at) {
             self.waiting_bytes -= piece.bytes().len();
@@ -380,16 +392,16 @@ impl WriteQueue {
 
 /// Whether `bytes` are one frame, that of a message.
 pub(super) fn is_one_frame(bytes: &[u8]) -> bool {
-    let (end, kind) = frame_at(bytes, 0, NO_TOPIC);
+    let (end, kind) = frame_at(bytes, 0, Topic::None);
     end == bytes.len() && kind != Kind::Other
 }
 
 /// Where the frame that begins `at` ends, and what it is.
-fn frame_at(bytes: &[u8], at: usize, topic: u32) -> (usize, Kind) {
+fn frame_at(bytes: &[u8], at: usize, topic: Topic) -> (usize, Kind) {
     let Some(header) = frame::parse(&bytes[at..]) else { return (bytes.len(), Kind::Other) };
     let end = (at + header.header_bytes).saturating_add(header.payload_bytes as usize);
     let is_control = header.first & 0x08 != 0;
-    (end.min(bytes.len()), if is_control { Kind::Other } else { Kind::Message { topic } })
+    (end.min(bytes.len()), if is_control { Kind::Other } else { Kind::Message(topic) })
 }
 
 #[cfg(test)]

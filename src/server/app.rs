@@ -19,7 +19,7 @@ use super::slot::HandlerSlot;
 use super::status::{self, Shared};
 use super::waiting::{Outcome, Waiting};
 use crate::net::driver::Driver;
-use crate::net::link::{Cause, Deadline, Link, Sent};
+use crate::net::link::{Cause, Deadline, FileContent, Link, Sent, Topic};
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
 use crate::proto::answer::{Answer, Asked};
@@ -232,7 +232,9 @@ impl App {
         let more = topics.deliver(TURN_DELIVERIES, |index, message, topic| {
             let payload = message.payload();
             match waiting.get(&index) {
-                None if answered.is_empty() || !answered.contains(&index) => drop(core.deliver(index, message, topic)),
+                None if answered.is_empty() || !answered.contains(&index) => {
+                    let _ = core.deliver(index, message, Topic::Number(topic));
+                }
                 // It has its answer, and leaves the topic behind this pass.
                 None => {}
                 Some(waits) if waits.take(core, payload, shared.says_server, counters) => {
@@ -316,7 +318,7 @@ fn send_file(link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, found: Fou
     match found {
         Found::File { file, bytes, content_type, fields, lease } => {
             let answer = Answer { content_type: &content_type, more_fields: &fields, body: b"", ..plain };
-            link.answer_file(&answer, asked, file, bytes, lease);
+            link.answer_file(&answer, asked, FileContent { file, bytes, lease });
         }
         Found::Content { content, content_type, fields } => {
             let answer = Answer { content_type: &content_type, more_fields: &fields, body: &content, ..plain };

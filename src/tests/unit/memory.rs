@@ -15,7 +15,7 @@ fn ids(count: usize) -> Vec<ConnectionId> {
 fn memory(sizes: &[usize]) -> (MemoryUse, Vec<ConnectionId>) {
     let (mut memory, ids) = (MemoryUse::new(Buffers::new(u64::MAX)), ids(sizes.len()));
     for (&id, &bytes) in ids.iter().zip(sizes) {
-        memory.count(id, bytes, Reason::Waits, true, 0);
+        memory.count(id, (bytes, KeptFor::Waits), true, 0);
     }
     (memory, ids)
 }
@@ -59,7 +59,7 @@ proptest! {
         for (at, bytes) in changes {
             match bytes {
                 0..1000 => memory.forget(ids[at]),
-                _ => memory.count(ids[at], bytes, Reason::Window, false, 0),
+                _ => memory.count(ids[at], (bytes, KeptFor::Window), false, 0),
             }
             sizes[at] = if bytes < 1000 { 0 } else { bytes };
             let sum: usize = sizes.iter().sum();
@@ -75,18 +75,18 @@ proptest! {
 fn time_begins_with_each_message_and_not_while_the_connection_waits_for_us() {
     let (mut memory, ids) = (MemoryUse::new(Buffers::new(u64::MAX)), ids(1));
     let steps = [
-        (Reason::Unfinished, true, 10, 0),
-        (Reason::Unfinished, false, 20, 10),
-        (Reason::Unfinished, true, 30, 0),
-        (Reason::Waits, false, 40, 0),
-        (Reason::Waits, false, 45, 0),
-        (Reason::Unfinished, false, 50, 0),
-        (Reason::Unfinished, false, 60, 10),
-        (Reason::Window, false, 70, 0),
-        (Reason::Window, false, 80, 0),
+        (KeptFor::Unfinished, true, 10, 0),
+        (KeptFor::Unfinished, false, 20, 10),
+        (KeptFor::Unfinished, true, 30, 0),
+        (KeptFor::Waits, false, 40, 0),
+        (KeptFor::Waits, false, 45, 0),
+        (KeptFor::Unfinished, false, 50, 0),
+        (KeptFor::Unfinished, false, 60, 10),
+        (KeptFor::Window, false, 70, 0),
+        (KeptFor::Window, false, 80, 0),
     ];
     for (reason, begins, tick, age) in steps {
-        memory.count(ids[0], 100, reason, begins, tick);
+        memory.count(ids[0], (100, reason), begins, tick);
         assert_eq!(memory.kept[&ids[0]].age_ticks(tick), age, "{reason:?} at {tick}");
     }
     assert_eq!(memory.kept[&ids[0]].age_ticks(100), 20, "a window grows old while it is not used");

@@ -60,9 +60,9 @@ struct Item {
 }
 
 impl Item {
-    fn topic(&self) -> Option<u32> {
+    fn topic(&self) -> Option<Topic> {
         match self.kind {
-            Kind::Message { topic } => Some(topic),
+            Kind::Message(topic) => Some(topic),
             Kind::Other => None,
         }
     }
@@ -90,13 +90,13 @@ impl Twin {
         waiting.fold((0, 0), |(messages, bytes), item| (messages + 1, bytes + item.bytes.len()))
     }
 
-    fn drop_first(&mut self, fits: impl Fn(u32) -> bool) -> bool {
+    fn drop_first(&mut self, fits: impl Fn(Topic) -> bool) -> bool {
         let found = self.items.iter().position(|item| item.waits() && item.topic().is_some_and(&fits));
         found.map(|at| self.items.remove(at)).is_some()
     }
 
-    fn push(&mut self, bytes: &[u8], topic: u32, limits: QueueLimits, overflow: Overflow) -> Pushed {
-        let is_latest = overflow == Overflow::KeepLatest && topic != NO_TOPIC;
+    fn push(&mut self, bytes: &[u8], topic: Topic, limits: QueueLimits, overflow: Overflow) -> Pushed {
+        let is_latest = overflow == Overflow::KeepLatest && topic != Topic::None;
         let mut dropped = u32::from(is_latest && self.drop_first(|waiting| waiting == topic));
         loop {
             let (messages, waiting_bytes) = self.waiting();
@@ -108,11 +108,13 @@ impl Twin {
                 Overflow::Close => return Pushed::Overflowed,
                 Overflow::DropNewest => return Pushed::Dropped,
                 // What the peer's window was made with stays, and then the limits have to give way.
-                Overflow::DropOldest | Overflow::KeepLatest if !self.drop_first(|topic| topic != KEPT) => break,
+                Overflow::DropOldest | Overflow::KeepLatest if !self.drop_first(|topic| topic != Topic::Required) => {
+                    break;
+                }
                 Overflow::DropOldest | Overflow::KeepLatest => dropped += 1,
             }
         }
-        self.add(bytes, Kind::Message { topic });
+        self.add(bytes, Kind::Message(topic));
         Pushed::Queued { dropped }
     }
 
@@ -136,18 +138,23 @@ impl Twin {
     }
 }
 
+/// Of the numbers that a test draws, 0 stands for no topic.
+fn numbered(number: u32) -> Topic {
+    if number == 0 { Topic::None } else { Topic::Number(number) }
+}
+
 /// What is left of a turn: a head, then messages or control frames of so many bytes, of which a part is gone.
 #[derive(Clone, Debug)]
 struct Start {
     head_bytes: usize,
     frames: Vec<(bool, usize)>,
     sent: Index,
-    topic: u32,
+    topic: Topic,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { topic: u32, bytes: usize, is_shared: bool },
+    Push { topic: Topic, bytes: usize, is_shared: bool },
     Control,
     File,
     Took(Index),
@@ -156,14 +163,14 @@ enum Step {
 
 fn start() -> impl Strategy<Value = Start> {
     let frames = prop::collection::vec((any::<bool>(), 0..200_usize), 0..8);
-    let all = (0..80_usize, frames, any::<Index>(), select(vec![NO_TOPIC, KEPT]));
+    let all = (0..80_usize, frames, any::<Index>(), select(vec![Topic::None, Topic::Required]));
     all.prop_map(|(head_bytes, frames, sent, topic)| Start { head_bytes, frames, sent, topic })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..4_u32, 0..120_usize, any::<bool>())
-            .prop_map(|(topic, bytes, is_shared)| Step::Push { topic, bytes, is_shared }),
+            .prop_map(|(topic, bytes, is_shared)| Step::Push { topic: numbered(topic), bytes, is_shared }),
         3 => Just(Step::Control),
         1 => Just(Step::File),
         5 => any::<Index>().prop_map(Step::Took),
@@ -183,7 +190,7 @@ struct Pair {
     pushed: usize,
     dropped: usize,
     /// The last message of each topic.
-    latest: HashMap<u32, Vec<u8>>,
+    latest: HashMap<Topic, Vec<u8>>,
 }
 
 impl Pair {
@@ -195,7 +202,7 @@ impl Pair {
         for (is_control, bytes) in frames {
             let (frame, kind) = match is_control {
                 true => (control(Opcode::Pong, bytes), Kind::Other),
-                false => (message(self.pushed, bytes).frame().to_vec(), Kind::Message { topic }),
+                false => (message(self.pushed, bytes).frame().to_vec(), Kind::Message(topic)),
             };
             self.pushed += usize::from(!is_control);
             all.extend(&frame);
@@ -207,7 +214,7 @@ impl Pair {
         if let Some(first) = self.twin.items.first_mut() {
             self.twin.gone.extend(first.bytes.drain(..std::mem::take(&mut first.gone)));
         }
-        assert_eq!(self.queue.leave(&all, head_bytes, sent, topic), delivered);
+        assert_eq!(self.queue.queue_unsent(&all, head_bytes, sent, topic), delivered);
     }
 
     fn step(&mut self, step: Step) {
@@ -217,11 +224,11 @@ impl Pair {
             Step::Push { topic, bytes, is_shared } => self.push(topic, bytes, is_shared),
             Step::Control => {
                 let bytes = control(Opcode::Ping, self.taken.len());
-                self.queue.append_other(own(&bytes));
+                self.queue.queue_control(own(&bytes));
                 self.twin.add(&bytes, Kind::Other);
             }
             Step::File => {
-                self.queue.append_other(file());
+                self.queue.queue_control(file());
                 self.twin.add(b"", Kind::Other);
             }
             Step::Took(share) => self.took(Some(share)),
@@ -232,14 +239,14 @@ impl Pair {
         }
     }
 
-    fn push(&mut self, topic: u32, bytes: usize, is_shared: bool) {
+    fn push(&mut self, topic: Topic, bytes: usize, is_shared: bool) {
         let message = message(self.pushed, bytes);
         let frame = message.frame().to_vec();
         let content = if is_shared { Content::Shared(Arc::new(message)) } else { own(&frame) };
-        let kept = |pair: &Self| pair.twin.items.iter().filter(|item| item.topic() == Some(KEPT)).count();
+        let kept = |pair: &Self| pair.twin.items.iter().filter(|item| item.topic() == Some(Topic::Required)).count();
         let kept_before = kept(self);
         let expected = self.twin.push(&frame, topic, self.limits, self.overflow);
-        assert_eq!(self.queue.push(content, topic, self.limits, self.overflow), expected);
+        assert_eq!(self.queue.try_queue(content, topic, self.limits, self.overflow), expected);
         assert_eq!(kept(self), kept_before);
         self.pushed += 1;
         match expected {
@@ -259,7 +266,8 @@ impl Pair {
     /// Behind a message that went in, either the limits hold, or it waits alone or with what has to stay.
     fn assert_bounded(&self) {
         let (messages, bytes) = self.twin.waiting();
-        let others = self.twin.items.iter().filter(|item| item.waits() && item.topic() != Some(KEPT)).count() - 1;
+        let others =
+            self.twin.items.iter().filter(|item| item.waits() && item.topic() != Some(Topic::Required)).count() - 1;
         let fits = messages <= self.limits.max_queued_messages && bytes <= self.limits.max_queued_bytes;
         assert!(fits || others == 0, "{messages} messages and {bytes} bytes wait for {:?}", self.limits);
     }
@@ -313,11 +321,11 @@ impl Pair {
 
     /// At most one message of each topic waits, and no newer one came.
     fn assert_latest(&self) {
-        for (topic, latest) in self.latest.iter().filter(|(topic, _)| **topic != NO_TOPIC) {
+        for (topic, latest) in self.latest.iter().filter(|(topic, _)| **topic != Topic::None) {
             let waiting: Vec<_> =
                 self.twin.items.iter().filter(|item| item.waits() && item.topic() == Some(*topic)).collect();
-            assert!(waiting.len() <= 1, "{} of topic {topic} wait", waiting.len());
-            assert!(waiting.iter().all(|item| item.bytes == *latest), "not the newest of topic {topic} waits");
+            assert!(waiting.len() <= 1, "{} of topic {topic:?} wait", waiting.len());
+            assert!(waiting.iter().all(|item| item.bytes == *latest), "not the newest of topic {topic:?} waits");
         }
     }
 
@@ -383,7 +391,7 @@ fn turn() -> (Vec<u8>, usize, Vec<Place>) {
 fn left(sent: usize) -> (WriteQueue, u32) {
     let (all, head_bytes, _) = turn();
     let mut queue = WriteQueue::new(0);
-    let delivered = queue.leave(&all, head_bytes, sent, NO_TOPIC);
+    let delivered = queue.queue_unsent(&all, head_bytes, sent, Topic::None);
     (queue, delivered)
 }
 
@@ -421,18 +429,24 @@ fn an_empty_queue_takes_any_one_message() {
     let limits = QueueLimits { max_queued_bytes: 1, max_queued_messages: 1 };
     for overflow in POLICIES {
         let mut queue = WriteQueue::new(0);
-        queue.append_other(own(&control(Opcode::Ping, 0)));
+        queue.queue_control(own(&control(Opcode::Ping, 0)));
         let (first, second) = (message(1, 1000), message(2, 1000));
-        assert_eq!(queue.push(own(first.frame()), 1, limits, overflow), Pushed::Queued { dropped: 0 });
+        assert_eq!(
+            queue.try_queue(own(first.frame()), Topic::Number(1), limits, overflow),
+            Pushed::Queued { dropped: 0 }
+        );
         let expected = match overflow {
             Overflow::Close => Pushed::Overflowed,
             Overflow::DropNewest => Pushed::Dropped,
             Overflow::DropOldest | Overflow::KeepLatest => Pushed::Queued { dropped: 1 },
         };
-        assert_eq!(queue.push(own(second.frame()), 2, limits, overflow), expected, "{overflow:?}");
+        assert_eq!(queue.try_queue(own(second.frame()), Topic::Number(2), limits, overflow), expected, "{overflow:?}");
         // What was begun counts no more, and the queue is as good as empty.
         queue.took(control(Opcode::Ping, 0).len() + 1);
-        assert_eq!(queue.push(own(second.frame()), 2, limits, overflow), Pushed::Queued { dropped: 0 });
+        assert_eq!(
+            queue.try_queue(own(second.frame()), Topic::Number(2), limits, overflow),
+            Pushed::Queued { dropped: 0 }
+        );
         assert_eq!((queue.messages(), queue.waiting_messages), (2, 1), "{overflow:?}");
     }
 }
@@ -443,9 +457,9 @@ fn what_the_window_was_made_with_is_dropped_for_no_message() {
     let turn: Vec<u8> = (0..5).flat_map(|number| message(number, 50).frame().to_vec()).collect();
     for overflow in POLICIES {
         let mut queue = WriteQueue::new(0);
-        queue.leave(&turn, 0, 0, KEPT);
+        queue.queue_unsent(&turn, 0, 0, Topic::Required);
         for number in 5..50 {
-            queue.push(own(message(number, 50).frame()), number as u32 % 3, limits, overflow);
+            queue.try_queue(own(message(number, 50).frame()), numbered(number as u32 % 3), limits, overflow);
         }
         let rest = match overflow {
             Overflow::Close | Overflow::DropNewest => Vec::new(),
@@ -456,45 +470,5 @@ fn what_the_window_was_made_with_is_dropped_for_no_message() {
     }
 }
 
-#[test]
-fn of_each_topic_the_newest_waits_and_where_it_was_put_last() {
-    let limits = QueueLimits { max_queued_bytes: 10_000, max_queued_messages: 100 };
-    let mut queue = WriteQueue::new(0);
-    queue.begin(own(message(0, 10).frame()), 1, 1);
-    let pushes = [(1, 0), (2, 0), (NO_TOPIC, 0), (1, 1), (NO_TOPIC, 0), (3, 0), (2, 1), (1, 1)];
-    for (number, (topic, dropped)) in pushes.into_iter().enumerate() {
-        let pushed = queue.push(own(message(number + 1, 10).frame()), topic, limits, Overflow::KeepLatest);
-        assert_eq!(pushed, Pushed::Queued { dropped }, "message {}", number + 1);
-    }
-    // The first one was begun.
-    let expected = [0, 3, 5, 6, 7, 8].map(|number| message(number, 10).frame().to_vec()).concat();
-    assert_eq!(drain(&mut queue, 3), expected[1..]);
-}
-
-#[test]
-fn a_call_gathers_so_many_pieces_and_no_more() {
-    for pieces in [0, 1, GATHERED - 1, GATHERED, GATHERED + 1, 3 * GATHERED] {
-        let mut queue = WriteQueue::new(0);
-        let frames: Vec<Vec<u8>> = (0..pieces).map(|number| control(Opcode::Ping, number)).collect();
-        frames.iter().for_each(|frame| queue.append_other(own(frame)));
-        assert_eq!(queue.next(&mut WriteQueue::slices()), pieces.min(GATHERED));
-        assert_eq!(drain(&mut queue, 101), frames.concat());
-    }
-}
-
-#[test]
-fn a_file_is_sent_by_itself() {
-    let mut queue = WriteQueue::new(0);
-    queue.append_other(own(b"head"));
-    queue.append_other(file());
-    queue.append_other(own(b"behind"));
-    assert!(queue.file().is_none());
-    assert_eq!(next_bytes(&queue), b"head");
-    queue.took(4);
-    assert_eq!(next_bytes(&queue), b"");
-    // Nothing of what is dropped is it.
-    assert_eq!((queue.drop_waiting(), queue.took(0)), (0, 0));
-    queue.file().expect("the file").left_bytes = 0;
-    queue.file_sent();
-    assert_eq!(drain(&mut queue, usize::MAX), b"behind");
-}
+#[path = "write_queue_cases.rs"]
+mod cases;
