@@ -17,4 +17,4 @@ if ! cargo deny --version >/dev/null 2>&1; then
     printf 'deny.sh: cargo-deny is not installed; cargo install cargo-deny --locked\n' >&2
     exit 2
 fi
-exec cargo deny check --config scripts/deny.toml "$@"
+exec cargo deny --config scripts/deny.toml check "$@"

@@ -55,6 +55,15 @@ install_strace() {
     "${as_root[@]}" apt-get -qq update && "${as_root[@]}" apt-get -qq install -y --no-install-recommends strace >/dev/null
 }
 
+# All targets with the Rust of Cargo.toml's rust-version, which rustup fetches.
+oldest_rust() {
+    local version
+    version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    command -v rustup >/dev/null || { printf 'rustup is not here: only %s is checked\n' "$(rustc --version)"; return 0; }
+    rustup --quiet toolchain install "$version" --profile minimal --no-self-update &&
+        CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/oldest cargo "+$version" check --quiet --all-targets --locked
+}
+
 million_in_small() {
     scripts/c1000k.sh 40000 --hold 1 --json "$log/flood.json" && grep -q '"ok": true' "$log/flood.json"
 }
@@ -90,6 +99,7 @@ check 'format' cargo fmt --check
 check 'lints' cargo clippy --quiet --all-targets -- -D warnings
 check 'lints of the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
 check 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
+check 'oldest Rust' oldest_rust
 suite 'cargo test' 'test result: .* ([0-9]+) passed; ([0-9]+) failed.*' cargo test --no-fail-fast
 check 'release build' cargo build --release --quiet
 suite 'other clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh

@@ -186,6 +186,30 @@ fn members_of(value: &Value, kinds: &[&[(&str, Kind)]], path: &str) -> bool {
     true
 }
 
+impl Kind {
+    /// The names of all members, at any depth.
+    fn names(&self) -> BTreeSet<&str> {
+        let of = |members: &'static [(&'static str, Kind)]| {
+            members.iter().flat_map(|(name, kind)| kind.names().into_iter().chain([*name]))
+        };
+        match *self {
+            Text | Number | Bool => BTreeSet::new(),
+            Maybe(kind) | List(kind) | Map(kind) => kind.names(),
+            Object(members) => of(members).collect(),
+            Both(some, more) => of(some).chain(of(more)).collect(),
+        }
+    }
+}
+
+#[test]
+fn every_member_of_a_report_is_in_the_readme() {
+    let readme = include_str!("../../flood/README.md");
+    let section = readme.split("\n## JSON\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
+    let words: BTreeSet<&str> = section.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+    let missing: Vec<&str> = REPORT.names().into_iter().filter(|name| !words.contains(name)).collect();
+    assert!(missing.is_empty(), "src/flood/README.md lacks {missing:?}");
+}
+
 #[test]
 fn a_report_has_the_members_that_are_told() {
     let server = Serve::start(&[]);
