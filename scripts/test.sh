@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs every test: format, lints, unit, property and end-to-end tests, other people's clients, servers and proxies, a
-# browser, Autobahn|Testsuite without its slow groups, and the main script with fewer connections. On a fresh machine it
-# installs what it needs (Debian's strace, chromium, nodejs, npm, python3-venv, curl, nginx, haproxy, iproute2,
-# nftables, parallel, a Python 2.7; packages from PyPI and npm), below target/ where it can. It takes about a quarter of an
-# hour on two cores the first time. The last line is `N passed, N failed`; the exit code is 0 only if none failed.
+# Runs every test: format, lints, documentation, the oldest Rust, unit, property and end-to-end tests, other people's
+# clients, servers and proxies, a browser, Autobahn|Testsuite without its slow groups, and the main script with fewer
+# connections. On a fresh machine it installs what it needs (Debian's strace, chromium, nodejs, npm, python3-venv, curl,
+# nginx, haproxy, iproute2, nftables, parallel, a Python 2.7; packages from PyPI and npm; with rustup the oldest Rust),
+# below target/ where it can. It takes about a quarter of an hour on two cores the first time. The last line is
+# `N passed, N failed`; the exit code is 0 only if none failed.
 #
 # What takes longer has scripts of its own: all of Autobahn|Testsuite scripts/autobahn.sh, fuzzing scripts/fuzz.sh,
 # more than 20 seeds of the hostile kernel scripts/faults.sh, a mixed load for minutes or hours scripts/soak.sh.
