@@ -1,6 +1,8 @@
 //! The coordinator: it has the workers do one phase after the other, and writes down what comes of it.
 
+use super::config::Config;
 use super::crew::{Crew, share};
+use super::error::FloodError;
 use super::interrupt::Interrupt;
 use super::latency::{Latencies, MEASURES, Measure};
 use super::ledger::{Counts, RESET, Stage, add_causes};
@@ -11,7 +13,6 @@ use super::report::{
 };
 use super::scenario::{MAX_PER_S, Phase, Scenario};
 use super::server::ServerView;
-use super::{Config, FloodError};
 use crate::net::sys;
 use crate::stats::{Cpu, Memory};
 use std::collections::{BTreeMap, VecDeque};

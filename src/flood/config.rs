@@ -1,6 +1,6 @@
 //! What a flood is asked to do.
 
-use super::FloodError;
+use super::error::FloodError;
 use super::scenario::{Phase, Scenario};
 use super::sizes::Sizes;
 use super::target::Target;

@@ -1,9 +1,10 @@
 //! The workers of a flood, as their coordinator holds them: a thread with a reactor for each.
 
+use super::config::Config;
 use super::driver::Worker;
+use super::error::FloodError;
 use super::ledger::{Board, Counts};
 use super::orders::{Done, Order, Orders};
-use super::{Config, FloodError};
 use crate::net::counters::Counters;
 use crate::net::driver::Driver;
 use crate::net::fd_table::{self, Impossible, Plan, Wanted};

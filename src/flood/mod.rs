@@ -9,6 +9,7 @@ mod conduct;
 mod config;
 mod crew;
 mod driver;
+mod error;
 mod fetch;
 mod histogram;
 mod interrupt;
@@ -30,6 +31,7 @@ pub mod target;
 pub mod verdict;
 
 pub use config::{Config, Shard};
+pub use error::FloodError;
 pub use progress::Progress;
 pub use read::BadReport;
 
@@ -41,30 +43,11 @@ use plan::Routes;
 use report::Report;
 use scenario::Scenario;
 use server::ServerView;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use target::Scheme;
-
-/// Why a flood did not begin: what was asked, what was found, what to do.
-#[derive(Debug)]
-pub struct FloodError(String);
-
-impl FloodError {
-    fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Display for FloodError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for FloodError {}
 
 /// Runs a flood to its end. `observe` is called about ten times a second. When `interrupts` becomes 1, what is open is
 /// closed within [`Config::interrupt_s`] and what is left then is reset; when it becomes 2, that is done at once. The report

@@ -1,8 +1,9 @@
 //! Which connection goes from which address to which: source address x destination address x port, so that none ever
 //! fails for want of a port.
 
+use super::config::{Config, Shard};
+use super::error::FloodError;
 use super::target::Target;
-use super::{Config, FloodError, Shard};
 use crate::net::sys;
 use socket2::SockAddr;
 use std::collections::BTreeSet;

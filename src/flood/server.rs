@@ -1,6 +1,6 @@
 //! What can be learned of the server: from its `/stats` if it is one of ours, from proc(5) if its process is named.
 
-use super::Config;
+use super::config::Config;
 use super::fetch::{Asker, MAX_BODY_BYTES};
 use super::ledger::Counts;
 use super::orders::Orders;

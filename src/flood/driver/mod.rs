@@ -2,6 +2,7 @@
 
 mod connect;
 mod pauses;
+mod phase;
 mod rate;
 mod receive;
 mod talk;
@@ -20,8 +21,7 @@ use crate::net::reactor::Core;
 use crate::proto::session::{Event, MessageKind};
 use crate::proto::upgrade::{Opening, Rejected};
 use pauses::Pauses;
-use rate::Timetable;
-use receive::Receivers;
+use phase::{Receivers, Timetable};
 use std::collections::TryReserveError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

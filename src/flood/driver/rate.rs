@@ -2,26 +2,16 @@
 //! the server lets it be sent. Whoever waits for an answer before he looks at the clock again measures a server that
 //! stalls as one that had little to do.
 
+use super::phase::Timetable;
 use super::{Marks, Peer, Worker};
 use crate::flood::latency::Measure;
 use crate::flood::orders::{Pace, Work};
 use crate::net::link::Link;
 use crate::net::reactor::Core;
-use crate::net::slots::ConnectionId;
 use std::time::{Duration, Instant};
 
 /// Half of what a due time may be away from now, so that 32 bits of it say which one is meant.
 const HALF_US: u32 = 1 << 31;
-
-/// Who sends in which order; they take turns.
-#[derive(Debug, Default)]
-pub(super) struct Timetable {
-    senders: Vec<ConnectionId>,
-    /// The number of the message that is due next, of all.
-    next: u64,
-    /// How many wait for an answer from before the schedule, and have messages due.
-    late: usize,
-}
 
 impl Pace {
     /// When message number `message` of `senders` who take turns is due.

@@ -1,28 +1,14 @@
 //! What a server pushes: its age by the stamp in it, and those who take it slowly or not at all.
 
+use super::phase::Receivers;
 use super::{Marks, Peer, Worker, belongs};
 use crate::flood::latency::Measure;
 use crate::flood::orders::{Slow, Work};
 use crate::flood::stamp;
 use crate::net::link::Link;
 use crate::net::reactor::Core;
-use crate::net::slots::ConnectionId;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::{Duration, Instant, SystemTime};
-
-/// Who receives, and who reads slowly.
-#[derive(Debug, Default)]
-pub(super) struct Receivers {
-    /// How many have not had all that they wait for.
-    waiting: usize,
-    /// Those who have stopped reading, and until when.
-    paused: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
-    /// How many have yet to take what they left unread.
-    behind: usize,
-    /// The phase is over when nobody is behind.
-    is_ending: bool,
-}
 
 impl Worker {
     pub(super) fn begin_to_receive(&mut self, core: &mut Core<Peer>, slow: Slow) {

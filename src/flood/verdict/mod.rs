@@ -1,6 +1,9 @@
 //! What a flood is to keep: `lost == 0`, `connect.p99 < 50ms`; read before it begins, and judged by its report.
 
+mod error;
 mod names;
+
+pub use error::BadAssertion;
 
 use super::latency::{Latency, Measure};
 use super::report::{PhaseReport, Report, Schedule, SideMemory, Verdict};
@@ -44,18 +47,6 @@ pub struct Assertion {
     number: f64,
     is_percent: bool,
 }
-
-/// Why a text is no assertion, or none about this flood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadAssertion(String);
-
-impl fmt::Display for BadAssertion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadAssertion {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {

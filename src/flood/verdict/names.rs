@@ -1,6 +1,6 @@
 //! The names of figures: what can be asserted of a report, and what is meant by a name that is mistyped.
 
-use super::BadAssertion;
+use super::error::BadAssertion;
 use crate::flood::latency::{MEASURES, Measure};
 
 #[derive(Clone, Debug, PartialEq)]
