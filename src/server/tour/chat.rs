@@ -1,6 +1,7 @@
 //! A chat: rooms by path, names, who is here, who comes and goes.
 
-use super::{name, query};
+use super::name;
+use super::query::query;
 use crate::server::{CloseCode, Closed, Handler, Message, Peer, Request};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};

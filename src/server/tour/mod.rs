@@ -6,12 +6,14 @@ mod echo;
 mod name;
 mod page;
 mod push;
+mod query;
 
 pub use chat::{Chat, Rooms};
 pub use echo::{Broadcast, Echo};
 pub use push::{Push, Ticker};
 
 use self::page::page;
+use self::query::query;
 use super::{Overflow, Reply, Request, Response, Server};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,10 +92,4 @@ fn long_poll(request: &Request<'_>, ticker: Ticker) -> Reply {
         }
         _ => Reply::Now(response),
     }
-}
-
-/// What stands behind `name=` in the query of a request, as it stands there.
-fn query<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
-    let (_, query) = request.target.split_once('?')?;
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
