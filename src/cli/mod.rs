@@ -1,25 +1,20 @@
 //! The command line: flags into plain configurations, one file a command. Text for people lives here only.
 
+mod complain;
 mod compression;
 mod connect;
 mod doctor;
 mod escape;
+mod files;
 mod flood;
 mod report;
 mod serve;
 
 use clap::{Parser, Subcommand};
-use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use complain::refuse;
 use std::process::ExitCode;
 use std::thread;
-use steadfast::client::BadSetting;
 use steadfast::net::room;
-
-/// What was asked cannot be done: a flag out of range, an address in use, a limit too low.
-const EXIT_USAGE: u8 = 2;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -86,40 +81,4 @@ fn one_line(error: &str) -> String {
     let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let text = words.join(" ");
     text.strip_prefix("error: ").unwrap_or(&text).to_owned() + "; --help tells what there is"
-}
-
-/// The flag of a client's request that is wrong, by its name.
-fn setting(bad: &BadSetting) -> String {
-    match bad {
-        BadSetting::Field(field, bad) => format!("--header {field:?}: {bad}"),
-        BadSetting::Origin(_) | BadSetting::TwoOrigins => format!("--origin: {bad}"),
-        BadSetting::Subprotocol(_) => format!("--subprotocol: {bad}"),
-    }
-}
-
-/// Reads a file of at most `most` bytes. A name may be that of a device, which has no end.
-fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("it is longer than {most} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// One clear line on stderr, and the exit code for what cannot be done as asked.
-fn refuse(error: &dyn Display) -> ExitCode {
-    complain(error);
-    ExitCode::from(EXIT_USAGE)
-}
-
-fn complain(error: &dyn Display) {
-    tell(&format_args!("steadfast: {error}"));
-}
-
-/// Writes one line to stderr, in one piece. All that is said there passes here, and what comes from elsewhere is escaped;
-/// that stderr is closed is no reason to end.
-fn tell(line: &dyn Display) {
-    let line = escape::escaped(&line.to_string());
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

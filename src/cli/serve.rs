@@ -1,5 +1,6 @@
 //! `steadfast serve`.
 
+use super::complain::{complain, refuse};
 use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
@@ -354,7 +355,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     // Before the first thread, so that no signal finds the default disposition.
     let signals = match Signals::new([SIGINT, SIGTERM, SIGQUIT]) {
         Ok(signals) => signals,
-        Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
+        Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
     super::doctor::warn_server(args.max_connections, args.reactors);
     let (tour, folder) = (args.tour(), args.static_files.clone());
@@ -364,7 +365,7 @@ pub(super) fn run(args: Args) -> ExitCode {
             Ok(server) => server,
             Err(error) => {
                 let flag = format!("--static {}", folder.display());
-                return super::refuse(&format!("{flag}: {error}; right would be a folder that this user can read"));
+                return refuse(&format!("{flag}: {error}; right would be a folder that this user can read"));
             }
         },
         None => server,
@@ -374,7 +375,7 @@ pub(super) fn run(args: Args) -> ExitCode {
             announce(&server, protocol, &changed);
             wait(&server, signals)
         }
-        Err(error) => super::refuse(&error),
+        Err(error) => refuse(&error),
     }
 }
 
@@ -399,7 +400,7 @@ fn wait(server: &Handle, mut signals: Signals) -> ExitCode {
         match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                super::complain(&error);
+                complain(&error);
                 ExitCode::FAILURE
             }
         }

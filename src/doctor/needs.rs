@@ -1,7 +1,10 @@
 //! What a number of connections needs of each wall; how many fit follows from that.
 
+use super::ask::{Ask, Role};
 use super::groups::MemoryGroup;
-use super::{Ask, Costs, Host, Most, Role, WALLS, Wall};
+use super::host::Host;
+use super::measure::Costs;
+use super::wall::{Most, WALLS, Wall};
 use crate::net::fd_table::{Impossible, Plan, Wanted};
 use crate::net::listener::BACKLOG;
 

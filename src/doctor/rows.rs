@@ -1,9 +1,9 @@
 //! A row for each wall: what the host has, what is needed, what follows, what would change it.
 
-use super::Wall;
 use super::fix::{self, Fix};
 use super::groups::MemoryGroup;
 use super::needs::Case;
+use super::wall::Wall;
 use crate::net::listener::BACKLOG;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 mod talk;
 mod words;
 
+use super::complain::{refuse, setting, tell};
 use super::compression::CompressionArgs;
-use super::tell;
 use clap::{Args as ClapArgs, value_parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -73,7 +73,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     let now = Arc::new(AtomicBool::new(true));
     let signals = match signals(&now) {
         Ok(signals) => signals,
-        Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
+        Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
     let config = Config {
         subprotocols: args.subprotocol,
@@ -86,7 +86,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     let client = match Client::connect(&config) {
         Ok(client) => client,
-        Err(ConnectError::Setting(bad)) => return super::refuse(&super::setting(&bad)),
+        Err(ConnectError::Setting(bad)) => return refuse(&setting(&bad)),
         Err(error) => {
             tell(&format_args!("steadfast: {}: {}", config.url, words::not_connected(&error, &config)));
             return ExitCode::FAILURE;

@@ -3,8 +3,8 @@
 //! One thread waits for all of it at once: the socket, the input, the signals and the clock. What is read of the input
 //! is bounded by what the peer takes: while much is queued for it, the input is left alone.
 
-use super::super::tell;
 use super::words;
+use crate::cli::complain::tell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

@@ -5,10 +5,11 @@ mod script;
 mod table;
 mod words;
 
+use crate::cli::complain::{complain, tell};
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use std::io::Write;
 use std::process::ExitCode;
-use steadfast::doctor::{self, Ask, Costs, Diagnosis, Host, Role, Tree, Wall, fix};
+use steadfast::doctor::{self, Ask, Costs, Diagnosis, Host, Role, Tree, Wall};
 
 /// So many connections do not fit.
 const EXIT_TOO_MANY: u8 = 4;
@@ -90,7 +91,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     host.count_watches();
     let costs = costs(&host, &tree, args.no_measure);
     let mut diagnosis = doctor::examine(&ask, &host, &costs);
-    let applied = if args.apply { fix::apply(&diagnosis.rows, &tree) } else { Vec::new() };
+    let applied = if args.apply { doctor::apply(&diagnosis.rows, &tree) } else { Vec::new() };
     if args.apply {
         // What holds now, and not what was hoped for.
         let watches = host.watches;
@@ -115,14 +116,12 @@ fn costs(host: &Host, tree: &Tree, assume: bool) -> Costs {
         return Costs::assumed(host);
     }
     doctor::measure(host, tree).unwrap_or_else(|error| {
-        super::complain(&format!(
-            "cannot measure what a connection costs here: {error}; reckoning with a usual host's"
-        ));
+        complain(&format!("cannot measure what a connection costs here: {error}; reckoning with a usual host's"));
         Costs::assumed(host)
     })
 }
 
-fn json(diagnosis: &Diagnosis, applied: &[fix::Applied], explain: bool) -> String {
+fn json(diagnosis: &Diagnosis, applied: &[doctor::Applied], explain: bool) -> String {
     let mut value = serde_json::to_value(diagnosis).unwrap_or_default();
     value["sentence"] = table::sentence(diagnosis).into();
     for (row, said) in diagnosis.rows.iter().zip(value["rows"].as_array_mut().into_iter().flatten()) {
@@ -168,7 +167,7 @@ fn warn(ask: &Ask) {
     }
     let Some(row) = hit.iter().min_by_key(|row| row.most) else { return };
     let (connections, role) = (ask.connections, ask.role);
-    super::tell(&format_args!(
+    tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
          steadfast doctor --connections {connections} --role {role} tells more",
         words::count(connections),

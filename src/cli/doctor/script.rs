@@ -2,7 +2,7 @@
 
 use super::words::{count, role_words};
 use std::fmt::Write;
-use steadfast::doctor::fix::Applied;
+use steadfast::doctor::Applied;
 use steadfast::doctor::{Diagnosis, Fix};
 
 /// Where the sysctls are kept over a restart; sysctl.d(5).

@@ -1,5 +1,6 @@
 //! Where a flood stands: a bar on a terminal, a line every other second elsewhere; both on stderr.
 
+use crate::cli::complain::tell;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ impl Display {
             return;
         }
         self.last_line = Some(Instant::now());
-        crate::cli::tell(&format!("{} {elapsed_s:.1} s: {done} {what}; {stages}", progress.phase));
+        tell(&format!("{} {elapsed_s:.1} s: {done} {what}; {stages}", progress.phase));
     }
 
     pub(super) fn clear(&self) {

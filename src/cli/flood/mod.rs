@@ -2,7 +2,9 @@
 
 mod display;
 
+use super::complain::{refuse, setting, tell};
 use super::compression::CompressionArgs;
+use super::files::read_bounded;
 use super::report::OutputArgs;
 use clap::{Args as ClapArgs, value_parser};
 use display::Display;
@@ -162,7 +164,7 @@ impl Args {
     fn scenario(&self) -> Result<Scenario, String> {
         if let Some(path) = &self.scenario {
             let wrong = |error: &dyn fmt::Display| format!("--scenario {}: {error}", path.display());
-            let text = super::read_bounded(path, MAX_SCENARIO_BYTES).map_err(|error| wrong(&error))?;
+            let text = read_bounded(path, MAX_SCENARIO_BYTES).map_err(|error| wrong(&error))?;
             let text = String::from_utf8(text).map_err(|_| wrong(&"it is not UTF-8"))?;
             return text.parse().map_err(|error| wrong(&error));
         }
@@ -182,7 +184,7 @@ impl Args {
     }
 
     fn into_config(self) -> Result<Config, String> {
-        request_lines(self.origin.as_deref(), &self.subprotocol, &self.header).map_err(|bad| super::setting(&bad))?;
+        request_lines(self.origin.as_deref(), &self.subprotocol, &self.header).map_err(|bad| setting(&bad))?;
         let scenario = self.scenario()?;
         scenario.planned(self.connections).map_err(|error| match &self.scenario {
             Some(path) => format!("--scenario {}: {error}", path.display()),
@@ -230,31 +232,29 @@ pub(super) fn run(args: Args) -> ExitCode {
     if let [first, rest @ ..] = &args.targets[..]
         && let Some(other) = rest.iter().find(|target| target.scheme != first.scheme)
     {
-        return super::refuse(&format!(
-            "{first} and {other} differ in their scheme; right would be one scheme for all"
-        ));
+        return refuse(&format!("{first} and {other} differ in their scheme; right would be one scheme for all"));
     }
     let output = args.output.clone();
     let config = match args.into_config() {
         Ok(config) => config,
-        Err(error) => return super::refuse(&error),
+        Err(error) => return refuse(&error),
     };
     // Found out before the flood, not after it. A scenario that cannot be planned is refused by the flood itself.
     if let Ok(scenario) = config.scenario.planned(config.connections)
         && let Err(error) = output.check(scenario.names().iter().map(String::as_str))
     {
-        return super::refuse(&error);
+        return refuse(&error);
     }
     if let Err(error) = output.try_files() {
-        return super::refuse(&error);
+        return refuse(&error);
     }
     let interrupts = match count_interrupts() {
         Ok(interrupts) => interrupts,
-        Err(error) => return super::refuse(&format!("cannot handle signals: {error}")),
+        Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
     super::doctor::warn_client(&config);
     if let Some(start_at) = config.start_at {
-        super::tell(&match SystemTime::now().duration_since(start_at) {
+        tell(&match SystemTime::now().duration_since(start_at) {
             Ok(late) => format!("steadfast: warning: begins {:.1} s late", late.as_secs_f64()),
             Err(_) => format!("begins at {}", humantime::format_rfc3339_millis(start_at)),
         });
@@ -262,7 +262,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     let mut display = Display::new(&config);
     let report = match flood::run(&config, &interrupts, &mut |progress| display.show(progress)) {
         Ok(report) => report,
-        Err(error) => return super::refuse(&error),
+        Err(error) => return refuse(&error),
     };
     display.clear();
     output.conclude(report)

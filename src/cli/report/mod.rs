@@ -10,6 +10,8 @@ mod table;
 mod tables;
 mod words;
 
+use super::complain::{complain, refuse};
+use super::files::read_bounded;
 use clap::{Args as ClapArgs, Subcommand};
 use std::collections::BTreeSet;
 use std::fs;
@@ -77,11 +79,11 @@ pub(super) fn run(args: Args) -> ExitCode {
     // Read first: a report may be written over.
     let report = match report {
         Ok(report) => report,
-        Err(error) => return super::refuse(&error),
+        Err(error) => return refuse(&error),
     };
     let phases = report.phases.iter().map(|phase| phase.name.as_str());
     if let Err(error) = output.check(phases).and_then(|()| output.try_files()) {
-        return super::refuse(&error);
+        return refuse(&error);
     }
     output.conclude(report)
 }
@@ -96,7 +98,7 @@ fn merged(files: &[PathBuf]) -> Result<Report, String> {
 
 fn read(file: &Path) -> Result<Report, String> {
     let name = file.display();
-    let text = super::read_bounded(file, MAX_REPORT_BYTES)
+    let text = read_bounded(file, MAX_REPORT_BYTES)
         .map_err(|error| format!("{name}: {error}; name a report that --json wrote"))?;
     Report::from_json(&text).map_err(|error| format!("{name}: {error}"))
 }
@@ -141,14 +143,14 @@ impl OutputArgs {
             report.assertions.push(verdict);
         }
         if let Err(error) = self.write(&report) {
-            super::complain(&error);
+            complain(&error);
             return ExitCode::FAILURE;
         }
         // The report is written; a terminal that has gone does not change how the flood went.
         let _ = io::stdout().write_all(table::table(&report).as_bytes());
-        report.warnings.iter().for_each(|warning| super::complain(&format!("warning: {warning}")));
+        report.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {
-            super::complain(&format!("broken: {}: {}", verdict.assertion, words::figure(verdict)));
+            complain(&format!("broken: {}: {}", verdict.assertion, words::figure(verdict)));
         });
         match (broken.count(), report.ok) {
             (1.., _) => ExitCode::from(EXIT_BROKEN),

@@ -3,7 +3,7 @@
 use crate::host::{BINARY, run};
 use crate::made_up::MadeUp;
 use std::process::Command;
-use steadfast::doctor::fix::{Applied, apply};
+use steadfast::doctor::{Applied, apply};
 use steadfast::doctor::{Ask, Costs, Role, examine};
 
 #[test]

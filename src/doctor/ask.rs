@@ -1,0 +1,67 @@
+//! What is asked of a host.
+
+use serde::Serialize;
+use std::fmt;
+
+/// Which ends of the connections are on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The server's.
+    Server,
+    /// The client's.
+    Client,
+    /// Both, over loopback.
+    Both,
+}
+
+impl Role {
+    pub(crate) fn has_server(self) -> bool {
+        self != Self::Client
+    }
+
+    pub(crate) fn has_client(self) -> bool {
+        self != Self::Server
+    }
+
+    /// Sockets of a connection on this host.
+    pub(crate) fn ends(self) -> u64 {
+        u64::from(self.has_server()) + u64::from(self.has_client())
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Both => "both",
+        })
+    }
+}
+
+/// What is asked of the host.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Connections to hold.
+    pub connections: u64,
+    /// Which of their ends are here.
+    pub role: Role,
+    /// Addresses that the client connects from; `None` for as many of 127.0.0.0/8 as it takes, as a flood plans it.
+    pub sources: Option<u64>,
+    /// Addresses and ports that it connects to.
+    pub destinations: u64,
+    /// What the server is limited to; `None` for what is asked.
+    pub max_connections: Option<u64>,
+    /// Reactors that the server is started with; `None` for as many as it takes.
+    pub reactors: Option<usize>,
+    /// Addresses and ports that the server listens on.
+    pub listeners: usize,
+}
+
+impl Ask {
+    /// So many connections, and all else as it is by default.
+    pub fn new(connections: u64, role: Role) -> Self {
+        Self { connections, role, sources: None, destinations: 1, max_connections: None, reactors: None, listeners: 1 }
+    }
+}
