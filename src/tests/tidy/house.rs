@@ -212,6 +212,8 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["server", "net", "proto", "stats"],
         crates: &["base64", "memchr", "mime_guess", "percent_encoding", "serde_json", "sha2", "slab"],
     },
+    Room { names: &["flood/error", "flood/verdict/error"], modules: &[], crates: &[] },
+    Room { names: &["flood/driver/phase"], modules: &["net/slots"], crates: &[] },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
     Room { names: &["flood/plan"], modules: &["flood", "net/sys"], crates: &["socket2"] },
     // Reports are files that somebody else may have written: what they declare is checked before it is believed.
@@ -222,12 +224,15 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["flood", "net", "proto", "stats"],
         crates: &["base64", "hdrhistogram", "serde", "serde_json", "toml"],
     },
+    Room { names: &["doctor/ask", "doctor/wall"], modules: &[], crates: &["serde"] },
     // What it looks at is a file or a limit; what it measures are sockets, which belong to `net`.
     Room {
         names: &["doctor"],
         modules: &["doctor", "net/fd_table", "net/listener", "net/pairs", "net/sys", "stats"],
         crates: &["serde"],
     },
+    Room { names: &["cli/complain"], modules: &["cli/escape", "client"], crates: &[] },
+    Room { names: &["cli/files"], modules: &[], crates: &[] },
     Room {
         names: &["cli"],
         // Configurations and reports, and of the layers below them only what a configuration is made of.

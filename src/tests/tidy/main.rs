@@ -4,6 +4,7 @@
 //! Rust accepts import cycles inside a crate, so the direction of the arrows is held here. A finding names the file
 //! and the line; a rule that no longer fits is changed here, in the commit that says why.
 
+mod circles;
 mod house;
 mod panics;
 mod readmes;
