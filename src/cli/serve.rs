@@ -15,7 +15,7 @@ use steadfast::net::sweep::Deadlines;
 use steadfast::proto::http::HeadLimits;
 use steadfast::proto::session::Limits;
 use steadfast::proto::upgrade::{Origins, Policy};
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Handle, Overflow, Protocol, QueueLimits, Server};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -295,9 +295,9 @@ impl Args {
         changed
     }
 
-    fn tour(&self) -> Tour {
+    fn tour(&self) -> DemoRoutes {
         let leaves_index = self.static_files.as_ref().is_some_and(|folder| folder.join("index.html").is_file());
-        Tour { push_interval: self.push_interval, overflow: self.overflow.into(), leaves_index }
+        DemoRoutes { push_interval: self.push_interval, overflow: self.overflow.into(), leaves_index }
     }
 
     fn into_config(self) -> Config {

@@ -14,7 +14,7 @@ pub struct Config {
     pub subprotocols: Vec<String>,
     /// The field Origin, which browsers send: `https://example.org`, or `null`.
     pub origin: Option<String>,
-    /// More fields for the request, each as `Name: value`; see [`field_line`](crate::proto::answer::field_line).
+    /// More fields for the request, each as `Name: value`; see [`field_line`](crate::proto::http_write::field_line).
     pub fields: Vec<String>,
     /// Whether to offer permessage-deflate, and its bounds.
     pub compression: Option<Compression>,

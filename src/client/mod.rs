@@ -16,11 +16,11 @@ pub use url::{BadUrl, Url};
 use crate::net::sys;
 use crate::proto::close::CloseCode;
 use crate::proto::deflate::Deflate;
-use crate::proto::extension::Agreed;
+use crate::proto::extension::NegotiatedCompression;
 use crate::proto::http::HeadError;
 use crate::proto::mask::RandomSource;
 use crate::proto::session::{Event, Limits, MessageKind, Output, Session, State};
-use crate::proto::upgrade::{Opening, Rejected};
+use crate::proto::upgrade::{ClientHandshake, Rejected};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -95,7 +95,7 @@ impl Client {
         if let Some(settings) = &config.compression {
             out.deflate = Deflate::new(settings);
         }
-        let opening = Opening {
+        let opening = ClientHandshake {
             host: &url.authority(),
             path: &url.path,
             subprotocols: &config.subprotocols,
@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// The compression that was agreed upon.
-    pub fn compression(&self) -> Agreed {
+    pub fn compression(&self) -> NegotiatedCompression {
         self.session.compression()
     }
 

@@ -1,7 +1,7 @@
 //! What would change a wall.
 
+use super::limit::Limit;
 use super::needs::Case;
-use super::wall::Wall;
 use crate::net::listener::BACKLOG;
 use serde::Serialize;
 
@@ -61,13 +61,13 @@ fn rounded(need: u64) -> u64 {
     (need.div_ceil(1024) * 1024).min(i32::MAX as u64 / 1024 * 1024)
 }
 
-pub(super) fn fix(case: &Case<'_>, wall: Wall, need: u64) -> Option<Fix> {
+pub(super) fn fix(case: &Case<'_>, wall: Limit, need: u64) -> Option<Fix> {
     let (host, have) = (case.host, case.have(wall));
     let sysctl = |name, value: u64, was: Option<u64>| {
         Some(Fix::Sysctl { name, value: rounded(value).to_string(), was: was?.to_string() })
     };
     match wall {
-        Wall::Nofile => Some(match case.reactors_needed() {
+        Limit::Nofile => Some(match case.reactors_needed() {
             Some(value) => Fix::Flag { command: "serve", flag: "--reactors", value },
             None => Fix::Ulimit {
                 option: "-n",
@@ -76,43 +76,43 @@ pub(super) fn fix(case: &Case<'_>, wall: Wall, need: u64) -> Option<Fix> {
                 needs_privilege: need > host.nofile.1 && !host.can_raise,
             },
         }),
-        Wall::NrOpen => sysctl("fs.nr_open", need, have),
-        Wall::FileMax => sysctl("fs.file-max", need.saturating_add(host.files), host.file_max),
-        Wall::EpollWatches => {
+        Limit::NrOpen => sysctl("fs.nr_open", need, have),
+        Limit::FileMax => sysctl("fs.file-max", need.saturating_add(host.files), host.file_max),
+        Limit::EpollWatches => {
             sysctl("fs.epoll.max_user_watches", need.saturating_add(host.watches), host.max_user_watches)
         }
-        Wall::Ports if case.ask.connections.div_ceil(case.pairs_of_addresses()) <= WIDEST_COUNT => {
+        Limit::Ports if case.ask.connections.div_ceil(case.pairs_of_addresses()) <= WIDEST_COUNT => {
             let name = "net.ipv4.ip_local_port_range";
             Some(Fix::Sysctl { name, value: WIDEST_PORTS.into(), was: host.port_range.clone() })
         }
-        Wall::Ports => {
+        Limit::Ports => {
             let value = case.ask.connections.div_ceil(host.ports.max(1) * case.ask.destinations.max(1));
             Some(Fix::Flag { command: "flood", flag: "--source", value })
         }
-        Wall::MaxConnections => Some(Fix::Flag { command: "serve", flag: "--max-connections", value: need }),
-        Wall::Threads => threads(case, need),
-        Wall::Conntrack => {
+        Limit::MaxConnections => Some(Fix::Flag { command: "serve", flag: "--max-connections", value: need }),
+        Limit::Threads => threads(case, need),
+        Limit::Conntrack => {
             let table = host.conntrack?;
             sysctl("net.netfilter.nf_conntrack_max", need.saturating_add(table.count), Some(table.max))
         }
-        Wall::HostMemory => Some(Fix::Memory { bytes: need.saturating_sub(have?) }),
-        Wall::GroupMemory => {
+        Limit::HostMemory => Some(Fix::Memory { bytes: need.saturating_sub(have?) }),
+        Limit::GroupMemory => {
             let group = case.tightest_group()?;
             let value = group.limit_bytes + need.saturating_sub(have?);
             Some(Fix::Group { file: group.file.display().to_string(), value: value.div_ceil(1 << 20) << 20 })
         }
-        Wall::Backlog => {
+        Limit::Backlog => {
             let (value, was) = (BACKLOG.to_string(), host.somaxconn?.to_string());
             Some(Fix::Sysctl { name: "net.core.somaxconn", value, was })
         }
-        Wall::Orphans => sysctl("net.ipv4.tcp_max_orphans", need, have),
-        Wall::TimeWait => sysctl("net.ipv4.tcp_max_tw_buckets", need, have),
-        Wall::TcpMem | Wall::Cpu => None,
+        Limit::Orphans => sysctl("net.ipv4.tcp_max_orphans", need, have),
+        Limit::TimeWait => sysctl("net.ipv4.tcp_max_tw_buckets", need, have),
+        Limit::TcpMem | Limit::Cpu => None,
     }
 }
 
 fn threads(case: &Case<'_>, need: u64) -> Option<Fix> {
-    let (host, have) = (case.host, case.have(Wall::Threads)?);
+    let (host, have) = (case.host, case.have(Limit::Threads)?);
     if let Some(group) = host.pids_groups.iter().find(|group| group.limit.saturating_sub(group.used) == have) {
         return Some(Fix::Group { file: group.file.display().to_string(), value: rounded(need + group.used) });
     }

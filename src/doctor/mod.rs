@@ -2,30 +2,30 @@
 //!
 //! # Where to start
 //!
-//! [`Host::probe`] reads what the host has, [`measure()`] what a connection costs it ([`Costs`]), and an [`Ask`] says what is
+//! [`Host::probe`] reads what the host has, [`measure()`] what a connection costs it ([`Costs`]), and an [`Query`] says what is
 //! asked of it. [`examine`] compares the three and changes nothing; [`apply()`] sets what is too low.
 
 mod apply;
-mod ask;
 pub mod fix;
 pub mod groups;
 pub mod host;
+mod limit;
 pub mod measure;
 mod needs;
 pub mod probe;
+mod query;
 mod rows;
 mod slabs;
 pub mod tree;
-mod wall;
 
 pub use apply::{Applied, apply};
-pub use ask::{Ask, Role};
 pub use fix::Fix;
 pub use host::Host;
+pub use limit::{Capacity, Limit, WALLS};
 pub use measure::{Costs, measure};
+pub use query::{Query, Role};
 pub use rows::{Row, Scope, Verdict};
 pub use tree::Tree;
-pub use wall::{Most, WALLS, Wall};
 
 use needs::Case;
 use serde::Serialize;
@@ -37,16 +37,16 @@ pub const SCHEMA: &str = "steadfast.doctor/1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Forecast {
     /// As server alone.
-    pub server: Most,
+    pub server: Capacity,
     /// As client alone.
-    pub client: Most,
+    pub client: Capacity,
     /// As both, over loopback.
-    pub both: Most,
+    pub both: Capacity,
 }
 
 impl Forecast {
     /// That for a role.
-    pub fn of(&self, role: Role) -> Most {
+    pub fn of(&self, role: Role) -> Capacity {
         match role {
             Role::Server => self.server,
             Role::Client => self.client,
@@ -77,13 +77,13 @@ pub struct Diagnosis {
 /// Looks at every wall. It reads and changes nothing, and takes a few milliseconds.
 ///
 /// ```
-/// use steadfast::doctor::{Ask, Costs, Host, Role, Tree, examine};
+/// use steadfast::doctor::{Query, Costs, Host, Role, Tree, examine};
 /// let host = Host::read(&Tree::new("/"));
-/// let diagnosis = examine(&Ask::new(100, Role::Both), &host, &Costs::default());
+/// let diagnosis = examine(&Query::new(100, Role::Both), &host, &Costs::default());
 /// assert!(diagnosis.forecast.server.connections >= diagnosis.forecast.both.connections);
 /// ```
-pub fn examine(ask: &Ask, host: &Host, costs: &Costs) -> Diagnosis {
-    let most = |role| Case { ask: &Ask { role, ..ask.clone() }, host, costs }.most();
+pub fn examine(ask: &Query, host: &Host, costs: &Costs) -> Diagnosis {
+    let most = |role| Case { ask: &Query { role, ..ask.clone() }, host, costs }.most();
     let forecast = Forecast { server: most(Role::Server), client: most(Role::Client), both: most(Role::Both) };
     let case = Case { ask, host, costs };
     Diagnosis {
@@ -98,7 +98,7 @@ pub fn examine(ask: &Ask, host: &Host, costs: &Costs) -> Diagnosis {
 }
 
 /// Whether so many fit as far as is known without measuring: the walls that they would run into.
-pub fn walls_hit(ask: &Ask, host: &Host, costs: &Costs) -> Vec<Row> {
+pub fn walls_hit(ask: &Query, host: &Host, costs: &Costs) -> Vec<Row> {
     let case = Case { ask, host, costs };
     let hit = WALLS.into_iter().filter(|&wall| wall.is_hard() && !case.fits(wall, ask.connections));
     hit.map(|wall| rows::row(&case, wall)).collect()

@@ -1,11 +1,11 @@
 //! What a number of connections needs of each wall; how many fit follows from that.
 
-use super::ask::{Ask, Role};
 use super::groups::MemoryGroup;
 use super::host::Host;
+use super::limit::{Capacity, Limit, WALLS};
 use super::measure::Costs;
-use super::wall::{Most, WALLS, Wall};
-use crate::net::fd_table::{Impossible, Plan, Wanted};
+use super::query::{Query, Role};
+use crate::net::fd_table::{Plan, PlanError, PlanRequest};
 use crate::net::listener::BACKLOG;
 
 /// Numbers of connections that are looked at: flags and plans have no more.
@@ -31,11 +31,11 @@ const SERVER_THREADS: u64 = 2;
 const CLIENT_THREADS: u64 = 1;
 
 /// The smallest table with which a number of reactors that is given holds what is asked.
-fn smallest_table(wanted: Wanted) -> usize {
+fn smallest_table(wanted: PlanRequest) -> usize {
     let (mut too_small, mut enough) = (wanted.table, 1 << 33);
     while too_small + 1 < enough {
         let middle = too_small.midpoint(enough);
-        if Plan::find(Wanted { table: middle, ..wanted }).is_some() {
+        if Plan::find(PlanRequest { table: middle, ..wanted }).is_some() {
             enough = middle;
         } else {
             too_small = middle;
@@ -47,7 +47,7 @@ fn smallest_table(wanted: Wanted) -> usize {
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
-    pub(super) ask: &'a Ask,
+    pub(super) ask: &'a Query,
     pub(super) host: &'a Host,
     pub(super) costs: &'a Costs,
 }
@@ -58,10 +58,10 @@ impl Case<'_> {
     }
 
     /// What the server, or else the client, asks of its descriptor tables.
-    fn wanted(&self, server: bool, connections: u64) -> Wanted {
+    fn wanted(&self, server: bool, connections: u64) -> PlanRequest {
         // A server plans for what it may hold, however many come.
         let held = self.ask.max_connections.filter(|_| server).unwrap_or(connections);
-        Wanted {
+        PlanRequest {
             max_connections: Some(usize::try_from(held).unwrap_or(usize::MAX)),
             reactors: self.ask.reactors.filter(|_| server),
             cores: self.host.cores as usize,
@@ -91,8 +91,8 @@ impl Case<'_> {
                 Plan { reactors: sharing, own_tables: false, ..plan }
             }
             Ok(plan) => plan,
-            Err(Impossible::TableTooSmall { needed }) => return needed as u64,
-            Err(Impossible::TooFewReactors { .. }) => return smallest_table(wanted) as u64,
+            Err(PlanError::TableTooSmall { needed }) => return needed as u64,
+            Err(PlanError::TooFewReactors { .. }) => return smallest_table(wanted) as u64,
         };
         plan.fullest_table(wanted.listeners) as u64
     }
@@ -100,7 +100,7 @@ impl Case<'_> {
     /// As many reactors as the server would need, where those that it was given are too few.
     pub(super) fn reactors_needed(&self) -> Option<u64> {
         match Plan::new(self.wanted(true, self.ask.connections)) {
-            Err(Impossible::TooFewReactors { needed }) if self.role().has_server() => Some(needed as u64),
+            Err(PlanError::TooFewReactors { needed }) if self.role().has_server() => Some(needed as u64),
             _ => None,
         }
     }
@@ -166,65 +166,65 @@ impl Case<'_> {
     }
 
     /// What there is of it for connections; `None` where it is no wall here, or cannot be seen.
-    pub(super) fn have(&self, wall: Wall) -> Option<u64> {
+    pub(super) fn have(&self, wall: Limit) -> Option<u64> {
         let host = self.host;
         match wall {
-            Wall::Nofile => Some(host.table()),
-            Wall::NrOpen => host.nr_open,
-            Wall::FileMax => host.file_max.map(|max| max.saturating_sub(host.files)),
-            Wall::EpollWatches => host.max_user_watches.map(|max| max.saturating_sub(host.watches)),
-            Wall::Ports => Some(host.ports),
-            Wall::MaxConnections => self.ask.max_connections,
-            Wall::Threads => {
+            Limit::Nofile => Some(host.table()),
+            Limit::NrOpen => host.nr_open,
+            Limit::FileMax => host.file_max.map(|max| max.saturating_sub(host.files)),
+            Limit::EpollWatches => host.max_user_watches.map(|max| max.saturating_sub(host.watches)),
+            Limit::Ports => Some(host.ports),
+            Limit::MaxConnections => self.ask.max_connections,
+            Limit::Threads => {
                 let of_host = host.threads_max.map(|max| max.saturating_sub(host.threads));
                 let of_groups = host.pids_groups.iter().map(|group| group.limit.saturating_sub(group.used));
                 of_host.into_iter().chain(of_groups).chain(host.nproc).min()
             }
-            Wall::Conntrack => host.conntrack.map(|table| table.max.saturating_sub(table.count)),
+            Limit::Conntrack => host.conntrack.map(|table| table.max.saturating_sub(table.count)),
             // Where proc(5) is not there, nothing is known of it.
-            Wall::HostMemory => {
+            Limit::HostMemory => {
                 (host.memory.total_bytes > 0).then_some(host.memory.available_bytes + host.memory.own_bytes)
             }
-            Wall::GroupMemory => {
+            Limit::GroupMemory => {
                 let in_advance = host.cores * PAGES_IN_ADVANCE / 2 * host.page_bytes;
                 self.tightest_group().map(|group| group.available_bytes() + host.memory.own_bytes + in_advance)
             }
-            Wall::Backlog => host.somaxconn.map(|max| max.min(BACKLOG as u64)),
-            Wall::TcpMem => host.tcp_mem_bytes.map(|[.., limit]| limit),
-            Wall::Orphans => host.max_orphans,
-            Wall::TimeWait => host.max_tw_buckets,
-            Wall::Cpu => host.cpu.as_ref().map(|quota| quota.cores.ceil() as u64),
+            Limit::Backlog => host.somaxconn.map(|max| max.min(BACKLOG as u64)),
+            Limit::TcpMem => host.tcp_mem_bytes.map(|[.., limit]| limit),
+            Limit::Orphans => host.max_orphans,
+            Limit::TimeWait => host.max_tw_buckets,
+            Limit::Cpu => host.cpu.as_ref().map(|quota| quota.cores.ceil() as u64),
         }
     }
 
     /// What so many connections need of it; `None` where they need nothing.
-    pub(super) fn need(&self, wall: Wall, connections: u64) -> Option<u64> {
+    pub(super) fn need(&self, wall: Limit, connections: u64) -> Option<u64> {
         let (role, ends) = (self.role(), self.role().ends());
         let reactors = |server| self.reactors(server, connections);
         match wall {
-            Wall::Nofile | Wall::NrOpen => self.sides().map(|server| self.table_needed(server, connections)).max(),
-            Wall::FileMax => {
+            Limit::Nofile | Limit::NrOpen => self.sides().map(|server| self.table_needed(server, connections)).max(),
+            Limit::FileMax => {
                 // An epoll instance and a wake-up, and listeners, for each reactor.
                 let others = self.sides().map(|server| reactors(server) * (2 + self.listeners(server)));
                 (!self.host.is_admin).then(|| ends * connections + others.sum::<u64>())
             }
-            Wall::EpollWatches => {
+            Limit::EpollWatches => {
                 let others = self.sides().map(|server| reactors(server) * (1 + self.listeners(server)));
                 Some(ends * connections + others.sum::<u64>())
             }
-            Wall::Ports => role.has_client().then(|| connections.div_ceil(self.pairs_of_addresses())),
-            Wall::MaxConnections => role.has_server().then_some(connections),
-            Wall::Threads => self.threads(connections),
+            Limit::Ports => role.has_client().then(|| connections.div_ceil(self.pairs_of_addresses())),
+            Limit::MaxConnections => role.has_server().then_some(connections),
+            Limit::Threads => self.threads(connections),
             // Both ends of a loopback connection are one entry.
-            Wall::Conntrack => self.costs.is_tracked.then_some(connections),
-            Wall::HostMemory => Some(self.bytes(connections, false)),
-            Wall::GroupMemory => Some(self.bytes(connections, true)),
-            Wall::Backlog => role.has_server().then_some(IN_FLIGHT),
+            Limit::Conntrack => self.costs.is_tracked.then_some(connections),
+            Limit::HostMemory => Some(self.bytes(connections, false)),
+            Limit::GroupMemory => Some(self.bytes(connections, true)),
+            Limit::Backlog => role.has_server().then_some(IN_FLIGHT),
             // Idle ones queue nothing.
-            Wall::TcpMem => None,
-            Wall::Orphans => Some(ends * connections),
-            Wall::TimeWait => Some(connections),
-            Wall::Cpu => None,
+            Limit::TcpMem => None,
+            Limit::Orphans => Some(ends * connections),
+            Limit::TimeWait => Some(connections),
+            Limit::Cpu => None,
         }
     }
 
@@ -233,11 +233,11 @@ impl Case<'_> {
     }
 
     /// Whether it lets so many connections be.
-    pub(super) fn fits(&self, wall: Wall, connections: u64) -> bool {
+    pub(super) fn fits(&self, wall: Limit, connections: u64) -> bool {
         match wall {
-            Wall::Nofile => connections == 0 || self.sides().all(|server| self.plan(server, connections).is_some()),
+            Limit::Nofile => connections == 0 || self.sides().all(|server| self.plan(server, connections).is_some()),
             // The tables that it bounds are those of the plan, which knows it.
-            Wall::NrOpen => true,
+            Limit::NrOpen => true,
             _ => match (self.have(wall), self.need(wall, connections)) {
                 (Some(have), Some(need)) => need <= have,
                 _ => true,
@@ -246,9 +246,9 @@ impl Case<'_> {
     }
 
     /// The most connections that it lets be; `None` where it is no bound.
-    pub(super) fn most_of(&self, wall: Wall) -> Option<u64> {
+    pub(super) fn most_of(&self, wall: Limit) -> Option<u64> {
         // Beyond what the tables hold there is no plan, and nobody counts its threads.
-        let end = if wall == Wall::Threads { self.most_of(Wall::Nofile) } else { None }.unwrap_or(END - 1);
+        let end = if wall == Limit::Threads { self.most_of(Limit::Nofile) } else { None }.unwrap_or(END - 1);
         if self.fits(wall, end) {
             return None;
         }
@@ -265,10 +265,10 @@ impl Case<'_> {
     }
 
     /// The most that all walls let be, and the first of them.
-    pub(super) fn most(&self) -> Most {
+    pub(super) fn most(&self) -> Capacity {
         let hard = WALLS.into_iter().filter(|wall| wall.is_hard());
         let bounds = hard.filter_map(|wall| Some((self.most_of(wall)?, wall)));
         let first = bounds.min_by_key(|&(most, _)| most);
-        Most { connections: first.map_or(END - 1, |(most, _)| most), wall: first.map(|(_, wall)| wall) }
+        Capacity { connections: first.map_or(END - 1, |(most, _)| most), wall: first.map(|(_, wall)| wall) }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::fix::{self, Fix};
 use super::groups::MemoryGroup;
+use super::limit::Limit;
 use super::needs::Case;
-use super::wall::Wall;
 use crate::net::listener::BACKLOG;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The wall.
-    pub wall: Wall,
+    pub wall: Limit,
     /// Whose it is.
     pub scope: Scope,
     /// What there is of it for connections.
@@ -63,7 +63,7 @@ pub struct Row {
     pub facts: BTreeMap<&'static str, u64>,
 }
 
-pub(super) fn row(case: &Case<'_>, wall: Wall) -> Row {
+pub(super) fn row(case: &Case<'_>, wall: Limit) -> Row {
     let (have, need) = (case.have(wall), case.need(wall, case.ask.connections));
     let verdict = verdict(case, wall, have, need);
     let fix = match verdict {
@@ -74,25 +74,25 @@ pub(super) fn row(case: &Case<'_>, wall: Wall) -> Row {
     Row { wall, scope: scope(case, wall), have, need, most, verdict, fix, facts: facts(case, wall) }
 }
 
-fn verdict(case: &Case<'_>, wall: Wall, have: Option<u64>, need: Option<u64>) -> Verdict {
+fn verdict(case: &Case<'_>, wall: Limit, have: Option<u64>, need: Option<u64>) -> Verdict {
     let binds = match wall {
-        Wall::FileMax => !case.host.is_admin,
-        Wall::Ports => case.role().has_client(),
-        Wall::MaxConnections => case.role().has_server() && have.is_some(),
-        Wall::Conntrack => case.costs.is_tracked && have.is_some(),
-        Wall::GroupMemory => have.is_some(),
-        Wall::TcpMem => have.is_none(),
-        Wall::Backlog => case.role().has_server(),
+        Limit::FileMax => !case.host.is_admin,
+        Limit::Ports => case.role().has_client(),
+        Limit::MaxConnections => case.role().has_server() && have.is_some(),
+        Limit::Conntrack => case.costs.is_tracked && have.is_some(),
+        Limit::GroupMemory => have.is_some(),
+        Limit::TcpMem => have.is_none(),
+        Limit::Backlog => case.role().has_server(),
         // Without a plan there is none to start.
-        Wall::Threads => need.is_some(),
-        Wall::Cpu => false,
+        Limit::Threads => need.is_some(),
+        Limit::Cpu => false,
         _ => true,
     };
     let (Some(have), Some(need), true) = (have, need, binds) else {
         return if binds { Verdict::Unseen } else { Verdict::DoesNotBind };
     };
     match wall {
-        Wall::NrOpen if need > have => Verdict::Short,
+        Limit::NrOpen if need > have => Verdict::Short,
         _ if wall.is_hard() && case.fits(wall, case.ask.connections) => Verdict::Holds,
         _ if wall.is_hard() => Verdict::Short,
         _ if need > have => Verdict::Slows,
@@ -100,19 +100,19 @@ fn verdict(case: &Case<'_>, wall: Wall, have: Option<u64>, need: Option<u64>) ->
     }
 }
 
-fn scope(case: &Case<'_>, wall: Wall) -> Scope {
+fn scope(case: &Case<'_>, wall: Limit) -> Scope {
     let network = if case.host.is_contained { Scope::Container } else { Scope::Network };
     let group = |file: &std::path::Path| Scope::Group(file.display().to_string());
     match wall {
-        Wall::Nofile => Scope::Process,
-        Wall::NrOpen | Wall::FileMax | Wall::EpollWatches | Wall::HostMemory | Wall::TcpMem | Wall::Orphans => {
+        Limit::Nofile => Scope::Process,
+        Limit::NrOpen | Limit::FileMax | Limit::EpollWatches | Limit::HostMemory | Limit::TcpMem | Limit::Orphans => {
             Scope::Host
         }
-        Wall::Ports | Wall::Conntrack | Wall::Backlog | Wall::TimeWait => network,
-        Wall::MaxConnections => Scope::Server,
-        Wall::GroupMemory => case.tightest_group().map_or(Scope::Host, |tightest| group(&tightest.file)),
-        Wall::Cpu => case.host.cpu.as_ref().map_or(Scope::Host, |quota| group(&quota.file)),
-        Wall::Threads => {
+        Limit::Ports | Limit::Conntrack | Limit::Backlog | Limit::TimeWait => network,
+        Limit::MaxConnections => Scope::Server,
+        Limit::GroupMemory => case.tightest_group().map_or(Scope::Host, |tightest| group(&tightest.file)),
+        Limit::Cpu => case.host.cpu.as_ref().map_or(Scope::Host, |quota| group(&quota.file)),
+        Limit::Threads => {
             let tightest = case.host.pids_groups.iter().min_by_key(|group| group.limit.saturating_sub(group.used));
             match tightest {
                 Some(found) if case.have(wall) == Some(found.limit.saturating_sub(found.used)) => group(&found.file),
@@ -123,10 +123,10 @@ fn scope(case: &Case<'_>, wall: Wall) -> Scope {
     }
 }
 
-fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, u64> {
+fn facts(case: &Case<'_>, wall: Limit) -> BTreeMap<&'static str, u64> {
     let (host, ask, role) = (case.host, case.ask, case.role());
     let facts: Vec<(&'static str, Option<u64>)> = match wall {
-        Wall::Nofile => {
+        Limit::Nofile => {
             let tables = |server: bool, is_here: bool| {
                 let plan = case.plan(server, ask.connections).filter(|_| is_here)?;
                 Some(if plan.own_tables { plan.reactors as u64 } else { 1 })
@@ -138,18 +138,18 @@ fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, u64> {
                 ("client_tables", tables(false, role.has_client())),
             ]
         }
-        Wall::FileMax => vec![("max", host.file_max), ("open", Some(host.files))],
-        Wall::EpollWatches => vec![("max", host.max_user_watches), ("used", Some(host.watches))],
-        Wall::Ports if role.has_client() => vec![
+        Limit::FileMax => vec![("max", host.file_max), ("open", Some(host.files))],
+        Limit::EpollWatches => vec![("max", host.max_user_watches), ("used", Some(host.watches))],
+        Limit::Ports if role.has_client() => vec![
             ("sources", Some(case.sources())),
             ("destinations", Some(ask.destinations)),
             ("reserved", Some(host.reserved_ports)),
         ],
-        Wall::Threads => vec![("host_has", Some(host.threads))],
-        Wall::Conntrack => {
+        Limit::Threads => vec![("host_has", Some(host.threads))],
+        Limit::Conntrack => {
             vec![("max", host.conntrack.map(|table| table.max)), ("count", host.conntrack.map(|table| table.count))]
         }
-        Wall::GroupMemory => {
+        Limit::GroupMemory => {
             let group = case.tightest_group();
             let of = |figure: fn(&MemoryGroup) -> u64| group.map(figure);
             vec![
@@ -158,22 +158,22 @@ fn facts(case: &Case<'_>, wall: Wall) -> BTreeMap<&'static str, u64> {
                 ("cached", of(|group| group.cached_bytes)),
             ]
         }
-        Wall::HostMemory => vec![("total", Some(host.memory.total_bytes))],
-        Wall::Backlog => vec![
+        Limit::HostMemory => vec![("total", Some(host.memory.total_bytes))],
+        Limit::Backlog => vec![
             ("somaxconn", host.somaxconn),
             ("asked", Some(BACKLOG as u64)),
             ("max_syn_backlog", host.max_syn_backlog.filter(|_| !host.syncookies)),
         ],
         // What each of those that were asked for could queue before all together are told to calm down.
-        Wall::TcpMem => {
+        Limit::TcpMem => {
             let ends = role.ends() * ask.connections.max(1);
             vec![("each", host.tcp_mem_bytes.map(|[calm, ..]| calm / ends))]
         }
-        Wall::Cpu => {
+        Limit::Cpu => {
             let percent = host.cpu.as_ref().map(|quota| (quota.cores * 100.0) as u64);
             vec![("cores", Some(host.cores)), ("quota_percent", percent)]
         }
-        Wall::Ports | Wall::NrOpen | Wall::MaxConnections | Wall::Orphans | Wall::TimeWait => Vec::new(),
+        Limit::Ports | Limit::NrOpen | Limit::MaxConnections | Limit::Orphans | Limit::TimeWait => Vec::new(),
     };
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -2,7 +2,7 @@
 //! `cargo run --release --example push [ADDRESS:PORT]`.
 
 use std::time::{Duration, Instant};
-use steadfast::server::{Desk, Handler, Message, Overflow, Peer, Request, Server};
+use steadfast::server::{Handler, Message, Overflow, Peer, ReactorContext, Request, Server};
 
 struct Push {
     started: Instant,
@@ -15,11 +15,11 @@ impl Handler for Push {
 
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         // Each reactor has a handler of its own; one of them tells the others.
-        if desk.reactor() == 0 {
-            desk.publish("seconds", &self.started.elapsed().as_secs().to_string());
-            desk.wake_after(Duration::from_secs(1));
+        if context.reactor() == 0 {
+            context.publish("seconds", &self.started.elapsed().as_secs().to_string());
+            context.wake_after(Duration::from_secs(1));
         }
     }
 }

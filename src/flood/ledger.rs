@@ -1,6 +1,6 @@
 //! The ledger: every connection is in exactly one state at all times, and every one that was lost has a cause.
 
-use crate::net::link::{Cause, Deadline, Reason};
+use crate::net::conn::{Cause, Deadline, Reason};
 use crate::net::sys::errno;
 use crate::proto::upgrade::Rejected;
 use std::collections::{BTreeMap, HashMap};
@@ -80,7 +80,7 @@ impl Counts {
     }
 }
 
-/// The ledger of one worker. Others see it through [`Board`], as it stood at the end of a turn.
+/// The ledger of one worker. Others see it through [`SharedCounts`], as it stood at the end of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) counts: Counts,
@@ -108,9 +108,9 @@ impl Ledger {
 
 /// Where a worker shows its counts: all of one moment, so that they always sum to what was planned.
 #[derive(Debug, Default)]
-pub(super) struct Board(Mutex<Counts>);
+pub(super) struct SharedCounts(Mutex<Counts>);
 
-impl Board {
+impl SharedCounts {
     pub(super) fn show(&self, counts: Counts) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }

@@ -2,8 +2,8 @@
 
 use super::latency::{Latencies, MEASURES, Measure};
 use super::report::{
-    Agreement, Connections, Interrupted, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second, SideMemory,
-    Sides, States, Timing, Verdict,
+    Agreement, Connections, Interrupted, PerSide, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second,
+    SideMemory, States, Timing, Verdict,
 };
 use super::verdict::{Assertion, BadAssertion};
 use crate::stats::Cpu;
@@ -172,11 +172,11 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
         received: sum_of(parts.iter().map(|part| part.received)),
         pings: sum_of(parts.iter().map(|part| part.pings)),
         reply_check: if by_content { "content" } else { "status" }.into(),
-        memory: Sides {
+        memory: PerSide {
             server: memory(parts.iter().map(|part| part.memory.server)),
             client: memory(parts.iter().map(|part| part.memory.client)),
         },
-        cpu: Sides { server: largest_cpu(&parts), client: summed_cpu(&parts) },
+        cpu: PerSide { server: largest_cpu(&parts), client: summed_cpu(&parts) },
         workers: parts.iter().map(|part| part.workers).fold(0, usize::saturating_add),
         phases: phases(&parts, began),
         timeline: timeline(&parts, began),

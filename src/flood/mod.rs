@@ -5,9 +5,8 @@
 //! [`run`] with a [`Config`]; it returns a [`report::Report`]. [`scenario`] has the phases, [`merge`] and [`verdict`] work
 //! on reports.
 
-mod conduct;
 mod config;
-mod crew;
+mod coordinator;
 mod driver;
 mod error;
 mod fetch;
@@ -29,6 +28,7 @@ pub mod sizes;
 mod stamp;
 pub mod target;
 pub mod verdict;
+mod worker_pool;
 
 pub use config::{Config, Shard};
 pub use error::FloodError;
@@ -36,9 +36,8 @@ pub use progress::Progress;
 pub use read::BadReport;
 
 use crate::proto::upgrade::request_lines;
-use conduct::Flood;
-use crew::Crew;
-use orders::Orders;
+use coordinator::Flood;
+use orders::WorkerConfig;
 use plan::Routes;
 use report::Report;
 use scenario::Scenario;
@@ -48,6 +47,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use target::Scheme;
+use worker_pool::WorkerPool;
 
 /// Runs a flood to its end. `observe` is called about ten times a second. When `interrupts` becomes 1, what is open is
 /// closed within [`Config::interrupt_s`] and what is left then is reset; when it becomes 2, that is done at once. The report
@@ -63,10 +63,10 @@ pub fn run(config: &Config, interrupts: &AtomicU32, observe: &mut dyn FnMut(&Pro
         .map_err(|bad| FloodError::new(bad.to_string()))?;
     let own = config.own_connections().len();
     let routes = Routes::plan(config)?;
-    let plan = crew::plan(own)?;
+    let plan = worker_pool::plan(own)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let active = cores.min(plan.reactors);
-    let orders = Arc::new(Orders {
+    let orders = Arc::new(WorkerConfig {
         routes,
         targets: config.targets.clone(),
         sizes: config.payload.clone(),
@@ -79,7 +79,7 @@ pub fn run(config: &Config, interrupts: &AtomicU32, observe: &mut dyn FnMut(&Pro
         max_reply_bytes: config.max_reply_bytes,
         is_ours: AtomicBool::new(false),
     });
-    let crew = Crew::start(config, plan, &orders, active)?;
+    let crew = WorkerPool::start(config, plan, &orders, active)?;
     wait_for_start(config.start_at, interrupts);
     let view = ServerView::new(config, orders);
     Flood::new(config, scenario, crew, view, interrupts, observe).run()

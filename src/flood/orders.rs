@@ -11,9 +11,9 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// What a worker does. In some of it a worker is done when its last connection is; the rest ends with [`Order::Rest`].
+/// What a worker does. In some of it a worker is done when its last connection is; the rest ends with [`Command::Rest`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Work {
+pub(super) enum PhaseTask {
     /// Connects until so many of its own are begun, at so many a second.
     Connect { until: u32, per_s: Option<f64> },
     /// So many messages on each.
@@ -23,7 +23,7 @@ pub(super) enum Work {
     /// One more message on every connection: is it still alive?
     Check,
     /// Messages at a constant rate.
-    Rate(Pace),
+    Rate(ScheduleParams),
     /// Takes what comes; until it is told to rest, or each has had so many messages.
     Receive { messages: Option<u32>, slow: Slow },
     /// Drops this part of the connections, and opens them again.
@@ -32,7 +32,7 @@ pub(super) enum Work {
     Close { per_s: Option<f64> },
 }
 
-impl Work {
+impl PhaseTask {
     /// Whether all workers do it at the same time. What loads the server is done by as many at a time as there are cores.
     pub(super) fn is_together(&self) -> bool {
         matches!(self, Self::Hold { .. } | Self::Rate(_) | Self::Receive { .. } | Self::Storm { .. })
@@ -41,7 +41,7 @@ impl Work {
 
 /// When messages are due on each connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
+pub(super) struct ScheduleParams {
     /// When the schedule begins, the same for all workers.
     pub(super) start: Instant,
     /// From one message of a connection to the next.
@@ -62,9 +62,9 @@ pub(super) struct Slow {
 
 /// From the coordinator to a worker.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum Command {
     /// The number of the phase comes back when it is done.
-    Begin(usize, Work),
+    Begin(usize, PhaseTask),
     /// What lasts until it is told otherwise is over.
     Rest,
     /// Tell what was measured so far.
@@ -78,7 +78,7 @@ pub(super) enum Order {
 
 /// From a worker to the coordinator.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(super) enum WorkerEvent {
     /// Its reactor failed, with what epoll_wait(2) said.
     Failed(io::Error),
     /// What was measured since the last time.
@@ -107,7 +107,7 @@ pub(super) struct Results {
 
 /// What all workers share.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub(super) struct WorkerConfig {
     pub(super) routes: Routes,
     pub(super) targets: Vec<Target>,
     pub(super) sizes: Sizes,

@@ -65,9 +65,9 @@ pub struct Report {
     /// What was compared: `content`, or only `status` if a page varies.
     pub reply_check: String,
     /// Memory of each connection, before the first check or the drain.
-    pub memory: Sides<SideMemory>,
+    pub memory: PerSide<SideMemory>,
     /// CPU time from the first connect to the end of the last ramp, reply, rate or storm.
-    pub cpu: Sides<Option<Cpu>>,
+    pub cpu: PerSide<Option<Cpu>>,
     /// Threads of the flood.
     pub workers: usize,
     /// What was done, one after the other.
@@ -218,7 +218,7 @@ impl Schedule {
 
 /// The two ends of every connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sides<T> {
+pub struct PerSide<T> {
     /// The one that was flooded.
     pub server: T,
     /// This one.

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::fetch::{Asker, MAX_BODY_BYTES};
 use super::ledger::Counts;
-use super::orders::Orders;
+use super::orders::WorkerConfig;
 use super::report::{Agreement, Reconciliation, SideMemory};
 use super::target::Scheme;
 use crate::stats::{Cpu, Memory};
@@ -76,7 +76,7 @@ pub(super) struct ServerView<'a> {
     places: Option<u64>,
     warnings: Vec<String>,
     is_alone: bool,
-    orders: Arc<Orders>,
+    orders: Arc<WorkerConfig>,
     /// Whether it may be one of ours. A stranger that speaks WebSocket is asked for `/stats` once, and not again; one
     /// that serves pages, and counts them, only when its first page says whose it is. Before the beginning nobody is asked.
     asked_in_vain: bool,
@@ -84,7 +84,7 @@ pub(super) struct ServerView<'a> {
 }
 
 impl<'a> ServerView<'a> {
-    pub(super) fn new(config: &'a Config, orders: Arc<Orders>) -> Self {
+    pub(super) fn new(config: &'a Config, orders: Arc<WorkerConfig>) -> Self {
         let first = config.targets.first().and_then(|target| Some((target.addresses.first()?, target.hosts.first()?)));
         let asker = first.map(|(address, host)| Arc::new(Mutex::new(Asker::new(*address, host.clone()))));
         Self {

@@ -1,8 +1,8 @@
 //! What connections keep is counted here after each call that may change it, and the largest go where it is too much.
 
+use super::conn::Cause;
 use super::connection::Flags;
 use super::core::Core;
-use super::link::Cause;
 use super::memory::{Kept, KeptFor, kept_by, size_class};
 use super::send;
 use super::slots::ConnectionId;
@@ -24,7 +24,7 @@ impl<S> Core<S> {
     pub(super) fn account(&mut self, id: ConnectionId, begins: bool) {
         self.calm.disturb();
         let Some(connection) = self.slots.get(id) else { return };
-        let ring = if connection.has(Flags::PARTIAL_INPUT) { self.held.get(&id) } else { None };
+        let ring = if connection.has(Flags::PARTIAL_INPUT) { self.partial_input.get(&id) } else { None };
         let (bytes, reason) = kept_by(connection, ring);
         if bytes > 0 {
             connection.set(Flags::KEEPS);
@@ -106,7 +106,7 @@ impl<S> Core<S> {
         connection.clear(Flags::KEEPS);
         if connection.has(Flags::PARTIAL_INPUT) {
             connection.clear(Flags::PARTIAL_INPUT);
-            self.held.remove(&id);
+            self.partial_input.remove(&id);
         }
         if !connection.is_freed() {
             self.context.counters.shed.add(1);
@@ -150,7 +150,7 @@ impl<S> Core<S> {
         let mut sum = 0;
         for index in 0..self.slots.end_index() {
             let Some((id, connection)) = self.slots.at(index) else { continue };
-            let (bytes, _) = kept_by(connection, self.held.get(&id));
+            let (bytes, _) = kept_by(connection, self.partial_input.get(&id));
             let counted = self.memory.kept.get(&id).map_or(0, |kept| kept.bytes);
             assert_eq!((bytes, bytes > 0), (counted, connection.has(Flags::KEEPS)), "{id:?}: {:?}", connection.flags());
             sum += bytes;

@@ -11,9 +11,9 @@ use super::slots::ConnectionId;
 use super::sweep::{Due, due, due_from_tick};
 use super::sys;
 use super::write_queue::WriteQueue;
-use crate::proto::answer::{Answer, Asked, reason_body};
 use crate::proto::close::{CloseCode, Fault};
 use crate::proto::frame::Role;
+use crate::proto::http_write::{Answer, RequestInfo, reason_body};
 use crate::proto::session::State;
 use socket2::SockRef;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(cause) = connection.cause() else { return };
     if connection.has_queue() || connection.is_draining() || connection.is_freed() {
         if connection.is_draining() && connection.has(Flags::PEER_CLOSED) {
-            core.doom(id, cause);
+            core.schedule_free(id, cause);
         }
         return;
     }
@@ -49,7 +49,7 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
         _ => false,
     };
     if !lingers {
-        return core.doom(id, cause);
+        return core.schedule_free(id, cause);
     }
     connection.drain(core.context.now.tick);
     core.make_ready(id);
@@ -93,7 +93,7 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
         };
         match result {
             // A file that has become shorter than was promised: what is missing cannot be made up.
-            Ok(0) if asked > 0 => return core.doom(id, Cause::Abrupt),
+            Ok(0) if asked > 0 => return core.schedule_free(id, Cause::Abrupt),
             Ok(sent) => {
                 // Less of a file may also be its end, which the next call tells.
                 let full = sent < asked && !is_file;
@@ -116,7 +116,7 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => return core.doom(id, Cause::Io(sys::error_code(&error))),
+            Err(error) => return core.schedule_free(id, Cause::Io(sys::error_code(&error))),
         }
     }
 }
@@ -132,7 +132,7 @@ fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionI
         core.make_ready(id);
     }
     if is_open {
-        core.with(id, |link| driver.writable(link));
+        core.with(id, |conn| driver.writable(conn));
     }
 }
 
@@ -152,11 +152,11 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
     if !is_overdue(core) {
         return;
     }
-    core.with(id, |link| {
-        if let Some(queue) = link.connection.queue_mut() {
-            overflowed(queue, &link.context.counters);
+    core.with(id, |conn| {
+        if let Some(queue) = conn.connection.queue_mut() {
+            overflowed(queue, &conn.context.counters);
         }
-        link.close(SLOW.0, SLOW.1);
+        conn.close(SLOW.0, SLOW.1);
     });
 }
 
@@ -175,7 +175,7 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
             // From now on its answer is awaited.
             connection.set(Flags::PINGED);
             connection.touch(now_tick);
-            core.with(id, |link| driver.ping(link));
+            core.with(id, |conn| driver.ping(conn));
             return true;
         }
         Due::Nothing | Due::Silent(_) => {}
@@ -193,7 +193,7 @@ fn tell_swept<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize
         && !connection.is_freed()
         && !connection.is_connecting()
     {
-        core.with(id, |link| driver.swept(link));
+        core.with(id, |conn| driver.swept(conn));
     }
 }
 
@@ -208,16 +208,16 @@ pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
         return;
     }
     core.context.counters.memory_ended.add(1);
-    core.with(id, |link| match link.session_state() {
+    core.with(id, |conn| match conn.session_state() {
         State::Head => {
             let more_fields = "Retry-After: 10\r\n";
-            let asked = Asked { without_body: link.connection.session().is_head(), ..Asked::default() };
-            link.answer(&Answer { more_fields, ..Answer::refusal(503) }, asked);
-            link.end(Cause::Answered);
+            let asked = RequestInfo { without_body: conn.connection.session().is_head(), ..RequestInfo::default() };
+            conn.answer(&Answer { more_fields, ..Answer::refusal(503) }, asked);
+            conn.end(Cause::Answered);
         }
         _ => {
-            link.close(CloseCode::TRY_AGAIN_LATER, Fault::OutOfMemory.reason());
-            link.end(Cause::Fault(Fault::OutOfMemory));
+            conn.close(CloseCode::TRY_AGAIN_LATER, Fault::OutOfMemory.reason());
+            conn.end(Cause::Fault(Fault::OutOfMemory));
         }
     });
 }
@@ -228,35 +228,35 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
         // A browser opens connections in advance. It would take a 408 that comes before its request for the response to it,
         // and try again on its own where the connection has just closed.
         Deadline::Head if core.slots.get(id).is_none_or(|connection| !connection.session().has_partial()) => {
-            core.doom(id, cause);
+            core.schedule_free(id, cause);
         }
         Deadline::Head => {
             let (head_s, rate) =
                 (core.context.settings.deadlines.head_s, core.context.settings.deadlines.min_body_bytes_per_s);
-            core.with(id, |link| {
+            core.with(id, |conn| {
                 let why =
                     format!("the request did not come within {head_s} s, or its content at {rate} bytes a second");
                 let body = reason_body(408, &why);
-                let asked = Asked { without_body: link.connection.session().is_head(), ..Asked::default() };
-                link.answer(&Answer { body: body.as_bytes(), ..Answer::refusal(408) }, asked);
-                link.connection.ended_with(cause);
+                let asked = RequestInfo { without_body: conn.connection.session().is_head(), ..RequestInfo::default() };
+                conn.answer(&Answer { body: body.as_bytes(), ..Answer::refusal(408) }, asked);
+                conn.connection.ended_with(cause);
             });
         }
         Deadline::Message => {
             core.context.counters.closed_slow_message.add(1);
-            core.with(id, |link| {
-                link.close(CloseCode::POLICY, "message too slow");
-                link.end(cause);
+            core.with(id, |conn| {
+                conn.close(CloseCode::POLICY, "message too slow");
+                conn.end(cause);
             });
         }
         Deadline::Idle => {
             core.context.counters.closed_idle.add(1);
-            core.with(id, |link| {
-                link.close(CloseCode::GOING_AWAY, "no sign of life");
-                link.connection.ended_with(cause);
+            core.with(id, |conn| {
+                conn.close(CloseCode::GOING_AWAY, "no sign of life");
+                conn.connection.ended_with(cause);
             });
             flush(core, driver, id); // sent if it can be, and closed either way
-            core.doom(id, cause);
+            core.schedule_free(id, cause);
         }
         Deadline::Stalled if moves(core, driver, id) => {}
         Deadline::Close if takes_the_rest(core, id) => {}
@@ -270,7 +270,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
                 core.reset(id, known);
             }
         }
-        Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.doom(id, cause),
+        Deadline::Connect | Deadline::KeepAlive | Deadline::Reply => core.schedule_free(id, cause),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Everything of a reactor but its driver: the connections, and what may be done to them from outside their turn.
 
 use super::clock::Clock;
+use super::conn::{Cause, Conn};
 use super::connection::{Connection, Flags};
 use super::context::{Context, Input, Queueing};
 use super::counters::Counters;
-use super::link::{Cause, Link};
 use super::memory::MemoryUse;
 use super::pings::Pings;
 use super::pool::Pool;
@@ -16,7 +16,7 @@ use super::slots::{ConnectionId, Slots};
 use super::sources::Source;
 use super::sweep::{self, Calm, Due};
 use super::write_queue::WriteQueue;
-use super::{link, sys};
+use super::{conn, sys};
 use crate::proto::deflate::Deflate;
 use crate::proto::mask::RandomSource;
 use crate::proto::ring::Ring;
@@ -47,10 +47,10 @@ pub struct Core<S> {
     pub(super) slots: Slots<S>,
     pub(super) context: Context,
     pub(super) input: Input,
-    pub(super) held: HashMap<ConnectionId, Ring>,
+    pub(super) partial_input: HashMap<ConnectionId, Ring>,
     pub(super) ready: VecDeque<ConnectionId>,
     pub(super) dirty: Vec<ConnectionId>,
-    pub(super) doomed: Vec<ConnectionId>,
+    pub(super) to_free: Vec<ConnectionId>,
     pub(super) clock: Clock,
     /// The tick until which the limit on control frames is wider than it was set, and what it was set to.
     pub(super) catches_up: Option<(u32, u16)>,
@@ -84,10 +84,10 @@ impl<S> Core<S> {
             poll,
             slots: Slots::with_capacity(settings.max_connections),
             input: Input { pool: Pool::new(settings.read_buffer_bytes), message: Vec::new() },
-            held: HashMap::new(),
+            partial_input: HashMap::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
-            doomed: Vec::new(),
+            to_free: Vec::new(),
             pings: Pings::new(settings.deadlines.ping_s),
             calm: Calm::default(),
             catches_up: None,
@@ -132,28 +132,28 @@ impl<S> Core<S> {
     }
 
     /// Works on a connection outside its own turn; what that sends goes out at once. Gives `None` if the connection is gone.
-    pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Link<'_, S>) -> R) -> Option<R> {
+    pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Conn<'_, S>) -> R) -> Option<R> {
         self.calm.disturb();
         let connection = self.slots.get(id).filter(|connection| !connection.is_freed())?;
         let (state_before, waited) = (connection.session().state(), connection.has(Flags::WAITS));
-        let mut link = link::link(connection, &mut self.context, id, 0..0);
-        let result = work(&mut link);
+        let mut conn = conn::conn(connection, &mut self.context, id, 0..0);
+        let result = work(&mut conn);
         if connection.session().state() != state_before {
             connection.touch(self.context.now.tick); // another deadline runs
         }
         if !self.context.output.bytes.is_empty()
             && let Err(error) = send_or_keep(connection, &mut self.context)
         {
-            self.doom(id, Cause::Io(sys::error_code(&error)));
+            self.schedule_free(id, Cause::Io(sys::error_code(&error)));
             return Some(result);
         }
-        self.settle(id, waited);
+        self.after_callback(id, waited);
         Some(result)
     }
 
     /// Files a connection that was worked on outside its turn: one that ends, or whose request has its answer now; and counts
     /// what it keeps.
-    fn settle(&mut self, id: ConnectionId, waited: bool) {
+    fn after_callback(&mut self, id: ConnectionId, waited: bool) {
         let Some(connection) = self.slots.get(id) else { return };
         let answered = waited && !connection.has(Flags::WAITS);
         let keeps = connection.keeps_any();
@@ -222,7 +222,7 @@ impl<S> Core<S> {
     }
 
     /// A connection that was connecting has something to read, its end perhaps.
-    pub(super) fn heard(&mut self, id: ConnectionId, peer_closed: bool) {
+    pub(super) fn mark_readable(&mut self, id: ConnectionId, peer_closed: bool) {
         if let Some(connection) = self.slots.get(id) {
             connection.set(Flags::READABLE);
             if peer_closed {
@@ -237,22 +237,22 @@ impl<S> Core<S> {
     }
 
     /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
-    pub fn doom(&mut self, id: ConnectionId, cause: Cause) {
+    pub fn schedule_free(&mut self, id: ConnectionId, cause: Cause) {
         self.calm.disturb();
         let Some(connection) = self.slots.get(id) else { return };
         let was_connecting = connection.is_connecting();
         if connection.free(cause) {
             self.connecting -= usize::from(was_connecting);
-            self.doomed.push(id);
+            self.to_free.push(id);
         }
     }
 
     /// Dooms every connection, connected or not, that `which` picks by its state.
-    pub fn doom_all(&mut self, cause: Cause, which: impl Fn(&S) -> bool) {
+    pub fn schedule_free_all(&mut self, cause: Cause, which: impl Fn(&S) -> bool) {
         for index in 0..self.slots.end_index() {
             let Some((id, connection)) = self.slots.at(index) else { continue };
             if which(connection.state()) {
-                self.doom(id, cause);
+                self.schedule_free(id, cause);
             }
         }
     }
@@ -271,7 +271,7 @@ impl<S> Core<S> {
         if let Some(connection) = self.slots.get(id) {
             let _ = SockRef::from(&connection.socket()).set_linger(Some(Duration::ZERO));
         }
-        self.doom(id, cause);
+        self.schedule_free(id, cause);
     }
 
     /// Has the reactor wake up at `instant` at the latest, once.
@@ -304,7 +304,7 @@ impl<S> Core<S> {
         if let Err(error) = watch(&self.poll, id, connection) {
             // ENOSPC, fs.epoll.max_user_watches; ENOMEM.
             self.context.counters.accept_paused_error.add(1);
-            self.doom(id, Cause::Local(sys::error_code(&error)));
+            self.schedule_free(id, Cause::Local(sys::error_code(&error)));
         }
     }
 

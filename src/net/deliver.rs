@@ -1,18 +1,18 @@
 //! A message for many: sent to one connection after the other from the same bytes.
 
+use super::conn::Cause;
 use super::core::Core;
-use super::link::Cause;
 use super::send::{Policy, SLOW, Sent, enqueue, send_some};
 use super::slots::ConnectionId;
 use super::sys;
 use super::write_queue::{Content, Pushed, Topic, WriteQueue};
 use crate::proto::session::State;
-use crate::proto::shared::Shared;
+use crate::proto::shared_frame::Shared;
 use std::sync::Arc;
 
 impl<S> Core<S> {
     /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
-    /// or behind what waits for it. `topic` is for [`super::link::Overflow::KeepLatest`].
+    /// or behind what waits for it. `topic` is for [`super::conn::Overflow::KeepLatest`].
     #[inline]
     pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: Topic) -> Sent {
         deliver(self, index, message, topic)
@@ -32,7 +32,7 @@ fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: To
         return deliver_late(core, id, message, topic);
     }
     let Some(frame) = message.frame_for(connection.session().compression(), &mut core.context.output.deflate) else {
-        return core.with(id, |link| link.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
+        return core.with(id, |conn| conn.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
     };
     core.context.counters.messages_out.add(1);
     match send_some(connection.socket(), frame) {
@@ -50,7 +50,7 @@ fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: To
         }
         Err(error) => {
             core.context.counters.messages_dropped.add(1);
-            core.doom(id, Cause::Io(sys::error_code(&error)));
+            core.schedule_free(id, Cause::Io(sys::error_code(&error)));
             Sent::Dropped
         }
     }
@@ -77,7 +77,7 @@ fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, 
         }
         Pushed::Dropped => Sent::Dropped,
         Pushed::Overflowed => {
-            core.with(id, |link| link.close(SLOW.0, SLOW.1));
+            core.with(id, |conn| conn.close(SLOW.0, SLOW.1));
             Sent::Dropped
         }
     }

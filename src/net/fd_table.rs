@@ -22,7 +22,7 @@ pub struct Plan {
 
 /// What a plan starts from.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct PlanRequest {
     /// The most connections in all; `None` for as many as one table holds.
     pub max_connections: Option<usize>,
     /// The number of reactors; `None` for as many as it takes, and at least one for each core.
@@ -39,7 +39,7 @@ pub struct Wanted {
 
 /// Why there is no plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Impossible {
+pub enum PlanError {
     /// A table has no room for a connection beside what it must hold: this many descriptors would do.
     TableTooSmall {
         /// The smallest table that would do.
@@ -57,28 +57,28 @@ impl Plan {
     ///
     /// A kernel deals connections out to the listeners of a SO_REUSEPORT group by a hash, so reactors fill as a
     /// binomial distribution does: tables are planned for its mean and six standard deviations, which one reactor
-    /// in a billion exceeds. What is exact is the sum, which [`super::reactor::Quota`] counts.
+    /// in a billion exceeds. What is exact is the sum, which [`super::reactor::ConnectionLimit`] counts.
     ///
     /// # Errors
-    /// [`Impossible`], with the number that would do.
+    /// [`PlanError`], with the number that would do.
     ///
     /// ```
-    /// use steadfast::net::fd_table::{Plan, Wanted};
-    /// let wanted = Wanted {
+    /// use steadfast::net::fd_table::{Plan, PlanRequest};
+    /// let wanted = PlanRequest {
     ///     max_connections: Some(1_000_000), reactors: None, cores: 2, table: 20_000, listeners: 1, hashed: true,
     /// };
     /// let plan = Plan::new(wanted).unwrap();
     /// assert_eq!((plan.reactors, plan.own_tables, plan.max_connections), (53, true, 1_000_000));
     /// ```
-    pub fn new(wanted: Wanted) -> Result<Self, Impossible> {
+    pub fn new(wanted: PlanRequest) -> Result<Self, PlanError> {
         wanted.plan().map_err(|fewest| match fewest {
-            Some(needed) => Impossible::TooFewReactors { needed },
-            None => Impossible::TableTooSmall { needed: wanted.smallest_table() },
+            Some(needed) => PlanError::TooFewReactors { needed },
+            None => PlanError::TableTooSmall { needed: wanted.smallest_table() },
         })
     }
 
     /// The same, without finding out what would do instead, which takes much longer.
-    pub fn find(wanted: Wanted) -> Option<Self> {
+    pub fn find(wanted: PlanRequest) -> Option<Self> {
         wanted.plan().ok()
     }
 
@@ -93,7 +93,7 @@ impl Plan {
     }
 }
 
-impl Wanted {
+impl PlanRequest {
     /// The plan; or else how many reactors would do, if any number does.
     fn plan(&self) -> Result<Plan, Option<usize>> {
         // In a shared table each reactor's listeners, epoll instance and wake-up count.

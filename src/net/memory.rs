@@ -3,8 +3,8 @@
 //! A connection that keeps something has [`Flags::KEEPS`] and an entry in a table; an ordinary message, which comes whole and
 //! is sent whole, has neither. After each call that may change what a connection keeps, [`Core::account`] counts it anew.
 
-use super::buffers::Buffers;
 use super::connection::{Connection, Flags};
+use super::memory_limit::MemoryLimit;
 use super::slots::ConnectionId;
 use crate::proto::frame::Role;
 use crate::proto::heap::block_bytes;
@@ -48,7 +48,7 @@ impl Kept {
 /// What the connections of one reactor keep.
 #[derive(Debug)]
 pub(super) struct MemoryUse {
-    pub(super) buffers: Arc<Buffers>,
+    pub(super) buffers: Arc<MemoryLimit>,
     pub(super) kept: HashMap<ConnectionId, Kept>,
     pub(super) own_bytes: usize,
     pub(super) told_bytes: usize,
@@ -62,7 +62,7 @@ pub(super) struct MemoryUse {
 const CLASSES: usize = 512;
 
 impl MemoryUse {
-    pub(super) fn new(buffers: Arc<Buffers>) -> Self {
+    pub(super) fn new(buffers: Arc<MemoryLimit>) -> Self {
         buffers.join();
         Self {
             buffers,

@@ -24,22 +24,22 @@ impl Pool {
     }
 
     /// Takes the ring out of use with what is unparsed in it, for a connection that has the next turn but one.
-    pub(super) fn park(&mut self) -> Ring {
+    pub(super) fn detach(&mut self) -> Ring {
         let next = self.spare.pop().unwrap_or_else(|| Ring::new(self.ring_bytes));
         std::mem::replace(&mut self.current, next)
     }
 
     /// Puts a parked ring back in use.
-    pub(super) fn resume(&mut self, parked: Ring) {
+    pub(super) fn attach(&mut self, parked: Ring) {
         let current = std::mem::replace(&mut self.current, parked);
         self.keep(current);
     }
 
     /// Puts a whole ring in use, where a smaller one served a connection that had waited.
     #[inline]
-    pub(super) fn restore(&mut self) {
+    pub(super) fn reset(&mut self) {
         if self.current.capacity() < self.ring_bytes {
-            self.park();
+            self.detach();
         }
     }
 

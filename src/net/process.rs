@@ -2,12 +2,12 @@
 
 use super::cause::Cause;
 use super::closing::{finish, flush};
+use super::conn::{Conn, conn};
 use super::connection::{Connection, Flags};
 use super::context::{Context, Input};
 use super::core::Core;
 use super::counters::Counters;
 use super::driver::Driver;
-use super::link::{Link, link};
 use super::send::{lose, send_or_keep};
 use super::slots::ConnectionId;
 use super::sys;
@@ -68,11 +68,11 @@ pub(super) fn on_event<D: Driver>(
     if connection.is_special() {
         return on_special_event(core, driver, id, event.is_error());
     }
-    match talk(connection, &mut core.input, &mut core.context, driver, id) {
+    match process(connection, &mut core.input, &mut core.context, driver, id) {
         Outcome::Drained if !connection.has_queue() && !connection.session().has_partial() => {
             connection.clear(Flags::READABLE);
         }
-        outcome => settle(core, id, outcome, true),
+        outcome => apply_outcome(core, id, outcome, true),
     }
 }
 
@@ -92,7 +92,7 @@ fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
         return serve(core, driver, id);
     }
     if is_error || is_gone(connection) {
-        core.doom(id, Cause::Abrupt);
+        core.schedule_free(id, Cause::Abrupt);
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     }
     if connection.is_freed() || connection.has(Flags::WAITS) {
         if is_gone(connection) {
-            core.doom(id, Cause::Abrupt);
+            core.schedule_free(id, Cause::Abrupt);
         }
         return;
     }
@@ -121,8 +121,8 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     let Some(connection) = core.slots.get(id) else { return };
     if connection.has(Flags::PARTIAL_INPUT) {
         connection.clear(Flags::PARTIAL_INPUT);
-        if let Some(ring) = core.held.remove(&id) {
-            core.input.pool.resume(ring);
+        if let Some(ring) = core.partial_input.remove(&id) {
+            core.input.pool.attach(ring);
         }
     }
     let whole = |counters: &Counters| counters.messages_in.value() + counters.requests.value();
@@ -131,16 +131,16 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     let outcome = if connection.is_draining() {
         discard(connection, &mut core.input.pool.current)
     } else {
-        talk(connection, &mut core.input, &mut core.context, driver, id)
+        process(connection, &mut core.input, &mut core.context, driver, id)
     };
     core.give_back(reserved_bytes);
     let begins = whole(&core.context.counters) != whole_before;
-    settle(core, id, outcome, begins);
+    apply_outcome(core, id, outcome, begins);
 }
 
 /// Reads once, unless a ring with unparsed bytes was held; hands on what came; sends what that made.
 #[inline(always)]
-fn talk<D: Driver>(
+fn process<D: Driver>(
     connection: &mut Connection<D::State>,
     input: &mut Input,
     context: &mut Context,
@@ -150,7 +150,7 @@ fn talk<D: Driver>(
     let state_before = connection.session().state();
     let mut drained = false;
     if input.pool.current.is_empty() {
-        input.pool.restore();
+        input.pool.reset();
         let spare = input.pool.current.spare();
         match sys::recv(connection.socket(), spare) {
             Ok(0) => return end_of_stream(connection, input, context, driver, id),
@@ -160,7 +160,7 @@ fn talk<D: Driver>(
                 drained = bytes < spare.len() && !connection.has(Flags::PEER_CLOSED | Flags::URGENT);
                 input.pool.current.wrote(bytes);
                 context.counters.bytes_in.add(bytes as u64);
-                arrived(connection, context.now.tick);
+                on_bytes_received(connection, context.now.tick);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
@@ -172,7 +172,7 @@ fn talk<D: Driver>(
             },
         }
     }
-    let understood = understand(connection, input, context, driver, id);
+    let understood = parse(connection, input, context, driver, id);
     // Before what it was answered with needs as much again.
     if input.message.capacity() > KEPT_BYTES {
         input.message = Vec::new();
@@ -188,7 +188,7 @@ fn talk<D: Driver>(
     };
     let state = connection.session().state();
     if state != State::Open || state_before != State::Open {
-        file(connection, state_before, events, context.now.tick);
+        update_deadline(connection, state_before, events, context.now.tick);
         if state == State::Closed {
             return Outcome::Over;
         }
@@ -204,7 +204,7 @@ fn talk<D: Driver>(
 
 /// Hands the driver what stands in the ring, event by event, as far as the budget goes; gives how many there were.
 #[inline(always)]
-fn understand<D: Driver>(
+fn parse<D: Driver>(
     connection: &mut Connection<D::State>,
     input: &mut Input,
     context: &mut Context,
@@ -217,34 +217,34 @@ fn understand<D: Driver>(
     let lent = lent.start as usize..lent.end as usize;
     let (mut at, mut events) = (0, 0);
     let mut result = Ok(());
-    let mut link = link(connection, context, id, lent);
+    let mut conn = conn(connection, context, id, lent);
     // An event that needs no bytes is taken in any case: nothing else would bring it up again.
-    while (events < link.context.settings.max_events_per_turn && at < unparsed.len())
-        || link.connection.session().has_event()
+    while (events < conn.context.settings.max_events_per_turn && at < unparsed.len())
+        || conn.connection.session().has_event()
     {
-        let (rest, session) = (&mut unparsed[at..], link.connection.session_mut());
-        let Context { output, settings, now, .. } = &mut *link.context;
+        let (rest, session) = (&mut unparsed[at..], conn.connection.session_mut());
+        let Context { output, settings, now, .. } = &mut *conn.context;
         let (bytes, event) = session.receive(rest, message, &settings.limits, now.second, output);
         at += bytes;
         match event {
             Event::NeedMore => continue,
             Event::Message(kind, payload) => {
-                link.context.counters.messages_in.add(1);
+                conn.context.counters.messages_in.add(1);
                 events += payload.len() / EVENT_BYTES;
-                driver.message(&mut link, kind, payload);
-                result = link.send_from(unparsed);
+                driver.message(&mut conn, kind, payload);
+                result = conn.send_from(unparsed);
             }
-            event => hand_on(&mut link, driver, event),
+            event => on_other_event(&mut conn, driver, event),
         }
         events += 1;
-        let connection = &*link.connection;
+        let connection = &*conn.connection;
         if connection.session().state() == State::Closed || result.is_err() {
             at = unparsed.len(); // nothing is read behind the end
             break;
         }
         // Whoever takes nothing more, or waits for an answer, is not read. What has been gathered is sent before it is more
         // than may wait: so what one message is answered with never counts against the next.
-        if connection.has(Flags::WAITS) || (link.is_slow() && link.is_blocked()) {
+        if connection.has(Flags::WAITS) || (conn.is_slow() && conn.is_blocked()) {
             break;
         }
     }
@@ -254,12 +254,12 @@ fn understand<D: Driver>(
 
 /// An event that is no message.
 #[inline(never)]
-fn hand_on<D: Driver>(link: &mut Link<'_, D::State>, driver: &mut D, event: Event<'_>) {
+fn on_other_event<D: Driver>(conn: &mut Conn<'_, D::State>, driver: &mut D, event: Event<'_>) {
     // What is in the ring is a message's, if anything's, and this is none.
-    let lent = std::mem::replace(&mut link.lent, 0..0);
-    note(link, &event);
-    driver.event(link, event);
-    link.lent = lent;
+    let lent = std::mem::replace(&mut conn.lent, 0..0);
+    count_event(conn, &event);
+    driver.event(conn, event);
+    conn.lent = lent;
 }
 
 /// What a turn has made goes out with one call.
@@ -288,7 +288,7 @@ fn end_of_stream<D: Driver>(
         connection.end_with(Cause::EndOfStream);
     }
     // A page that ends with the stream is complete now.
-    match understand(connection, input, context, driver, id).and_then(|_| send(connection, context)) {
+    match parse(connection, input, context, driver, id).and_then(|_| send(connection, context)) {
         Ok(()) => Outcome::Eof,
         Err(error) => {
             lose(context);
@@ -306,7 +306,7 @@ fn is_gone<S>(connection: &Connection<S>) -> bool {
 }
 
 /// Which deadline runs, and since when, for a connection that is not simply open.
-fn file<S>(connection: &mut Connection<S>, state_before: State, events: usize, now_tick: u32) {
+fn update_deadline<S>(connection: &mut Connection<S>, state_before: State, events: usize, now_tick: u32) {
     let state = connection.session().state();
     if state != state_before {
         connection.touch(now_tick);
@@ -322,7 +322,7 @@ fn file<S>(connection: &mut Connection<S>, state_before: State, events: usize, n
 
 /// Bytes have come: they are life, except while a head is awaited, whose deadline is absolute.
 #[inline]
-fn arrived<S>(connection: &mut Connection<S>, now_tick: u32) {
+fn on_bytes_received<S>(connection: &mut Connection<S>, now_tick: u32) {
     match connection.session().state() {
         State::Open | State::Raw | State::Http => {
             connection.touch(now_tick);
@@ -338,8 +338,8 @@ fn arrived<S>(connection: &mut Connection<S>, now_tick: u32) {
 
 /// Counts an event, and remembers those that end the connection.
 #[inline]
-fn note<S>(link: &mut Link<'_, S>, event: &Event<'_>) {
-    let counters = &link.context.counters;
+fn count_event<S>(conn: &mut Conn<'_, S>, event: &Event<'_>) {
+    let counters = &conn.context.counters;
     match event {
         Event::NeedMore | Event::Body(_) | Event::ResponseEnd | Event::Response(_) | Event::Pong(_) => {}
         Event::Expects(_) => {}
@@ -347,16 +347,16 @@ fn note<S>(link: &mut Link<'_, S>, event: &Event<'_>) {
         Event::Request(_) => counters.requests.add(1),
         Event::Opened(_) => counters.upgraded.add(1),
         Event::Ping(_) => counters.pings_in.add(1),
-        Event::Closed(code, _) => link.connection.ended_with(Cause::Closed(*code)),
+        Event::Closed(code, _) => conn.connection.ended_with(Cause::Closed(*code)),
         Event::Failed(fault) => {
             counters.failed(fault.code().0);
-            link.connection.ended_with(Cause::Fault(*fault));
+            conn.connection.ended_with(Cause::Fault(*fault));
         }
         Event::BadHead(error) => {
             counters.refused(error.status());
-            link.connection.ended_with(Cause::BadHead(*error));
+            conn.connection.ended_with(Cause::BadHead(*error));
         }
-        Event::Rejected(rejected) => link.connection.ended_with(Cause::Rejected(*rejected)),
+        Event::Rejected(rejected) => conn.connection.ended_with(Cause::Rejected(*rejected)),
     }
 }
 
@@ -372,7 +372,7 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
 }
 
 /// Files a connection where it belongs until its next turn, and counts what it keeps.
-fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: bool) {
+fn apply_outcome<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: bool) {
     let Some(connection) = core.slots.get(id) else { return };
     if connection.has(Flags::UNSENT_DATA) {
         connection.clear(Flags::UNSENT_DATA);
@@ -391,7 +391,7 @@ fn settle<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: boo
             connection.end_with(Cause::Answered);
             finish(core, id);
         }
-        Outcome::Error(code) => core.doom(id, Cause::Io(code)),
+        Outcome::Error(code) => core.schedule_free(id, Cause::Io(code)),
     }
     if core.slots.get(id).is_some_and(|connection| connection.keeps_any() || connection.has(Flags::PARTIAL_INPUT)) {
         core.account(id, begins);
@@ -410,9 +410,9 @@ fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
             core.input.pool.current.clear();
             kept
         } else {
-            core.input.pool.park()
+            core.input.pool.detach()
         };
-        core.held.insert(id, held);
+        core.partial_input.insert(id, held);
     }
     if !blocked {
         core.make_ready(id);

@@ -1,16 +1,16 @@
 //! The reactor: one thread, one epoll instance, one slab. It waits, hands each connection its turn, and flushes,
 //! frees and sweeps before it sleeps again.
 
-pub use super::buffers::Buffers;
 pub use super::core::{Core, Now};
-pub use super::quota::Quota;
+pub use super::limits::ConnectionLimit;
+pub use super::memory_limit::MemoryLimit;
 pub use super::settings::{QUEUE_GRACE_S, Settings, TURN_ACCEPTS, TURN_EVENTS};
 
+use super::conn::{self, Cause};
 use super::connection::Flags;
 use super::core::Listener;
 use super::counters::Counters;
 use super::driver::Driver;
-use super::link::{self, Cause};
 use super::mailbox::Mailbox;
 use super::slots::ConnectionId;
 use super::sweep::{MAX_PINGS, Sweep};
@@ -35,7 +35,7 @@ const BUSY_WORK: u64 = 256;
 pub struct Reactor<D: Driver> {
     core: Core<D::State>,
     driver: D,
-    mailbox: Mailbox<D::Mail>,
+    mailbox: Mailbox<D::Command>,
     sweep: Sweep,
 }
 
@@ -55,7 +55,12 @@ impl<D: Driver> Reactor<D> {
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
-    pub fn new(driver: D, settings: Settings, counters: Arc<Counters>, mailbox: Mailbox<D::Mail>) -> io::Result<Self> {
+    pub fn new(
+        driver: D,
+        settings: Settings,
+        counters: Arc<Counters>,
+        mailbox: Mailbox<D::Command>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut SourceFd(&mailbox.bell()), WAKER, Interest::READABLE)?;
         let core = Core::new(poll, settings, counters);
@@ -140,7 +145,7 @@ impl<D: Driver> Reactor<D> {
             let error = SockRef::from(&connection.socket()).take_error().ok().flatten();
             let code = error.map_or(0, |error| sys::error_code(&error));
             if code != 0 {
-                return self.core.doom(id, Cause::Connect(code));
+                return self.core.schedule_free(id, Cause::Connect(code));
             }
         }
         if event.is_writable() {
@@ -148,10 +153,10 @@ impl<D: Driver> Reactor<D> {
             self.core.connecting -= 1;
             self.core.context.counters.opened.add(1);
             let driver = &mut self.driver;
-            self.core.with(id, |link| driver.connected(link));
+            self.core.with(id, |conn| driver.connected(conn));
             if event.is_readable() || event.is_read_closed() {
                 // A server that speaks first, or has left again: this edge tells of that too, and none will again.
-                self.core.heard(id, event.is_read_closed());
+                self.core.mark_readable(id, event.is_read_closed());
             }
         }
     }
@@ -175,11 +180,11 @@ impl<D: Driver> Reactor<D> {
         closing::end_dirty(&mut self.core);
         // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
         // may end others.
-        self.free_doomed();
+        self.free_scheduled();
         self.driver.turn(&mut self.core);
         closing::end_dirty(&mut self.core);
-        if !self.core.doomed.is_empty() {
-            self.free_doomed();
+        if !self.core.to_free.is_empty() {
+            self.free_scheduled();
             self.core.stay_awake();
         }
         if self.core.slots.is_empty() {
@@ -306,12 +311,12 @@ impl<D: Driver> Reactor<D> {
         core.refusals.refuse(socket, (reason, retry_after_s), &core.context.output.standing, core.context.now.tick);
     }
 
-    fn free_doomed(&mut self) {
+    fn free_scheduled(&mut self) {
         // What a driver does in `ended` may doom more.
-        while let Some(id) = self.core.doomed.pop() {
+        while let Some(id) = self.core.to_free.pop() {
             let Some(mut connection) = self.core.slots.remove(id) else { continue };
             if connection.has(Flags::PARTIAL_INPUT) {
-                self.core.held.remove(&id);
+                self.core.partial_input.remove(&id);
             }
             if connection.has(Flags::KEEPS) {
                 self.core.forget(id);
@@ -334,8 +339,8 @@ impl<D: Driver> Reactor<D> {
             }
             send::discard(&mut connection, &self.core.context.counters);
             connection.session_mut().abandon();
-            let mut link = link::link(&mut connection, &mut self.core.context, id, 0..0);
-            self.driver.ended(&mut link, cause);
+            let mut conn = conn::conn(&mut connection, &mut self.core.context, id, 0..0);
+            self.driver.ended(&mut conn, cause);
             self.core.context.output.clear();
             drop(connection);
             self.core.context.settings.quota.give_back(1);

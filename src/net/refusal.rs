@@ -1,7 +1,7 @@
 //! Connections that are refused at accept: they are answered and closed, and take no place of those that are served.
 
 use super::sys;
-use crate::proto::answer::{Answer, Asked, Standing};
+use crate::proto::http_write::{Answer, DefaultHeaders, RequestInfo};
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::net::Shutdown;
@@ -37,14 +37,14 @@ impl Refusals {
         &mut self,
         socket: OwnedFd,
         (reason, retry_after_s): (&str, u32),
-        standing: &Standing,
+        standing: &DefaultHeaders,
         now_tick: u32,
     ) {
         let is_read = read_request(&socket);
         let more_fields = format!("Retry-After: {retry_after_s}\r\n");
         let answer = Answer { more_fields: &more_fields, body: reason.as_bytes(), ..Answer::refusal(503) };
         self.answer.clear();
-        answer.encode(&mut self.answer, Asked::default(), standing);
+        answer.encode(&mut self.answer, RequestInfo::default(), standing);
         // An empty send buffer takes all of it; a peer that has gone hears nothing anyway.
         let _ = sys::send(socket.as_fd(), &self.answer);
         let has_ended = SockRef::from(&socket).shutdown(Shutdown::Write).is_err();

@@ -7,7 +7,7 @@ use super::counters::Counters;
 use super::sys;
 use super::write_queue::{self, Content, Overflow, Pushed, Topic, WriteQueue};
 use crate::proto::close::CloseCode;
-use crate::proto::extension::Agreed;
+use crate::proto::extension::NegotiatedCompression;
 use crate::proto::frame::{self, Opcode};
 use crate::proto::session::MessageKind;
 use std::io;
@@ -110,7 +110,7 @@ pub(super) fn lose(context: &mut Context) {
 }
 
 /// What a message that was gathered is to a policy.
-fn topic_of(agreed: Agreed) -> Topic {
+fn topic_of(agreed: NegotiatedCompression) -> Topic {
     if agreed.is_on() && agreed.own_takeover() { Topic::Required } else { Topic::None }
 }
 

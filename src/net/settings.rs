@@ -1,10 +1,10 @@
 //! What a reactor works by.
 
-use super::buffers::Buffers;
 use super::deadlines::Deadlines;
+use super::limits::ConnectionLimit;
+use super::memory_limit::MemoryLimit;
 use super::pool::RING_BYTES;
-use super::quota::Quota;
-use super::sources::{SourcePrefixes, Sources};
+use super::sources::{PerSourceLimit, SourcePrefixes};
 use super::write_queue::QueueLimits;
 use crate::proto::extension::Compression;
 use crate::proto::session::Limits;
@@ -29,11 +29,11 @@ pub struct Settings {
     /// The most connections that this reactor takes: what its descriptor table holds.
     pub max_connections: usize,
     /// The most that all reactors take together.
-    pub quota: Arc<Quota>,
+    pub quota: Arc<ConnectionLimit>,
     /// The most that each source may have of them.
-    pub sources: Arc<Sources>,
+    pub sources: Arc<PerSourceLimit>,
     /// What they may keep together.
-    pub buffers: Arc<Buffers>,
+    pub buffers: Arc<MemoryLimit>,
     /// Bytes that a connection may read in one turn.
     pub read_buffer_bytes: usize,
     /// Messages and requests of one connection that are handed on in one turn; then others have theirs.
@@ -52,14 +52,14 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults, for a reactor that takes so many connections and shares a quota.
-    pub fn new(max_connections: usize, quota: Arc<Quota>) -> Self {
+    pub fn new(max_connections: usize, quota: Arc<ConnectionLimit>) -> Self {
         Self {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             max_connections,
             quota,
-            sources: Sources::new(u32::MAX, SourcePrefixes::default()),
-            buffers: Buffers::new(u64::MAX),
+            sources: PerSourceLimit::new(u32::MAX, SourcePrefixes::default()),
+            buffers: MemoryLimit::new(u64::MAX),
             read_buffer_bytes: RING_BYTES,
             max_events_per_turn: TURN_EVENTS as usize,
             max_accepts_per_turn: TURN_ACCEPTS as usize,

@@ -45,13 +45,13 @@ impl SourcePrefixes {
 
 /// How many connections each source has, over all reactors.
 #[derive(Debug)]
-pub struct Sources {
+pub struct PerSourceLimit {
     max: u32,
     prefixes: SourcePrefixes,
     counts: Mutex<HashMap<Source, u32>>,
 }
 
-impl Sources {
+impl PerSourceLimit {
     /// Room for `max` connections of each; the largest value is "no limit", for which nothing is counted.
     pub fn new(max: u32, prefixes: SourcePrefixes) -> Arc<Self> {
         Arc::new(Self { max, prefixes, counts: Mutex::default() })

@@ -4,7 +4,7 @@
 use super::progress::Progress;
 use crate::proto::frame;
 use crate::proto::heap::block_bytes;
-use crate::proto::shared::Shared;
+use crate::proto::shared_frame::Shared;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::IoSlice;

@@ -1,10 +1,10 @@
 //! What a session takes and gives beside bytes: its limits, its output, its events, and where it stands.
 
-use super::answer::Standing;
 use super::close::{CloseCode, Fault};
 use super::deflate::{Deflate, Deflater};
 use super::frame::{self, Opcode, RSV1, Role};
 use super::http::{HeadError, HeadLimits, Request, Response};
+use super::http_write::DefaultHeaders;
 use super::mask::{Mask, RandomSource};
 use super::upgrade::Rejected;
 
@@ -51,7 +51,7 @@ pub struct Output {
     /// Compressors and decompressors.
     pub deflate: Deflate,
     /// What stands in every HTTP answer.
-    pub standing: Standing,
+    pub standing: DefaultHeaders,
 }
 
 impl Output {
@@ -64,7 +64,7 @@ impl Output {
             look_from_bytes: usize::MAX,
             random,
             deflate: Deflate::default(),
-            standing: Standing::default(),
+            standing: DefaultHeaders::default(),
         }
     }
 

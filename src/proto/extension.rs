@@ -27,9 +27,9 @@ impl Default for Compression {
 
 /// What two endpoints agreed on, in 16 bits: every connection has one. The default is that there is no compression.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Agreed(u16);
+pub struct NegotiatedCompression(u16);
 
-/// Bits of [`Agreed`].
+/// Bits of [`NegotiatedCompression`].
 const ON: u16 = 1;
 const OWN_NO_TAKEOVER: u16 = 1 << 1;
 const PEER_NO_TAKEOVER: u16 = 1 << 2;
@@ -41,7 +41,7 @@ const SAYS_PEER_BITS: u16 = 1 << 12;
 /// The last message was compressed.
 const CAME_COMPRESSED: u16 = 1 << 13;
 
-impl Agreed {
+impl NegotiatedCompression {
     fn new(own_no_takeover: bool, peer_no_takeover: bool, own_bits: u8, peer_bits: u8) -> Self {
         let flag = |set: bool, flag: u16| if set { flag } else { 0 };
         Self(
@@ -101,7 +101,7 @@ impl Agreed {
     }
 }
 
-impl fmt::Debug for Agreed {
+impl fmt::Debug for NegotiatedCompression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_on() {
             return f.write_str("no compression");
@@ -118,7 +118,7 @@ impl fmt::Debug for Agreed {
     }
 }
 
-impl Agreed {
+impl NegotiatedCompression {
     /// Appends the server's answer, as the value of Sec-WebSocket-Extensions. By hand, since formatting would cost each
     /// handshake a thousand instructions.
     pub(super) fn encode(self, out: &mut Vec<u8>) {
@@ -146,7 +146,7 @@ impl Agreed {
 }
 
 /// The server's answer, as the value of Sec-WebSocket-Extensions.
-impl fmt::Display for Agreed {
+impl fmt::Display for NegotiatedCompression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut value = Vec::new();
         self.encode(&mut value);
@@ -178,7 +178,7 @@ struct Parameters {
 ///     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10"
 /// );
 /// ```
-pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<Agreed> {
+pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<NegotiatedCompression> {
     let mut values = values.into_iter();
     let first = values.next()?;
     let others = || std::iter::once(first).chain(values).flat_map(|value| split(value, b',')).find_map(parameters);
@@ -189,8 +189,12 @@ pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression
     let client_keeps = ours.context_takeover && !offer.client_no_takeover && (client_bits.is_some() || max == 15);
     let own_bits = offer.server_bits.unwrap_or(15).min(max);
     let peer_bits = if client_keeps { client_bits.unwrap_or(15) } else { 15 };
-    let mut agreed =
-        Agreed::new(offer.server_no_takeover || !ours.context_takeover, !client_keeps, own_bits, peer_bits);
+    let mut agreed = NegotiatedCompression::new(
+        offer.server_no_takeover || !ours.context_takeover,
+        !client_keeps,
+        own_bits,
+        peer_bits,
+    );
     // 7.1.2.1: an offer with server_max_window_bits is accepted by an answer that has it.
     if offer.server_bits.is_some() {
         agreed.0 |= SAYS_OWN_BITS;
@@ -220,7 +224,7 @@ pub fn offer(ours: &Compression) -> String {
 /// Judges a server's answer to [`offer`], the values of its Sec-WebSocket-Extensions fields (RFC 7692 section 7.1).
 ///
 /// Gives `None` for anything that was not offered: then the client fails the connection (RFC 6455 section 4.1).
-pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<Agreed> {
+pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<NegotiatedCompression> {
     let mut accepted = values.into_iter().flat_map(|value| split(value, b',')).filter(|element| !element.is_empty());
     let answer = accepted.next().and_then(parameters)?;
     if accepted.next().is_some() || answer.client_bits == Some(None) {
@@ -233,7 +237,12 @@ pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compressio
         return None;
     }
     let own_bits = answer.client_bits.flatten().unwrap_or(15).min(max);
-    Some(Agreed::new(answer.client_no_takeover || !ours.context_takeover, !server_keeps, own_bits, server_bits))
+    Some(NegotiatedCompression::new(
+        answer.client_no_takeover || !ours.context_takeover,
+        !server_keeps,
+        own_bits,
+        server_bits,
+    ))
 }
 
 /// What browsers offer, word for word: a handshake with one of these is spared the reading of it.

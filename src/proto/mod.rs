@@ -1,17 +1,18 @@
 //! The core, sans-IO: bytes in, events out, bytes out, in both roles. Nothing here knows a socket or a clock.
 
-pub mod answer;
 mod authority;
 pub mod body;
 pub mod close;
 pub mod deflate;
 mod event;
-mod exchange;
 pub mod extension;
 pub mod frame;
 mod head;
 pub mod heap;
 pub mod http;
+mod http_check;
+mod http_read;
+pub mod http_write;
 mod kept;
 pub mod mask;
 pub mod origin;
@@ -20,8 +21,7 @@ pub(crate) mod path;
 pub mod quote;
 mod reason;
 pub mod ring;
-mod rules;
 pub mod session;
-pub mod shared;
+pub mod shared_frame;
 pub mod upgrade;
 pub mod utf8;

@@ -5,7 +5,7 @@ use super::body::Body;
 use super::close::Fault;
 use super::deflate::{Deflate, Deflater, Inflater};
 use super::event::MessageKind;
-use super::extension::Agreed;
+use super::extension::NegotiatedCompression;
 use super::frame::{self, Header, MAX_HEADER_BYTES, Opcode, RSV1};
 use super::heap::{block_bytes, written_bytes};
 use super::http::{self, Head, HeadError, HeadLimits};
@@ -122,7 +122,7 @@ pub(super) enum Payload {
 /// What inflating works with, and the limit of what comes out.
 pub(super) struct Inflation<'a> {
     pub(super) deflate: &'a mut Deflate,
-    pub(super) agreed: Agreed,
+    pub(super) agreed: NegotiatedCompression,
     pub(super) max_message_bytes: u64,
 }
 

@@ -12,16 +12,16 @@
 
 pub use super::event::{Event, Limits, MessageKind, Output, State};
 
-use super::answer::{self, Answer, Asked};
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};
-use super::exchange;
-use super::extension::Agreed;
+use super::extension::NegotiatedCompression;
 use super::frame::{self, Opcode, RSV1, Role};
+use super::http_read;
+use super::http_write::{self, Answer, RequestInfo};
 use super::mask;
 use super::partial::{self, Inflation, Partial, Payload, Progress};
 use super::reason::BadHead;
-use super::upgrade::{self, Acceptance, Opening};
+use super::upgrade::{self, ClientHandshake, ServerHandshake};
 use super::utf8;
 use std::ops::Range;
 
@@ -33,13 +33,20 @@ pub struct Session {
     role: Role,
     control_frames: u16,
     control_second: u16,
-    compression: Agreed,
+    compression: NegotiatedCompression,
     pub(super) partial: Option<Box<Partial>>,
 }
 
 impl Session {
     fn new(state: State, role: Role) -> Self {
-        Self { state, role, control_frames: 0, control_second: 0, compression: Agreed::default(), partial: None }
+        Self {
+            state,
+            role,
+            control_frames: 0,
+            control_second: 0,
+            compression: NegotiatedCompression::default(),
+            partial: None,
+        }
     }
 
     /// A server that waits for a request.
@@ -58,7 +65,7 @@ impl Session {
     }
 
     /// A WebSocket client: writes its request for an upgrade.
-    pub fn websocket_client(opening: &Opening<'_>, out: &mut Output) -> Self {
+    pub fn websocket_client(opening: &ClientHandshake<'_>, out: &mut Output) -> Self {
         let key = upgrade::client_key(out.random.take());
         upgrade::encode_request(&mut out.bytes, opening, &key);
         out.seal_head();
@@ -74,7 +81,7 @@ impl Session {
 
     /// The compression that was agreed upon.
     #[inline]
-    pub fn compression(&self) -> Agreed {
+    pub fn compression(&self) -> NegotiatedCompression {
         self.compression
     }
 
@@ -108,9 +115,9 @@ impl Session {
     ) -> (usize, Event<'a>) {
         let (partial, compression) = (&mut self.partial, &mut self.compression);
         let taken = match self.state {
-            State::Head => exchange::take_request(partial, input, message, limits),
-            State::Handshake => exchange::take_upgrade(partial, input, message, limits, compression),
-            State::Http => exchange::take_response(partial, input, message, limits),
+            State::Head => http_read::take_request(partial, input, message, limits),
+            State::Handshake => http_read::take_upgrade(partial, input, message, limits, compression),
+            State::Http => http_read::take_response(partial, input, message, limits),
             _ => return (input.len(), Event::NeedMore),
         };
         match taken {
@@ -130,9 +137,9 @@ impl Session {
     fn refuse<'a>(&mut self, bad: &BadHead, out: &mut Output) -> Event<'a> {
         let BadHead { error, ref why, is_head } = *bad;
         if self.role == Role::Server {
-            let asked = Asked { without_body: is_head, ..Asked::default() };
-            let body = answer::reason_body(error.status(), why);
-            let answer = Answer { more_fields: answer::NOSNIFF, ..Answer::refusal(error.status()) };
+            let asked = RequestInfo { without_body: is_head, ..RequestInfo::default() };
+            let body = http_write::reason_body(error.status(), why);
+            let answer = Answer { more_fields: http_write::NOSNIFF, ..Answer::refusal(error.status()) };
             self.answer(&Answer { body: body.as_bytes(), ..answer }, asked, out);
         }
         self.abandon();
@@ -140,16 +147,16 @@ impl Session {
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked, out: &mut Output) {
+    pub fn answer(&mut self, answer: &Answer<'_>, asked: RequestInfo, out: &mut Output) {
         self.answer_head(answer, asked, answer.body.len() as u64, out);
         answer.encode_body(&mut out.bytes, asked);
         out.seal_head();
     }
 
     /// Answers a request with a body of so many bytes, which the caller sends.
-    pub fn answer_head(&mut self, answer: &Answer<'_>, asked: Asked, body_bytes: u64, out: &mut Output) {
+    pub fn answer_head(&mut self, answer: &Answer<'_>, asked: RequestInfo, body_bytes: u64, out: &mut Output) {
         // Whoever hears this in place of "100 Continue" may send the body or not: behind it, nothing can be read.
-        let asked = Asked { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
+        let asked = RequestInfo { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
         answer.encode_head(&mut out.bytes, asked, &out.standing, body_bytes);
         out.seal_head();
         if asked.closes {
@@ -159,13 +166,13 @@ impl Session {
 
     /// Tells a client that asked with `Expect: 100-continue` to send the body.
     pub fn proceed(&mut self, out: &mut Output) {
-        out.bytes.extend_from_slice(answer::CONTINUE);
+        out.bytes.extend_from_slice(http_write::CONTINUE);
         out.seal_head();
     }
 
     /// Answers a request with 101: the connection is open.
     #[inline]
-    pub fn accept(&mut self, acceptance: &Acceptance<'_>, out: &mut Output) {
+    pub fn accept(&mut self, acceptance: &ServerHandshake<'_>, out: &mut Output) {
         upgrade::encode_response(&mut out.bytes, acceptance, &out.standing.fields);
         out.seal_head();
         (self.compression, self.state) = (acceptance.compression, State::Open);
@@ -173,7 +180,7 @@ impl Session {
 
     /// Sends a GET for `path` at `host`, with more field lines, each with its CRLF.
     pub fn request(&mut self, host: &str, path: &str, fields: &str, out: &mut Output) {
-        answer::encode_get(&mut out.bytes, host, path, fields);
+        http_write::encode_get(&mut out.bytes, host, path, fields);
         out.seal_head();
     }
 

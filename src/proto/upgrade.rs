@@ -3,10 +3,10 @@
 pub use super::authority::Scheme;
 pub use super::origin::Origins;
 
-use super::answer::{Answer, BadField, field_line, is_token};
 use super::authority::{is_name, is_one_of};
-use super::extension::{self, Agreed, Compression};
+use super::extension::{self, Compression, NegotiatedCompression};
 use super::http::{self, Request, Response};
+use super::http_write::{Answer, BadField, field_line, is_token};
 use super::quote::{Field, Quoted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -55,19 +55,19 @@ impl Policy {
 
 /// What a server grants to one request.
 #[derive(Clone, Copy, Debug)]
-pub struct Acceptance<'p> {
+pub struct ServerHandshake<'p> {
     /// The value of Sec-WebSocket-Accept.
     pub key: AcceptKey,
     /// The subprotocol, one that was offered.
     pub subprotocol: Option<&'p str>,
     /// The compression.
-    pub compression: Agreed,
+    pub compression: NegotiatedCompression,
 }
 
 /// Nothing beside the connection itself.
-impl From<AcceptKey> for Acceptance<'_> {
+impl From<AcceptKey> for ServerHandshake<'_> {
     fn from(key: AcceptKey) -> Self {
-        Self { key, subprotocol: None, compression: Agreed::default() }
+        Self { key, subprotocol: None, compression: NegotiatedCompression::default() }
     }
 }
 
@@ -152,7 +152,7 @@ impl Refusal {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Acceptance<'p>, Refusal> {
+pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<ServerHandshake<'p>, Refusal> {
     let fields = &request.fields;
     if request.method != "GET" {
         return Err(Refusal::Method);
@@ -184,9 +184,9 @@ pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Ac
         Some(ours) if fields.websocket_extensions.is_some() => {
             extension::choose(fields.extensions(), ours).unwrap_or_default()
         }
-        _ => Agreed::default(),
+        _ => NegotiatedCompression::default(),
     };
-    Ok(Acceptance { key: accept_key(key), subprotocol: subprotocol(fields, policy), compression })
+    Ok(ServerHandshake { key: accept_key(key), subprotocol: subprotocol(fields, policy), compression })
 }
 
 /// Names are compared as they stand (RFC 6455 section 11.5).
@@ -235,7 +235,7 @@ pub fn accept_key(key: &[u8]) -> AcceptKey {
 }
 
 /// Appends the answer that opens the connection; `fields` are further lines, each with its CRLF.
-pub fn encode_response(out: &mut Vec<u8>, acceptance: &Acceptance<'_>, fields: &str) {
+pub fn encode_response(out: &mut Vec<u8>, acceptance: &ServerHandshake<'_>, fields: &str) {
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
     out.reserve(HEAD.len() + 28 + 4);
@@ -256,16 +256,16 @@ pub fn encode_response(out: &mut Vec<u8>, acceptance: &Acceptance<'_>, fields: &
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Opening<'a> {
+pub struct ClientHandshake<'a> {
     /// The value of Host: a name or an address, and the port unless it is 80.
     pub host: &'a str,
     /// Path and query.
     pub path: &'a str,
-    /// Subprotocols that it offers, the best first; each a token, see [`super::answer::is_token`].
+    /// Subprotocols that it offers, the best first; each a token, see [`super::http_write::is_token`].
     pub subprotocols: &'a [String],
     /// permessage-deflate, and its bounds; `None` does not offer it.
     pub compression: Option<&'a Compression>,
-    /// More field lines, each with its CRLF; see [`super::answer::field_line`].
+    /// More field lines, each with its CRLF; see [`super::http_write::field_line`].
     pub fields: &'a str,
 }
 
@@ -278,7 +278,7 @@ pub fn client_key(random: [u8; 16]) -> [u8; 24] {
 }
 
 /// Appends a client's request.
-pub fn encode_request(out: &mut Vec<u8>, opening: &Opening<'_>, key: &[u8; 24]) {
+pub fn encode_request(out: &mut Vec<u8>, opening: &ClientHandshake<'_>, key: &[u8; 24]) {
     for part in [
         b"GET ".as_slice(),
         opening.path.as_bytes(),
@@ -303,7 +303,7 @@ pub fn encode_request(out: &mut Vec<u8>, opening: &Opening<'_>, key: &[u8; 24]) 
 
 /// What of its request a client needs to judge the answer, in one piece while it waits: the key, one byte for the
 /// compression, and the subprotocols.
-pub(super) fn keep(opening: &Opening<'_>, key: &[u8; 24]) -> Vec<u8> {
+pub(super) fn keep(opening: &ClientHandshake<'_>, key: &[u8; 24]) -> Vec<u8> {
     let mut kept = key.to_vec();
     if opening.compression.is_none() && opening.subprotocols.is_empty() {
         return kept;
@@ -331,7 +331,7 @@ pub enum Rejected {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Agreed, Rejected> {
+pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<NegotiatedCompression, Rejected> {
     let fields = &response.fields;
     if response.status != 101 {
         return Err(Rejected::Status(response.status));
@@ -352,7 +352,7 @@ pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Agr
         return Err(Rejected::NotOffered);
     }
     if fields.websocket_extensions.is_none() {
-        return Ok(Agreed::default());
+        return Ok(NegotiatedCompression::default());
     }
     let ours = match compression {
         0 => return Err(Rejected::NotOffered),

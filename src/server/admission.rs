@@ -36,7 +36,7 @@ struct Demand {
 
 /// The upgrades of one second: when it began, how many there were, and who asked.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct UpgradeRateLimit {
     began: Instant,
     granted: u32,
     /// Of those, how many went to sources that ask for more than their share.
@@ -48,7 +48,7 @@ pub(super) struct Admission {
     demands: HashMap<Key, Demand>,
 }
 
-impl Admission {
+impl UpgradeRateLimit {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             began: now,

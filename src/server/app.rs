@@ -1,7 +1,7 @@
 //! The driver of a server's reactor: it hands what happens to the handlers, and what they ask for to the reactor.
 
 use super::accept::Html;
-use super::admission::Admission;
+use super::admission::UpgradeRateLimit;
 use super::context::ReactorState;
 use super::drain::Drain;
 use super::files::Found;
@@ -10,21 +10,21 @@ use super::handler::Closed;
 use super::id;
 use super::instance::DynHandler;
 use super::leases::Leases;
-use super::mail::{Letter, Mail, SendError};
-use super::post::Post;
+use super::mail::{Command, Envelope, SendError};
+use super::post::MailBatch;
 use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
 use super::response::{Next, Reply, Responder, Response};
 use super::routes::{Get, Route, Routes};
 use super::slot::HandlerSlot;
 use super::status::{self, Shared};
 use super::waiting::{Outcome, Waiting};
+use crate::net::conn::{Cause, Conn, Deadline, FileContent, Sent, Topic};
 use crate::net::driver::Driver;
-use crate::net::link::{Cause, Deadline, FileContent, Link, Sent, Topic};
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
-use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
+use crate::proto::http_write::{Answer, RequestInfo};
 use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade::{self, Refusal};
 use std::collections::HashSet;
@@ -43,8 +43,8 @@ pub(super) struct App {
     routes: Arc<Routes>,
     handlers: Vec<Box<dyn DynHandler>>,
     reactor: ReactorState,
-    post: Post,
-    admission: Admission,
+    post: MailBatch,
+    admission: UpgradeRateLimit,
     leases: Leases,
     drain: Option<Drain>,
     /// The tick that the handlers know of.
@@ -59,50 +59,50 @@ impl fmt::Debug for App {
 
 impl App {
     /// On the reactor's own thread, since handlers stay there.
-    pub(super) fn new(shared: Arc<Shared>, routes: Arc<Routes>, post: Post) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, routes: Arc<Routes>, post: MailBatch) -> Self {
         let handlers = routes.handlers.iter().map(|entry| (entry.make)()).collect();
-        let admission = Admission::new(Instant::now());
+        let admission = UpgradeRateLimit::new(Instant::now());
         let leases = Leases::new(shared.max_long_files);
         let reactor = ReactorState::new(shared, post.own());
         Self { routes, handlers, reactor, post, admission, leases, drain: None, ticked: None }
     }
 
-    fn request(&mut self, link: &mut Link<'_, HandlerSlot>, request: &Request<'_>) {
-        let asked = Asked::from(request);
+    fn request(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>) {
+        let asked = RequestInfo::from(request);
         if !self.reactor.shared.upgrade.serves(request) {
-            return refuse_upgrade(link, request, &self.reactor.shared.upgrade, Refusal::Host, asked);
+            return refuse_upgrade(conn, request, &self.reactor.shared.upgrade, Refusal::Host, asked);
         }
         if !is_known(request.method) {
-            return not_implemented(link, request, asked);
+            return not_implemented(conn, request, asked);
         }
         // RFC 9110 section 9.3.7: asked about the server as a whole; only OPTIONS can have this target.
         if request.target == "*" {
-            return link.answer(&empty("Allow: GET, HEAD, OPTIONS, POST\r\n"), asked);
+            return conn.answer(&empty("Allow: GET, HEAD, OPTIONS, POST\r\n"), asked);
         }
         let routes = Arc::clone(&self.routes);
         let path = request.normal_path();
         let Some(route) = routes.of(&path) else {
-            return not_found(link, request, asked);
+            return not_found(conn, request, asked);
         };
         match (request.method, &route.post) {
-            ("OPTIONS", _) => link.answer(&empty(route.allow()), asked),
-            ("GET" | "HEAD", _) => self.get(link, request, &routes, (route, &path), asked),
-            ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(link, request, route, asked),
+            ("OPTIONS", _) => conn.answer(&empty(route.allow()), asked),
+            ("GET" | "HEAD", _) => self.get(conn, request, &routes, (route, &path), asked),
+            ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(conn, request, route, asked),
             ("POST", Some(_)) if !request.has_length() => {
-                refuse(link, &Answer::refusal(411), "Content-Length is missing", asked);
+                refuse(conn, &Answer::refusal(411), "Content-Length is missing", asked);
             }
-            ("POST", Some(responder)) => self.reply(link, responder, request, asked),
-            _ => not_allowed(link, request, route, asked),
+            ("POST", Some(responder)) => self.reply(conn, responder, request, asked),
+            _ => not_allowed(conn, request, route, asked),
         }
     }
 
     fn get(
         &mut self,
-        link: &mut Link<'_, HandlerSlot>,
+        conn: &mut Conn<'_, HandlerSlot>,
         request: &Request<'_>,
         routes: &Routes,
         (route, path): (&Route, &str),
-        asked: Asked,
+        asked: RequestInfo,
     ) {
         // A client that tries to upgrade, and does it wrongly, is told so.
         let fields = &request.fields;
@@ -110,91 +110,97 @@ impl App {
         if let Some(handler) = route.handler
             && (upgrades || !routes.get_of(path).is_some_and(|(_, page)| page.is_for(request)))
         {
-            return self.upgrade(link, request, handler, asked);
+            return self.upgrade(conn, request, handler, asked);
         }
         match routes.get_of(path) {
             Some((_, Get::Page(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
                 let answer = Answer { close: false, ..Answer::refusal(406) };
-                refuse(link, &answer, "Accept rules out text/html, and there is nothing else", asked);
+                refuse(conn, &answer, "Accept rules out text/html, and there is nothing else", asked);
             }
-            Some((_, Get::Page(page) | Get::Front(page))) => self.respond(link, page, asked),
-            Some((_, Get::Call(responder))) => self.reply(link, responder, request, asked),
+            Some((_, Get::Page(page) | Get::Front(page))) => self.respond(conn, page, asked),
+            Some((_, Get::Call(responder))) => self.reply(conn, responder, request, asked),
             Some((_, Get::Stats)) => {
                 let document = status::json(&self.reactor.shared, status::wants_reactors(request));
-                self.respond(link, &Response::new("application/json", document.to_vec()), asked);
+                self.respond(conn, &Response::new("application/json", document.to_vec()), asked);
             }
             Some((route, Get::Files(files))) => {
                 let (leases, prefixes) = (&mut self.leases, self.reactor.shared.source_prefixes);
-                let lease = || leases.take(link.source(prefixes));
-                let found = files.find(route.rest(path), request, link.date(), lease);
-                send_file(link, request, found, asked)
+                let lease = || leases.take(conn.source(prefixes));
+                let found = files.find(route.rest(path), request, conn.date(), lease);
+                send_file(conn, request, found, asked)
             }
-            None => not_allowed(link, request, route, asked),
+            None => not_allowed(conn, request, route, asked),
         }
     }
 
     /// A client with content to send asks whether it is wanted.
-    fn expects(&mut self, link: &mut Link<'_, HandlerSlot>, request: &Request<'_>) {
+    fn expects(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>) {
         let route = || self.routes.of(&request.normal_path()).is_some_and(|route| route.post.is_some());
         let wanted = request.method == "POST" && route() && self.reactor.shared.upgrade.serves(request);
         if wanted {
-            link.proceed();
+            conn.proceed();
         } else {
-            self.request(link, request);
+            self.request(conn, request);
         }
     }
 
-    fn upgrade(&mut self, link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, handler: u16, asked: Asked) {
+    fn upgrade(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>, handler: u16, asked: RequestInfo) {
         let shared = Arc::clone(&self.reactor.shared);
         let acceptance = match upgrade::check_request(request, &shared.upgrade) {
             Ok(acceptance) => acceptance,
             // What a HEAD is told is what a GET would have been (RFC 9110 section 9.3.2).
             Err(refusal) => {
                 let refusal = if refusal == Refusal::Method { Refusal::NotUpgrade } else { refusal };
-                return refuse_upgrade(link, request, &shared.upgrade, refusal, asked);
+                return refuse_upgrade(conn, request, &shared.upgrade, refusal, asked);
             }
         };
         let max_per_s = shared.max_upgrades_per_s;
-        if max_per_s < u32::MAX && !self.admission.admit(max_per_s, link.source(shared.source_prefixes), Instant::now())
+        if max_per_s < u32::MAX && !self.admission.admit(max_per_s, conn.source(shared.source_prefixes), Instant::now())
         {
-            return refuse_for_now(link, asked);
+            return refuse_for_now(conn, asked);
         }
         if let Some(hook) = &shared.hook
             && let Err(refused) = hook.judge(request, self.reactor.counters())
         {
-            return link.answer(&refused.answer(), asked);
+            return conn.answer(&refused.answer(), asked);
         }
-        link.accept(&acceptance);
-        link.state().set_route(handler);
-        link.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
-        self.handlers[usize::from(handler)].opened(link, &mut self.reactor, request, acceptance.subprotocol);
+        conn.accept(&acceptance);
+        conn.state().set_route(handler);
+        conn.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
+        self.handlers[usize::from(handler)].opened(conn, &mut self.reactor, request, acceptance.subprotocol);
     }
 
-    fn reply(&mut self, link: &mut Link<'_, HandlerSlot>, responder: &Responder, request: &Request<'_>, asked: Asked) {
+    fn reply(
+        &mut self,
+        conn: &mut Conn<'_, HandlerSlot>,
+        responder: &Responder,
+        request: &Request<'_>,
+        asked: RequestInfo,
+    ) {
         let reply = guard::count(self.reactor.counters(), || responder(request));
         match reply {
-            None => link.answer(&Answer::refusal(500), asked),
-            Some(Reply::Now(response)) => self.respond(link, &response, asked),
+            None => conn.answer(&Answer::refusal(500), asked),
+            Some(Reply::Now(response)) => self.respond(conn, &response, asked),
             Some(Reply::Next(Next { topic, like, wanted })) => {
-                let (id, since) = (link.id(), Instant::now());
+                let (id, since) = (conn.id(), Instant::now());
                 self.reactor.topics.subscribe(id.index(), &topic);
                 self.reactor.waiting.insert(id.index(), Waiting { asked, since, like, wanted, id });
-                link.defer();
+                conn.defer();
             }
         }
     }
 
-    fn respond(&self, link: &mut Link<'_, HandlerSlot>, response: &Response, asked: Asked) {
+    fn respond(&self, conn: &mut Conn<'_, HandlerSlot>, response: &Response, asked: RequestInfo) {
         let more_fields = response.all_fields(self.reactor.shared.says_server);
         let Response { status, ref content_type, ref body, .. } = *response;
-        link.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
+        conn.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
     }
 
     /// Tells a connection's handler that it has ended, if it has not been told.
-    fn closed(&mut self, link: &mut Link<'_, HandlerSlot>, closed: &Closed<'_>) {
-        let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) else { return };
-        self.reactor.topics.leave(link.id().index());
-        handler.closed(link, &mut self.reactor, closed);
+    fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, closed: &Closed<'_>) {
+        let Some(handler) = self.handlers.get_mut(usize::from(conn.state().route())) else { return };
+        self.reactor.topics.leave(conn.id().index());
+        handler.closed(conn, &mut self.reactor, closed);
     }
 
     /// Stops accepting, and closes the connections over `spread`; what a drain has begun before is not put off.
@@ -213,8 +219,8 @@ impl App {
         kind: MessageKind,
         payload: &[u8],
     ) -> Result<Sent, SendError> {
-        let sent = core.with(to, |link| match link.session_state() {
-            State::Open => Ok(link.send(kind, payload)),
+        let sent = core.with(to, |conn| match conn.session_state() {
+            State::Open => Ok(conn.send(kind, payload)),
             _ => Err(SendError::Gone),
         });
         let sent = sent.unwrap_or(Err(SendError::Gone));
@@ -284,7 +290,7 @@ impl App {
     /// Sends what the handlers wrote to others: to other reactors in one go for each.
     fn post(&mut self, core: &mut Core<HandlerSlot>) {
         // What these bring about waits for the next turn, so that no handler can keep the reactor from all others.
-        for Letter { reactor, mail } in std::mem::take(&mut self.reactor.letters) {
+        for Envelope { reactor, mail } in std::mem::take(&mut self.reactor.letters) {
             if reactor == self.reactor.index {
                 self.mail(core, mail);
             } else {
@@ -313,20 +319,20 @@ fn words(cause: Cause) -> &'static str {
 }
 
 /// A long file goes from the disk to the socket; all else is an answer like any other.
-fn send_file(link: &mut Link<'_, HandlerSlot>, request: &Request<'_>, found: Found, asked: Asked) {
+fn send_file(conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>, found: Found, asked: RequestInfo) {
     let plain = Answer { status: 200, close: false, ..Answer::refusal(200) };
     match found {
         Found::File { file, bytes, content_type, fields, lease } => {
             let answer = Answer { content_type: &content_type, more_fields: &fields, body: b"", ..plain };
-            link.answer_file(&answer, asked, FileContent { file, bytes, lease });
+            conn.answer_file(&answer, asked, FileContent { file, bytes, lease });
         }
         Found::Content { content, content_type, fields } => {
             let answer = Answer { content_type: &content_type, more_fields: &fields, body: &content, ..plain };
-            link.answer(&answer, asked);
+            conn.answer(&answer, asked);
         }
-        Found::Nothing { status: 404, .. } => not_found(link, request, asked),
+        Found::Nothing { status: 404, .. } => not_found(conn, request, asked),
         Found::Nothing { status, fields } => {
-            link.answer(&Answer { more_fields: &fields, close: false, ..Answer::refusal(status) }, asked);
+            conn.answer(&Answer { more_fields: &fields, close: false, ..Answer::refusal(status) }, asked);
         }
     }
 }
@@ -344,81 +350,81 @@ fn empty(more_fields: &str) -> Answer<'_> {
 
 impl Driver for App {
     type State = HandlerSlot;
-    type Mail = Mail;
+    type Command = Command;
 
     #[inline(always)]
-    fn message(&mut self, link: &mut Link<'_, HandlerSlot>, kind: MessageKind, payload: &[u8]) {
-        if let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) {
-            handler.message(link, &mut self.reactor, kind, payload);
+    fn message(&mut self, conn: &mut Conn<'_, HandlerSlot>, kind: MessageKind, payload: &[u8]) {
+        if let Some(handler) = self.handlers.get_mut(usize::from(conn.state().route())) {
+            handler.message(conn, &mut self.reactor, kind, payload);
         }
     }
 
-    fn event(&mut self, link: &mut Link<'_, HandlerSlot>, event: Event<'_>) {
+    fn event(&mut self, conn: &mut Conn<'_, HandlerSlot>, event: Event<'_>) {
         match event {
-            Event::Data(bytes) => link.send_raw(bytes),
-            Event::Request(request) => self.request(link, &request),
-            Event::Expects(request) => self.expects(link, &request),
+            Event::Data(bytes) => conn.send_raw(bytes),
+            Event::Request(request) => self.request(conn, &request),
+            Event::Expects(request) => self.expects(conn, &request),
             Event::Pong(payload) => {
                 let round_trip = self.reactor.round_trip(payload);
-                if let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) {
-                    handler.pong(link, &mut self.reactor, round_trip);
+                if let Some(handler) = self.handlers.get_mut(usize::from(conn.state().route())) {
+                    handler.pong(conn, &mut self.reactor, round_trip);
                 }
             }
             Event::Closed(code, reason) => {
                 let reason = std::str::from_utf8(reason).unwrap_or_default();
-                self.closed(link, &Closed { code, reason, was_clean: true });
+                self.closed(conn, &Closed { code, reason, was_clean: true });
             }
             Event::Failed(fault) => {
-                self.closed(link, &Closed { code: fault.code(), reason: fault.reason(), was_clean: false });
+                self.closed(conn, &Closed { code: fault.code(), reason: fault.reason(), was_clean: false });
             }
             _ => {}
         }
     }
 
     /// Whose pong tells how long it took.
-    fn ping(&mut self, link: &mut Link<'_, HandlerSlot>) {
-        link.ping(&self.reactor.ping_stamp());
+    fn ping(&mut self, conn: &mut Conn<'_, HandlerSlot>) {
+        conn.ping(&self.reactor.ping_stamp());
     }
 
-    fn writable(&mut self, link: &mut Link<'_, HandlerSlot>) {
-        if let Some(handler) = self.handlers.get_mut(usize::from(link.state().route())) {
-            handler.writable(link, &mut self.reactor);
+    fn writable(&mut self, conn: &mut Conn<'_, HandlerSlot>) {
+        if let Some(handler) = self.handlers.get_mut(usize::from(conn.state().route())) {
+            handler.writable(conn, &mut self.reactor);
         }
     }
 
-    fn ended(&mut self, link: &mut Link<'_, HandlerSlot>, cause: Cause) {
-        let index = link.id().index();
+    fn ended(&mut self, conn: &mut Conn<'_, HandlerSlot>, cause: Cause) {
+        let index = conn.id().index();
         if !self.reactor.waiting.is_empty() {
             self.reactor.waiting.remove(&index);
         }
-        self.closed(link, &Closed { code: CloseCode::ABNORMAL, reason: words(cause), was_clean: false });
+        self.closed(conn, &Closed { code: CloseCode::ABNORMAL, reason: words(cause), was_clean: false });
         self.reactor.topics.leave(index);
     }
 
-    fn mail(&mut self, core: &mut Core<HandlerSlot>, mail: Mail) {
+    fn mail(&mut self, core: &mut Core<HandlerSlot>, mail: Command) {
         match mail {
-            Mail::Stop => self.drain(core, Duration::ZERO),
-            Mail::Drain => self.drain(core, self.reactor.shared.drain.0),
-            Mail::Send { to, kind, payload, from, receipt } => {
+            Command::Stop => self.drain(core, Duration::ZERO),
+            Command::Drain => self.drain(core, self.reactor.shared.drain.0),
+            Command::Send { to, kind, payload, from, receipt } => {
                 let sent = self.send(core, to, kind, &payload);
                 if let Some(receipt) = receipt {
                     let _ = receipt.send(sent); // whoever asked may not wait for it
                 } else if let (Err(_), Some((reactor, route))) = (sent, from) {
                     let to = id::ConnectionId { reactor: self.reactor.index, within: to };
-                    self.reactor.letters.push(Letter { reactor, mail: Mail::Undelivered { to, route } });
+                    self.reactor.letters.push(Envelope { reactor, mail: Command::Undelivered { to, route } });
                 }
             }
-            Mail::Undelivered { to, route } => {
+            Command::Undelivered { to, route } => {
                 self.handlers[usize::from(route)].undelivered(&mut self.reactor, route, to);
             }
-            Mail::Close { id, code, reason } => {
-                core.with(id, |link| {
-                    if link.session_state() == State::Open {
-                        link.close(code, &reason);
+            Command::Close { id, code, reason } => {
+                core.with(id, |conn| {
+                    if conn.session_state() == State::Open {
+                        conn.close(code, &reason);
                     }
                 });
             }
-            Mail::Publish { topic, message } => {
+            Command::Publish { topic, message } => {
                 let lost = self.reactor.topics.publish(&topic, &message);
                 self.reactor.shared.count_lost(self.reactor.index, lost);
             }

@@ -1,14 +1,14 @@
 //! What a server is asked to be.
 
 use super::hook::Hook;
-use crate::net::link::QueueLimits;
+use crate::net::conn::QueueLimits;
 use crate::net::listener::MAX_KEEPALIVE_S;
 use crate::net::listener::{Endpoint, SocketBuffers};
 use crate::net::pool::RING_BYTES;
 use crate::net::reactor::{QUEUE_GRACE_S, TURN_ACCEPTS, TURN_EVENTS};
 use crate::net::sources::SourcePrefixes;
 use crate::net::sweep::Deadlines;
-use crate::proto::answer::{field_line, is_token};
+use crate::proto::http_write::{field_line, is_token};
 use crate::proto::session::Limits;
 use crate::proto::upgrade::Policy;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What the handlers of one reactor share: its topics, its letters to other reactors, the time.
 
 use super::id::ConnectionId;
-use super::mail::{Letter, Mail};
+use super::mail::{Command, Envelope};
 use super::message::Message;
 use super::status::Shared;
 use super::topics::Topics;
@@ -9,7 +9,7 @@ use super::waiting::Waiting;
 use crate::net::counters::Counters;
 use crate::net::sys;
 use crate::proto::close::CloseCode;
-use crate::proto::shared;
+use crate::proto::shared_frame;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(super) struct ReactorState {
     pub(super) index: u16,
     pub(super) topics: Topics,
     /// To be posted when the turn is over: to all other reactors, and to one.
-    pub(super) broadcasts: Vec<Mail>,
-    pub(super) letters: Vec<Letter>,
+    pub(super) broadcasts: Vec<Command>,
+    pub(super) letters: Vec<Envelope>,
     /// By their places in the slab.
     pub(super) waiting: HashMap<usize, Waiting>,
     pub(super) wake_at: Option<Instant>,
@@ -70,15 +70,15 @@ impl ReactorState {
     }
 }
 
-/// The desk of a reactor: what a handler may do there for others than the connection at hand.
+/// What a reactor lends to a handler: what it may do there for others than the connection at hand.
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub struct ReactorContext<'a> {
     pub(super) reactor: &'a mut ReactorState,
     /// Whose handler has it.
     pub(super) route: u16,
 }
 
-impl Desk<'_> {
+impl ReactorContext<'_> {
     /// Which reactor this is, from 0 on. What is to be done once for all of a server is done at reactor 0.
     pub fn reactor(&self) -> usize {
         usize::from(self.reactor.index)
@@ -94,9 +94,9 @@ impl Desk<'_> {
     /// counters alone.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
         let message = message.into();
-        let message = Arc::new(shared::Shared::new(message.kind(), message.payload()));
+        let message = Arc::new(shared_frame::Shared::new(message.kind(), message.payload()));
         if self.reactor.shared.plan.reactors > 1 {
-            self.reactor.broadcasts.push(Mail::Publish { topic: topic.into(), message: Arc::clone(&message) });
+            self.reactor.broadcasts.push(Command::Publish { topic: topic.into(), message: Arc::clone(&message) });
         }
         let lost = self.reactor.topics.publish(topic, &message);
         self.reactor.shared.count_lost(self.reactor.index, lost);
@@ -108,15 +108,20 @@ impl Desk<'_> {
     pub fn send_to<'m>(&mut self, to: ConnectionId, message: impl Into<Message<'m>>) {
         let message = message.into();
         let from = Some((self.reactor.index, self.route));
-        let mail =
-            Mail::Send { to: to.within, kind: message.kind(), payload: message.payload().into(), from, receipt: None };
-        self.reactor.letters.push(Letter { reactor: to.reactor, mail });
+        let mail = Command::Send {
+            to: to.within,
+            kind: message.kind(),
+            payload: message.payload().into(),
+            from,
+            receipt: None,
+        };
+        self.reactor.letters.push(Envelope { reactor: to.reactor, mail });
     }
 
     /// Starts the close handshake with one connection, wherever it is; nothing, if it is gone.
     pub fn close_other(&mut self, id: ConnectionId, code: CloseCode, reason: &str) {
-        let mail = Mail::Close { id: id.within, code, reason: reason.into() };
-        self.reactor.letters.push(Letter { reactor: id.reactor, mail });
+        let mail = Command::Close { id: id.within, code, reason: reason.into() };
+        self.reactor.letters.push(Envelope { reactor: id.reactor, mail });
     }
 
     /// Has [`super::Handler::tick`] called in so long, or before.

@@ -2,11 +2,11 @@
 //! not all come to its successor at once.
 
 use super::slot::HandlerSlot;
-use crate::net::link::{Cause, Deadline};
+use crate::net::conn::{Cause, Deadline};
 use crate::net::reactor::Core;
 use crate::net::sweep::TICK_MS;
-use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
+use crate::proto::http_write::{Answer, RequestInfo};
 use crate::proto::session::State;
 use std::time::Duration;
 
@@ -59,14 +59,14 @@ impl Drain {
 /// Gives whether there was one.
 fn say_good_bye(core: &mut Core<HandlerSlot>, index: usize) -> bool {
     let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
-    core.with(id, |link| {
+    core.with(id, |conn| {
         // An answer that closes is an end of its own, which lingers for what has not been read.
-        if link.is_deferred() {
-            return link.answer(&Answer { body: b"", ..Answer::refusal(503) }, Asked::default());
+        if conn.is_deferred() {
+            return conn.answer(&Answer { body: b"", ..Answer::refusal(503) }, RequestInfo::default());
         }
-        link.close(CloseCode::GOING_AWAY, "server stops");
-        if link.session_state() != State::Closing {
-            link.end(Cause::EndOfStream);
+        conn.close(CloseCode::GOING_AWAY, "server stops");
+        if conn.session_state() != State::Closing {
+            conn.end(Cause::EndOfStream);
         }
     })
     .is_some()

@@ -1,7 +1,7 @@
 //! A server that runs, as all threads may have it.
 
 use super::id::ConnectionId;
-use super::mail::{Mail, Receipt};
+use super::mail::{Command, Receipt};
 use super::message::Message;
 use super::socket_files::SocketFiles;
 use super::status::Shared;
@@ -10,7 +10,7 @@ use crate::net::fd_table::Plan;
 use crate::net::listener::Endpoint;
 use crate::net::mailbox::Mailbox;
 use crate::proto::close::CloseCode;
-use crate::proto::shared;
+use crate::proto::shared_frame;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 pub struct Handle {
     pub(super) plan: Plan,
     pub(super) endpoints: Arc<[Endpoint]>,
-    pub(super) mailboxes: Arc<[Mailbox<Mail>]>,
+    pub(super) mailboxes: Arc<[Mailbox<Command>]>,
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     pub(super) files: Arc<Mutex<SocketFiles>>,
@@ -37,7 +37,7 @@ impl Handle {
         &self.endpoints
     }
 
-    fn all(&self, mail: &Mail) {
+    fn all(&self, mail: &Command) {
         for mailbox in &*self.mailboxes {
             // A reactor that cannot be woken has ended already.
             let _ = mailbox.send(mail.clone());
@@ -45,7 +45,7 @@ impl Handle {
     }
 
     /// Removes the files of the unix sockets, and tells all reactors to stop.
-    fn leave(&self, mail: &Mail) {
+    fn leave(&self, mail: &Command) {
         // While their sockets are open no other file can have their inodes, so each is known for what it is.
         drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
         self.all(mail);
@@ -54,13 +54,13 @@ impl Handle {
     /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has. Those that do not close are
     /// reset after `drain_hard_s`.
     pub fn stop(&self) {
-        self.leave(&Mail::Stop);
+        self.leave(&Command::Stop);
     }
 
     /// The same without haste: the connections are closed one after the other over `drain_s`, so that they do not all come
     /// back at once, and those who do not close are not waited for beyond `drain_hard_s`.
     pub fn drain(&self) {
-        self.leave(&Mail::Drain);
+        self.leave(&Command::Drain);
     }
 
     /// Waits until all reactors have ended. One that cannot go on ends the others, as [`Handle::stop`] does.
@@ -88,7 +88,7 @@ impl Handle {
         let message = message.into();
         let (told, receipt) = Receipt::new();
         let (kind, payload) = (message.kind(), message.payload().into());
-        let mail = Mail::Send { to: to.within, kind, payload, from: None, receipt: Some(told) };
+        let mail = Command::Send { to: to.within, kind, payload, from: None, receipt: Some(told) };
         if let Some(mailbox) = self.mailboxes.get(usize::from(to.reactor)) {
             let _ = mailbox.send(mail); // the receipt tells of one that has ended
         }
@@ -98,15 +98,15 @@ impl Handle {
     /// Starts the close handshake with one connection; nothing, if it has gone.
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: &str) {
         if let Some(mailbox) = self.mailboxes.get(usize::from(id.reactor)) {
-            let _ = mailbox.send(Mail::Close { id: id.within, code, reason: reason.into() });
+            let _ = mailbox.send(Command::Close { id: id.within, code, reason: reason.into() });
         }
     }
 
-    /// Sends a message to all who have subscribed to `topic`, as [`super::Desk::publish`] does.
+    /// Sends a message to all who have subscribed to `topic`, as [`super::ReactorContext::publish`] does.
     pub fn publish<'m>(&self, topic: &str, message: impl Into<Message<'m>>) {
         let message = message.into();
-        let message = Arc::new(shared::Shared::new(message.kind(), message.payload()));
-        self.all(&Mail::Publish { topic: topic.into(), message });
+        let message = Arc::new(shared_frame::Shared::new(message.kind(), message.payload()));
+        self.all(&Command::Publish { topic: topic.into(), message });
     }
 
     /// What all reactors have counted by now.

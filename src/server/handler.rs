@@ -1,10 +1,10 @@
 //! What a program is to its connections: a trait with a call for each thing that happens to one, and what it may do then.
 
-use super::context::Desk;
+use super::context::ReactorContext;
 use super::id::ConnectionId;
 use super::message::Message;
 use super::slot::HandlerSlot;
-use crate::net::link::{Link, Sent};
+use crate::net::conn::{Conn, Sent};
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
 use std::io;
@@ -74,26 +74,26 @@ pub trait Handler<S: Default + 'static = ()>: 'static {
     fn closed(&mut self, _peer: &mut Peer<'_, '_, S>, _closed: &Closed<'_>) {}
 
     /// Time passes: called when the reactor starts, four times a second while it has connections, and when it was asked for
-    /// by [`Desk::wake_after`].
-    fn tick(&mut self, _desk: &mut Desk<'_>) {}
+    /// by [`ReactorContext::wake_after`].
+    fn tick(&mut self, _context: &mut ReactorContext<'_>) {}
 
-    /// A message of [`Desk::send_to`] found its connection gone.
-    fn undelivered(&mut self, _desk: &mut Desk<'_>, _to: ConnectionId) {}
+    /// A message of [`ReactorContext::send_to`] found its connection gone.
+    fn undelivered(&mut self, _context: &mut ReactorContext<'_>, _to: ConnectionId) {}
 }
 
-/// One connection, lent to its handler for the length of a call; and the [`Desk`] of its reactor, to which it derefs.
+/// One connection, lent to its handler for the length of a call; and the [`ReactorContext`] of its reactor, to which it derefs.
 #[derive(Debug)]
 pub struct Peer<'a, 'l, S = ()> {
-    pub(super) link: &'a mut Link<'l, HandlerSlot>,
-    pub(super) desk: Desk<'a>,
+    pub(super) conn: &'a mut Conn<'l, HandlerSlot>,
+    pub(super) context: ReactorContext<'a>,
     /// What the handler keeps for this connection.
     pub state: &'a mut S,
 }
 
 impl<S> Peer<'_, '_, S> {
-    /// Its name, for [`Desk::send_to`] and [`super::Handle::send`]; it is never given to another connection.
+    /// Its name, for [`ReactorContext::send_to`] and [`super::Handle::send`]; it is never given to another connection.
     pub fn id(&self) -> ConnectionId {
-        ConnectionId { reactor: self.desk.reactor.index, within: self.link.id() }
+        ConnectionId { reactor: self.context.reactor.index, within: self.conn.id() }
     }
 
     /// Sends a message, compressed where that was agreed upon and is worth it. What is sent in one call of the handler, and
@@ -101,50 +101,50 @@ impl<S> Peer<'_, '_, S> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
-        self.link.send(message.kind(), message.payload())
+        self.conn.send(message.kind(), message.payload())
     }
 
     /// Sends a message in the form in which the last one came from there: compressed, or as it is.
     #[inline]
     pub fn echo(&mut self, message: Message<'_>) -> Sent {
-        self.link.echo(message.kind(), message.payload())
+        self.conn.echo(message.kind(), message.payload())
     }
 
     /// Starts the close handshake, with a code that may be sent (RFC 6455 section 7.4.2) and a reason that is cut to 123
     /// bytes. Nothing is sent behind it, and no further message of the peer is delivered.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        self.link.close(code, reason);
+        self.conn.close(code, reason);
     }
 
     /// Ends the connection without a Close, behind what was sent before; what waits for a full socket is dropped.
     pub fn abort(&mut self) {
-        self.link.abort();
+        self.conn.abort();
     }
 
     /// Sends a ping whose pong tells how long it took: [`Handler::pong`] hears of it.
     pub fn ping(&mut self) {
-        let stamp = self.desk.reactor.ping_stamp();
-        self.link.ping(&stamp);
+        let stamp = self.context.reactor.ping_stamp();
+        self.conn.ping(&stamp);
     }
 
     /// Has it receive what is published on `topic`; gives whether that is new.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        self.desk.reactor.topics.subscribe(self.link.id().index(), topic)
+        self.context.reactor.topics.subscribe(self.conn.id().index(), topic)
     }
 
     /// Ends that; gives whether it had been so.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        self.desk.reactor.topics.unsubscribe(self.link.id().index(), topic)
+        self.context.reactor.topics.unsubscribe(self.conn.id().index(), topic)
     }
 
     /// Bytes of the answer to the upgrade, while its request is told of.
     pub fn answer_bytes(&self) -> usize {
-        self.link.answer_bytes()
+        self.conn.answer_bytes()
     }
 
     /// How many bytes and messages wait because the socket takes no more.
     pub fn queued(&self) -> (usize, usize) {
-        self.link.queued()
+        self.conn.queued()
     }
 
     /// The address of the peer; `None` for a unix socket.
@@ -152,20 +152,20 @@ impl<S> Peer<'_, '_, S> {
     /// # Errors
     /// As getpeername(2): `NotConnected` when the peer has gone.
     pub fn peer_address(&self) -> io::Result<Option<SocketAddr>> {
-        self.link.peer_address().map(|address| address.as_socket())
+        self.conn.peer_address().map(|address| address.as_socket())
     }
 }
 
 impl<'a, S> Deref for Peer<'a, '_, S> {
-    type Target = Desk<'a>;
+    type Target = ReactorContext<'a>;
 
-    fn deref(&self) -> &Desk<'a> {
-        &self.desk
+    fn deref(&self) -> &ReactorContext<'a> {
+        &self.context
     }
 }
 
 impl<S> DerefMut for Peer<'_, '_, S> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.desk
+        &mut self.context
     }
 }

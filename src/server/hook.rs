@@ -2,8 +2,8 @@
 
 use super::guard;
 use crate::net::counters::Counters;
-use crate::proto::answer::{Answer, BadField, field_line, reason_phrase};
 use crate::proto::http::Request;
+use crate::proto::http_write::{Answer, BadField, field_line, reason_phrase};
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
 //! A handler of any type as its reactor has it, with what it keeps for its connections.
 
-use super::context::{Desk, ReactorState};
+use super::context::{ReactorContext, ReactorState};
 use super::guard;
 use super::handler::{Closed, Handler, Peer};
 use super::id::ConnectionId;
 use super::message::Message;
 use super::slot::HandlerSlot;
-use crate::net::link::Link;
+use crate::net::conn::Conn;
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
 use crate::proto::session::MessageKind;
@@ -18,21 +18,21 @@ use std::time::Duration;
 pub(super) trait DynHandler {
     fn opened(
         &mut self,
-        link: &mut Link<'_, HandlerSlot>,
+        conn: &mut Conn<'_, HandlerSlot>,
         reactor: &mut ReactorState,
         request: &Request<'_>,
         subprotocol: Option<&str>,
     );
     fn message(
         &mut self,
-        link: &mut Link<'_, HandlerSlot>,
+        conn: &mut Conn<'_, HandlerSlot>,
         reactor: &mut ReactorState,
         kind: MessageKind,
         payload: &[u8],
     );
-    fn pong(&mut self, link: &mut Link<'_, HandlerSlot>, reactor: &mut ReactorState, round_trip: Option<Duration>);
-    fn writable(&mut self, link: &mut Link<'_, HandlerSlot>, reactor: &mut ReactorState);
-    fn closed(&mut self, link: &mut Link<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>);
+    fn pong(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, round_trip: Option<Duration>);
+    fn writable(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState);
+    fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>);
     fn tick(&mut self, reactor: &mut ReactorState, route: u16);
     fn undelivered(&mut self, reactor: &mut ReactorState, route: u16, to: ConnectionId);
 }
@@ -55,29 +55,29 @@ impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
     #[inline(always)]
     fn with(
         &mut self,
-        link: &mut Link<'_, HandlerSlot>,
+        conn: &mut Conn<'_, HandlerSlot>,
         reactor: &mut ReactorState,
         work: impl FnOnce(&mut H, &mut Peer<'_, '_, S>),
     ) {
-        let (route, at) = (link.state().route(), link.state().state());
+        let (route, at) = (conn.state().route(), conn.state().state());
         let Self { handler, states } = self;
         let done = guard::call(|| {
-            let desk = Desk { reactor, route };
+            let context = ReactorContext { reactor, route };
             if let Some(state) = state(states, at, Self::KEEPS) {
-                work(handler, &mut Peer { link, desk, state });
+                work(handler, &mut Peer { conn, context, state });
             }
         });
         if done.is_none() {
-            fail(link, reactor);
+            fail(conn, reactor);
         }
     }
 }
 
 /// The handler has panicked in a call for this connection.
 #[cold]
-fn fail(link: &mut Link<'_, HandlerSlot>, reactor: &ReactorState) {
+fn fail(conn: &mut Conn<'_, HandlerSlot>, reactor: &ReactorState) {
     reactor.counters().handler_panics.add(1);
-    link.close(CloseCode::INTERNAL_ERROR, "internal error");
+    conn.close(CloseCode::INTERNAL_ERROR, "internal error");
 }
 
 #[inline(always)]
@@ -92,7 +92,7 @@ fn state<S: Default + 'static>(states: &mut Slab<S>, at: usize, keeps: bool) -> 
 impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
     fn opened(
         &mut self,
-        link: &mut Link<'_, HandlerSlot>,
+        conn: &mut Conn<'_, HandlerSlot>,
         reactor: &mut ReactorState,
         request: &Request<'_>,
         subprotocol: Option<&str>,
@@ -100,46 +100,46 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
         if Self::KEEPS {
             let Some(state) = guard::call(S::default) else {
                 // Without a state there is nothing to call the handler with, now or later.
-                link.state().leave();
-                return fail(link, reactor);
+                conn.state().leave();
+                return fail(conn, reactor);
             };
-            link.state().set_state(self.states.insert(state));
+            conn.state().set_state(self.states.insert(state));
         }
-        self.with(link, reactor, |handler, peer| handler.opened(peer, request, subprotocol));
+        self.with(conn, reactor, |handler, peer| handler.opened(peer, request, subprotocol));
     }
 
     #[inline]
     fn message(
         &mut self,
-        link: &mut Link<'_, HandlerSlot>,
+        conn: &mut Conn<'_, HandlerSlot>,
         reactor: &mut ReactorState,
         kind: MessageKind,
         payload: &[u8],
     ) {
-        self.with(link, reactor, |handler, peer| handler.message(peer, Message::new(kind, payload)));
+        self.with(conn, reactor, |handler, peer| handler.message(peer, Message::new(kind, payload)));
     }
 
-    fn pong(&mut self, link: &mut Link<'_, HandlerSlot>, reactor: &mut ReactorState, round_trip: Option<Duration>) {
-        self.with(link, reactor, |handler, peer| handler.pong(peer, round_trip));
+    fn pong(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, round_trip: Option<Duration>) {
+        self.with(conn, reactor, |handler, peer| handler.pong(peer, round_trip));
     }
 
-    fn writable(&mut self, link: &mut Link<'_, HandlerSlot>, reactor: &mut ReactorState) {
-        self.with(link, reactor, Handler::writable);
+    fn writable(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState) {
+        self.with(conn, reactor, Handler::writable);
     }
 
-    fn closed(&mut self, link: &mut Link<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>) {
-        let (route, at) = (link.state().route(), link.state().state());
+    fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>) {
+        let (route, at) = (conn.state().route(), conn.state().state());
         // Whatever the handler does now, this was the last that it hears of the connection.
-        link.state().leave();
+        conn.state().leave();
         let Self { handler, states } = self;
         let told = guard::call(|| {
-            let desk = Desk { reactor, route };
+            let context = ReactorContext { reactor, route };
             if let Some(state) = state(states, at, Self::KEEPS) {
-                handler.closed(&mut Peer { link, desk, state }, closed);
+                handler.closed(&mut Peer { conn, context, state }, closed);
             }
         });
         if told.is_none() {
-            fail(link, reactor);
+            fail(conn, reactor);
         }
         if Self::KEEPS {
             let state = states.try_remove(at);
@@ -148,13 +148,13 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
     }
 
     fn tick(&mut self, reactor: &mut ReactorState, route: u16) {
-        if guard::call(|| self.handler.tick(&mut Desk { reactor, route })).is_none() {
+        if guard::call(|| self.handler.tick(&mut ReactorContext { reactor, route })).is_none() {
             reactor.counters().handler_panics.add(1);
         }
     }
 
     fn undelivered(&mut self, reactor: &mut ReactorState, route: u16, to: ConnectionId) {
-        if guard::call(|| self.handler.undelivered(&mut Desk { reactor, route }, to)).is_none() {
+        if guard::call(|| self.handler.undelivered(&mut ReactorContext { reactor, route }, to)).is_none() {
             reactor.counters().handler_panics.add(1);
         }
     }

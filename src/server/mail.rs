@@ -1,17 +1,17 @@
 //! What threads ask of a reactor, and what they hear of it.
 
-use crate::net::link::Sent;
+use crate::net::conn::Sent;
 use crate::net::slots::ConnectionId;
 use crate::proto::close::CloseCode;
 use crate::proto::session::MessageKind;
-use crate::proto::shared::Shared;
+use crate::proto::shared_frame::Shared;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// What may be asked of a reactor.
 #[derive(Clone, Debug)]
-pub(super) enum Mail {
+pub(super) enum Command {
     /// To stop accepting, to close all, to end.
     Stop,
     /// The same over some time.
@@ -35,9 +35,9 @@ pub(super) enum Mail {
 
 /// Mail with its address.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct Envelope {
     pub(super) reactor: u16,
-    pub(super) mail: Mail,
+    pub(super) mail: Command,
 }
 
 /// Why a message could not be sent.

@@ -1,20 +1,20 @@
 //! Mail to the other reactors, gathered for the length of a turn: one wake-up for each of them, however much there is.
 
-use super::mail::Mail;
+use super::mail::Command;
 use crate::net::mailbox::Mailbox;
 use std::sync::Arc;
 
 /// What one reactor has for the others.
 #[derive(Debug)]
-pub(super) struct Post {
+pub(super) struct MailBatch {
     own: u16,
-    mailboxes: Arc<[Mailbox<Mail>]>,
-    outgoing: Vec<Vec<Mail>>,
+    mailboxes: Arc<[Mailbox<Command>]>,
+    outgoing: Vec<Vec<Command>>,
     is_empty: bool,
 }
 
-impl Post {
-    pub(super) fn new(own: u16, mailboxes: Arc<[Mailbox<Mail>]>) -> Self {
+impl MailBatch {
+    pub(super) fn new(own: u16, mailboxes: Arc<[Mailbox<Command>]>) -> Self {
         let outgoing = mailboxes.iter().map(|_| Vec::new()).collect();
         Self { own, mailboxes, outgoing, is_empty: true }
     }
@@ -25,7 +25,7 @@ impl Post {
     }
 
     /// For all others.
-    pub(super) fn broadcast(&mut self, mails: &mut Vec<Mail>) {
+    pub(super) fn broadcast(&mut self, mails: &mut Vec<Command>) {
         for mail in mails.drain(..) {
             self.is_empty = false;
             for (reactor, outgoing) in self.outgoing.iter_mut().enumerate() {
@@ -37,7 +37,7 @@ impl Post {
     }
 
     /// For one of them.
-    pub(super) fn put(&mut self, reactor: u16, mail: Mail) {
+    pub(super) fn put(&mut self, reactor: u16, mail: Command) {
         if let Some(outgoing) = self.outgoing.get_mut(usize::from(reactor)) {
             outgoing.push(mail);
             self.is_empty = false;

@@ -1,7 +1,7 @@
 //! Answers of plain HTTP: at once, or when something is published.
 
-use crate::proto::answer::{BadField, field_line};
 use crate::proto::http::Request;
+use crate::proto::http_write::{BadField, field_line};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::files::Files;
 use super::handler::Handler;
 use super::instance::{DynHandler, instance};
 use super::response::{Responder, Response};
-use crate::net::link::Overflow;
+use crate::net::conn::Overflow;
 use crate::proto::http::Request;
 use crate::proto::path;
 use std::fmt;

@@ -3,7 +3,7 @@
 use super::Server;
 use super::config::{Protocol, for_each_setting};
 use super::hook::Hook;
-use crate::net::link::QueueLimits;
+use crate::net::conn::QueueLimits;
 use crate::net::listener::SocketBuffers;
 use crate::net::sweep::Deadlines;
 use crate::proto::session::Limits;

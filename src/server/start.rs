@@ -3,20 +3,20 @@
 use super::app::App;
 use super::config::{Config, Protocol, StartError, is_server};
 use super::handle::Handle;
-use super::mail::Mail;
-use super::post::Post;
+use super::mail::Command;
+use super::post::MailBatch;
 use super::routes::Routes;
 use super::slot::HandlerSlot;
 use super::socket_files::SocketFiles;
 use super::status::Shared;
 use crate::net::counters::Counters;
-use crate::net::fd_table::{self, Impossible, Plan, RESERVE, Wanted};
+use crate::net::fd_table::{self, Plan, PlanError, PlanRequest, RESERVE};
 use crate::net::listener::{self, Endpoint, SocketBuffers};
 use crate::net::mailbox::Mailbox;
-use crate::net::reactor::{Buffers, Quota, Reactor, Settings};
+use crate::net::reactor::{ConnectionLimit, MemoryLimit, Reactor, Settings};
 use crate::net::room::Need;
 use crate::net::slots::Slots;
-use crate::net::sources::Sources;
+use crate::net::sources::PerSourceLimit;
 use crate::net::sys;
 use crate::net::thread::{Failure, Thread};
 use crate::proto::heap::MAPPED_FROM_BYTES;
@@ -74,7 +74,7 @@ pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartErro
     if all_listen.is_err() {
         // Those that do listen shall not go on without the others.
         for mailbox in &*mailboxes {
-            let _ = mailbox.send(Mail::Stop);
+            let _ = mailbox.send(Command::Stop);
         }
     }
     all_listen?;
@@ -126,9 +126,9 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
         limits: config.limits,
         deadlines: config.deadlines,
         max_connections: plan.per_reactor,
-        quota: Quota::new(plan.max_connections),
-        sources: Sources::new(config.max_connections_per_source, config.source_prefixes()),
-        buffers: Buffers::new(max_buffer_bytes),
+        quota: ConnectionLimit::new(plan.max_connections),
+        sources: PerSourceLimit::new(config.max_connections_per_source, config.source_prefixes()),
+        buffers: MemoryLimit::new(max_buffer_bytes),
         read_buffer_bytes: config.read_buffer_bytes,
         max_events_per_turn: config.max_events_per_turn as usize,
         max_accepts_per_turn: config.max_accepts_per_turn as usize,
@@ -198,13 +198,13 @@ fn plan(config: &Config) -> Result<Plan, StartError> {
     let listeners = config.listen.iter().map(ports).sum();
     let hashed = config.listen.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp(_)));
     let (max_connections, reactors) = (config.max_connections, config.reactors);
-    Plan::new(Wanted { max_connections, reactors, cores, table, listeners, hashed }).map_err(|impossible| {
+    Plan::new(PlanRequest { max_connections, reactors, cores, table, listeners, hashed }).map_err(|impossible| {
         StartError(match impossible {
-            Impossible::TableTooSmall { needed } => format!(
+            PlanError::TableTooSmall { needed } => format!(
                 "RLIMIT_NOFILE is {table}, and {listeners} listeners with a reserve of {RESERVE} leave no room for \
                  connections; raise it to {needed} or more (ulimit -n), or listen on fewer ports"
             ),
-            Impossible::TooFewReactors { needed } => format!(
+            PlanError::TooFewReactors { needed } => format!(
                 "--reactors {} hold too few connections under RLIMIT_NOFILE {table}; {needed} reactors would do, or \
                  leave the option out",
                 reactors.unwrap_or_default()
@@ -220,7 +220,7 @@ struct Starter<'a> {
     shared: Arc<Shared>,
     routes: Arc<Routes>,
     settings: Settings,
-    mailboxes: Arc<[Mailbox<Mail>]>,
+    mailboxes: Arc<[Mailbox<Command>]>,
 }
 
 impl Starter<'_> {
@@ -270,14 +270,14 @@ impl Starter<'_> {
 
 /// Ends the server after one of its reactors has failed: without that one, connections that the kernel gives to its listeners
 /// would never be answered.
-fn fail(index: usize, failure: Failure, shared: &Shared, mailboxes: &[Mailbox<Mail>]) {
+fn fail(index: usize, failure: Failure, shared: &Shared, mailboxes: &[Mailbox<Command>]) {
     let (kind, text) = match failure {
         Failure::Wait(error) => (error.kind(), format!("reactor {index} cannot wait for events: epoll_wait: {error}")),
         Failure::Panic(text) => (io::ErrorKind::Other, text),
     };
     let _ = shared.failure.set((kind, text)); // the first one says why the others have ended
     for mailbox in mailboxes {
-        let _ = mailbox.send(Mail::Stop);
+        let _ = mailbox.send(Command::Stop);
     }
 }
 
@@ -291,7 +291,7 @@ struct Start {
     /// Where the protocol has no other sign of life.
     keepalive_s: Option<u32>,
     session: fn() -> Session,
-    mailboxes: Arc<[Mailbox<Mail>]>,
+    mailboxes: Arc<[Mailbox<Command>]>,
     unix: Vec<Arc<OwnedFd>>,
     ordered: Receiver<Arc<[SocketAddr]>>,
 }
@@ -304,7 +304,7 @@ impl Start {
         let addresses = self.ordered.recv().map_err(|_| "the start was given up".to_owned())?;
         let counters = Arc::clone(&shared.counters[index]);
         let mailbox = self.mailboxes[index].clone();
-        let app = App::new(shared, routes, Post::new(index as u16, self.mailboxes));
+        let app = App::new(shared, routes, MailBatch::new(index as u16, self.mailboxes));
         let mut reactor =
             Reactor::new(app, self.settings, counters, mailbox).map_err(|error| failed("epoll", error))?;
         for &address in &*addresses {

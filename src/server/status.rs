@@ -4,7 +4,7 @@ use super::config::Protocol;
 use super::hook::Hook;
 use crate::net::counters::{Counters, Totals};
 use crate::net::fd_table::Plan;
-use crate::net::reactor::Buffers;
+use crate::net::reactor::MemoryLimit;
 use crate::net::sources::SourcePrefixes;
 use crate::net::sys;
 use crate::proto::http::Request;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) counters: Vec<Arc<Counters>>,
-    pub(super) buffers: Arc<Buffers>,
+    pub(super) buffers: Arc<MemoryLimit>,
     pub(super) plan: Plan,
     pub(super) protocol: Protocol,
     pub(super) upgrade: Policy,

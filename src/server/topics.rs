@@ -4,7 +4,7 @@
 //! others want their turns too, and members come and go meanwhile: it goes from the end to the front, new ones are added
 //! at the end, and one that goes leaves its place to one of the same side of the pass.
 
-use crate::proto::shared::Shared;
+use crate::proto::shared_frame::Shared;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::slot::HandlerSlot;
 use crate::net::counters::Counters;
 use crate::net::reactor::Core;
 use crate::net::slots;
-use crate::proto::answer::{Answer, Asked};
+use crate::proto::http_write::{Answer, RequestInfo};
 use std::time::Instant;
 
 /// What a waiting request is answered with.
@@ -21,7 +21,7 @@ pub(super) enum Outcome<'a> {
 
 /// A request that waits for what is published next.
 pub(super) struct Waiting {
-    pub(super) asked: Asked,
+    pub(super) asked: RequestInfo,
     pub(super) since: Instant,
     pub(super) like: Response,
     pub(super) wanted: Option<Wanted>,
@@ -38,9 +38,9 @@ impl Waiting {
         };
         let more_fields = self.like.all_fields(says_server);
         let answer = Answer { status, content_type: &self.like.content_type, more_fields: &more_fields, body, close };
-        core.with(self.id, |link| {
-            if link.is_deferred() {
-                link.answer(&answer, self.asked);
+        core.with(self.id, |conn| {
+            if conn.is_deferred() {
+                conn.answer(&answer, self.asked);
             }
         });
     }

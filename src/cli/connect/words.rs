@@ -3,9 +3,9 @@
 use crate::cli::escape::escaped;
 use std::fmt::Write;
 use steadfast::client::{Config, ConnectError, Ending, Refused};
-use steadfast::proto::answer::reason_phrase;
 use steadfast::proto::close::CloseCode;
-use steadfast::proto::extension::Agreed;
+use steadfast::proto::extension::NegotiatedCompression;
+use steadfast::proto::http_write::reason_phrase;
 use steadfast::proto::session::MessageKind;
 
 /// So many bytes of a binary message are shown.
@@ -55,7 +55,7 @@ pub(super) fn close(code: CloseCode, reason: &str) -> String {
     labelled(&format!("close ({})", code.0), &escaped(reason))
 }
 
-pub(super) fn compression(agreed: Agreed) -> String {
+pub(super) fn compression(agreed: NegotiatedCompression) -> String {
     if agreed.is_on() { format!("{agreed:?}") } else { "none, the server does not offer it".to_owned() }
 }
 

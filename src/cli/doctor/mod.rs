@@ -9,7 +9,7 @@ use crate::cli::complain::{complain, tell};
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use std::io::Write;
 use std::process::ExitCode;
-use steadfast::doctor::{self, Ask, Costs, Diagnosis, Host, Role, Tree, Wall};
+use steadfast::doctor::{self, Costs, Diagnosis, Host, Limit, Query, Role, Tree};
 
 /// So many connections do not fit.
 const EXIT_TOO_MANY: u8 = 4;
@@ -72,8 +72,8 @@ pub(super) struct Args {
 }
 
 impl Args {
-    fn ask(&self) -> Ask {
-        Ask {
+    fn ask(&self) -> Query {
+        Query {
             connections: self.connections.into(),
             role: self.role.into(),
             sources: self.sources.map(u64::from),
@@ -139,7 +139,7 @@ fn json(diagnosis: &Diagnosis, applied: &[doctor::Applied], explain: bool) -> St
 pub(super) fn warn_server(max_connections: Option<u32>, reactors: Option<u16>) {
     // Who names no number gets what fits.
     let Some(connections) = max_connections else { return };
-    warn(&Ask { reactors: reactors.map(usize::from), ..Ask::new(connections.into(), Role::Server) });
+    warn(&Query { reactors: reactors.map(usize::from), ..Query::new(connections.into(), Role::Server) });
 }
 
 /// The same for a flood: on loopback both ends are here.
@@ -150,18 +150,19 @@ pub(super) fn warn_client(config: &steadfast::flood::Config) {
     // Of ::1 there is one, of 127.0.0.1 as many as it takes.
     let has_many = is_loopback && addresses.all(|address| address.is_ipv4());
     let named = Some(config.sources.len() as u64).filter(|&named| named > 0);
-    warn(&Ask {
+    warn(&Query {
         sources: named.or_else(|| (!has_many).then_some(1)),
         destinations,
-        ..Ask::new(config.own_connections().len() as u64, if is_loopback { Role::Both } else { Role::Client })
+        ..Query::new(config.own_connections().len() as u64, if is_loopback { Role::Both } else { Role::Client })
     });
 }
 
-fn warn(ask: &Ask) {
+fn warn(ask: &Query) {
     let host = Host::probe(&Tree::new("/"));
     let hit = doctor::walls_hit(ask, &host, &Costs::assumed(&host));
     // What makes the command refuse to begin it says itself, with what would do.
-    let is_refused = |wall: Wall| matches!(wall, Wall::Nofile | Wall::MaxConnections | Wall::Threads | Wall::Ports);
+    let is_refused =
+        |wall: Limit| matches!(wall, Limit::Nofile | Limit::MaxConnections | Limit::Threads | Limit::Ports);
     if hit.iter().any(|row| is_refused(row.wall)) {
         return;
     }

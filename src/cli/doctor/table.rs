@@ -3,31 +3,31 @@
 use super::script::command;
 use super::words::{count, role_words, short_name};
 use std::fmt::Write;
-use steadfast::doctor::{Diagnosis, Host, Most, Role, Row, Scope, Verdict, Wall};
+use steadfast::doctor::{Capacity, Diagnosis, Host, Limit, Role, Row, Scope, Verdict};
 
 /// What it is.
-fn title(wall: Wall) -> &'static str {
+fn title(wall: Limit) -> &'static str {
     match wall {
-        Wall::Nofile => "RLIMIT_NOFILE: descriptors of a table",
-        Wall::NrOpen => "fs.nr_open: what that may be raised to",
-        Wall::FileMax => "fs.file-max: open files, left",
-        Wall::EpollWatches => "fs.epoll.max_user_watches, left",
-        Wall::Ports => "ip_local_port_range: ports of a source",
-        Wall::MaxConnections => "--max-connections of the server",
-        Wall::Threads => "threads, left",
-        Wall::Conntrack => "nf_conntrack_max: entries, left",
-        Wall::HostMemory => "memory of the host, MiB available",
-        Wall::GroupMemory => "memory of the control group, MiB left",
-        Wall::Backlog => "somaxconn: who waits for accept(2)",
-        Wall::TcpMem => "tcp_mem: what all queue, MiB",
-        Wall::Orphans => "tcp_max_orphans: closed with data left",
-        Wall::TimeWait => "tcp_max_tw_buckets: in TIME_WAIT",
-        Wall::Cpu => "cores",
+        Limit::Nofile => "RLIMIT_NOFILE: descriptors of a table",
+        Limit::NrOpen => "fs.nr_open: what that may be raised to",
+        Limit::FileMax => "fs.file-max: open files, left",
+        Limit::EpollWatches => "fs.epoll.max_user_watches, left",
+        Limit::Ports => "ip_local_port_range: ports of a source",
+        Limit::MaxConnections => "--max-connections of the server",
+        Limit::Threads => "threads, left",
+        Limit::Conntrack => "nf_conntrack_max: entries, left",
+        Limit::HostMemory => "memory of the host, MiB available",
+        Limit::GroupMemory => "memory of the control group, MiB left",
+        Limit::Backlog => "somaxconn: who waits for accept(2)",
+        Limit::TcpMem => "tcp_mem: what all queue, MiB",
+        Limit::Orphans => "tcp_max_orphans: closed with data left",
+        Limit::TimeWait => "tcp_max_tw_buckets: in TIME_WAIT",
+        Limit::Cpu => "cores",
     }
 }
 
-fn figure(wall: Wall, value: Option<u64>, round_up: bool) -> String {
-    let is_bytes = matches!(wall, Wall::HostMemory | Wall::GroupMemory | Wall::TcpMem);
+fn figure(wall: Limit, value: Option<u64>, round_up: bool) -> String {
+    let is_bytes = matches!(wall, Limit::HostMemory | Limit::GroupMemory | Limit::TcpMem);
     match value {
         None => "-".into(),
         Some(value) if value >= 1 << 62 => "no limit".into(),
@@ -51,7 +51,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 fn note(row: &Row, host: &Host) -> String {
     let fact = |name: &str| row.facts.get(name).copied();
     match row.wall {
-        Wall::Nofile => {
+        Limit::Nofile => {
             let sides = [("server_tables", "server"), ("client_tables", "client")];
             let tables: Vec<String> = sides
                 .iter()
@@ -71,33 +71,33 @@ fn note(row: &Row, host: &Host) -> String {
                 .collect::<Vec<_>>()
                 .join("; ")
         }
-        Wall::FileMax if row.verdict == Verdict::DoesNotBind => "CAP_SYS_ADMIN is exempt".into(),
-        Wall::Ports if row.verdict == Verdict::DoesNotBind => "only who connects uses up ports".into(),
-        Wall::Ports => {
+        Limit::FileMax if row.verdict == Verdict::DoesNotBind => "CAP_SYS_ADMIN is exempt".into(),
+        Limit::Ports if row.verdict == Verdict::DoesNotBind => "only who connects uses up ports".into(),
+        Limit::Ports => {
             let (sources, destinations) = (fact("sources").unwrap_or(1), fact("destinations").unwrap_or(1));
             let to = if destinations > 1 { format!(", to {} each", count(destinations)) } else { String::new() };
             let from =
                 if sources > 1 { format!("from {} addresses", count(sources)) } else { "from one address".into() };
             from + &to
         }
-        Wall::MaxConnections if row.verdict == Verdict::DoesNotBind => "as many as are asked for".into(),
-        Wall::Conntrack if row.have.is_none() => "this kernel has none".into(),
-        Wall::Conntrack if row.verdict == Verdict::DoesNotBind => "no rule is hooked to it".into(),
-        Wall::GroupMemory if row.have.is_none() => "no control group bounds it".into(),
-        Wall::Backlog if row.verdict == Verdict::DoesNotBind => "only who accepts has one".into(),
-        Wall::Backlog if fact("max_syn_backlog").is_some() => {
+        Limit::MaxConnections if row.verdict == Verdict::DoesNotBind => "as many as are asked for".into(),
+        Limit::Conntrack if row.have.is_none() => "this kernel has none".into(),
+        Limit::Conntrack if row.verdict == Verdict::DoesNotBind => "no rule is hooked to it".into(),
+        Limit::GroupMemory if row.have.is_none() => "no control group bounds it".into(),
+        Limit::Backlog if row.verdict == Verdict::DoesNotBind => "only who accepts has one".into(),
+        Limit::Backlog if fact("max_syn_backlog").is_some() => {
             format!("without syncookies {} handshakes at a time", count(fact("max_syn_backlog").unwrap_or(0)))
         }
-        Wall::Backlog => "for each listener; more have to come again".into(),
-        Wall::TcpMem => match fact("each") {
+        Limit::Backlog => "for each listener; more have to come again".into(),
+        Limit::TcpMem => match fact("each") {
             Some(each) => {
                 format!("idle ones queue nothing; broadcasts and stalled readers may queue {} B each", count(each))
             }
             None => "idle ones queue nothing; the host's, not seen from here".into(),
         },
-        Wall::Orphans => "at a mass close; more are reset".into(),
-        Wall::TimeWait => "at a mass close; more are forgotten at once".into(),
-        Wall::Cpu => match fact("quota_percent") {
+        Limit::Orphans => "at a mass close; more are reset".into(),
+        Limit::TimeWait => "at a mass close; more are forgotten at once".into(),
+        Limit::Cpu => match fact("quota_percent") {
             Some(percent) => {
                 let cores = percent as f64 / 100.0;
                 format!("a control group grants {cores}; it bounds how fast they come, not how many")
@@ -123,7 +123,7 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
     let mut text = format!("{:<40} {:>14} {asked:>16}\n", "", "there is");
     for row in &diagnosis.rows {
         let have = match (row.wall, row.have) {
-            (Wall::Cpu, _) => count(host.cores),
+            (Limit::Cpu, _) => count(host.cores),
             (wall, have) => figure(wall, have, false),
         };
         let need = figure(row.wall, row.need, true);
@@ -150,8 +150,8 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
 }
 
 /// A number that is as exact as the wall behind it: memory is known to three digits.
-fn rounded(most: &Most) -> String {
-    if !matches!(most.wall, Some(Wall::HostMemory | Wall::GroupMemory)) {
+fn rounded(most: &Capacity) -> String {
+    if !matches!(most.wall, Some(Limit::HostMemory | Limit::GroupMemory)) {
         return count(most.connections);
     }
     let unit = 10_u64.pow(most.connections.checked_ilog10().unwrap_or(0).saturating_sub(2));
@@ -160,7 +160,7 @@ fn rounded(most: &Most) -> String {
 
 /// How many connections this host holds, and what stops it there.
 pub(super) fn sentence(diagnosis: &Diagnosis) -> String {
-    let name = |most: &Most| most.wall.map_or("nothing that is known", short_name);
+    let name = |most: &Capacity| most.wall.map_or("nothing that is known", short_name);
     let asked = diagnosis.forecast.of(diagnosis.role);
     let others = [Role::Server, Role::Client, Role::Both].into_iter().filter(|&role| role != diagnosis.role);
     let others: Vec<String> = others

@@ -1,30 +1,30 @@
 //! How the doctor speaks of numbers, walls and roles.
 
 use indicatif::HumanCount;
-use steadfast::doctor::{Role, Wall};
+use steadfast::doctor::{Limit, Role};
 
 pub(super) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
 /// How a wall is called in a sentence.
-pub(super) fn short_name(wall: Wall) -> &'static str {
+pub(super) fn short_name(wall: Limit) -> &'static str {
     match wall {
-        Wall::Nofile => "RLIMIT_NOFILE",
-        Wall::NrOpen => "fs.nr_open",
-        Wall::FileMax => "fs.file-max",
-        Wall::EpollWatches => "fs.epoll.max_user_watches",
-        Wall::Ports => "net.ipv4.ip_local_port_range",
-        Wall::MaxConnections => "--max-connections",
-        Wall::Threads => "the number of threads",
-        Wall::Conntrack => "nf_conntrack_max",
-        Wall::HostMemory => "memory",
-        Wall::GroupMemory => "the memory of the control group",
-        Wall::Backlog => "net.core.somaxconn",
-        Wall::TcpMem => "net.ipv4.tcp_mem",
-        Wall::Orphans => "net.ipv4.tcp_max_orphans",
-        Wall::TimeWait => "net.ipv4.tcp_max_tw_buckets",
-        Wall::Cpu => "processor time",
+        Limit::Nofile => "RLIMIT_NOFILE",
+        Limit::NrOpen => "fs.nr_open",
+        Limit::FileMax => "fs.file-max",
+        Limit::EpollWatches => "fs.epoll.max_user_watches",
+        Limit::Ports => "net.ipv4.ip_local_port_range",
+        Limit::MaxConnections => "--max-connections",
+        Limit::Threads => "the number of threads",
+        Limit::Conntrack => "nf_conntrack_max",
+        Limit::HostMemory => "memory",
+        Limit::GroupMemory => "the memory of the control group",
+        Limit::Backlog => "net.core.somaxconn",
+        Limit::TcpMem => "net.ipv4.tcp_mem",
+        Limit::Orphans => "net.ipv4.tcp_max_orphans",
+        Limit::TimeWait => "net.ipv4.tcp_max_tw_buckets",
+        Limit::Cpu => "processor time",
     }
 }
 

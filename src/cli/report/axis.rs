@@ -18,7 +18,7 @@ pub(super) enum Scale {
     /// How many nines: 0 is none, 1 is 90 %, 2 is 99 %.
     Nines,
     /// The server's bar and the client's.
-    Sides,
+    PerSide,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Axis {
                 let every = ((end - start) / most as f64).ceil().max(1.0);
                 steps(start.ceil(), end, every)
             }
-            Scale::Sides => vec![0.5, 1.5],
+            Scale::PerSide => vec![0.5, 1.5],
             Scale::Bytes => {
                 let unit = unit(end).0;
                 steps(start, end, nice((end - start) / unit / most as f64) * unit)
@@ -82,7 +82,7 @@ impl Axis {
                 2 => "99 %".into(),
                 nines => format!("99.{} %", "9".repeat(nines - 2)),
             },
-            Scale::Sides => if at < 1.0 { "server" } else { "client" }.into(),
+            Scale::PerSide => if at < 1.0 { "server" } else { "client" }.into(),
         }
     }
 }

@@ -311,7 +311,7 @@ fn memory_each(report: &Report) -> Vec<Chart> {
             title: title.into(),
             says: says.into(),
             plot: Plot {
-                x: Axis { scale: Scale::Sides, range: 0.0..2.0 },
+                x: Axis { scale: Scale::PerSide, range: 0.0..2.0 },
                 // Room for the figure above the bar.
                 y: Axis::from_zero(Scale::Bytes, most * 1.12),
                 shapes: figures.into_iter().enumerate().map(bar).collect(),

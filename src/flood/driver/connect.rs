@@ -1,10 +1,10 @@
 //! Connections are opened; and dropped by a storm, and opened again.
 
-use super::{Marks, Peer, Worker, belongs};
+use super::{Peer, PeerFlags, Worker, belongs};
 use crate::flood::latency::Measure;
 use crate::flood::ledger::{DROPPED, Stage};
 use crate::flood::target::Scheme;
-use crate::net::link::{Cause, Link};
+use crate::net::conn::{Cause, Conn};
 use crate::net::reactor::Core;
 use crate::net::sys::errno::{EADDRINUSE, EADDRNOTAVAIL};
 use crate::net::sys::error_code;
@@ -21,7 +21,7 @@ impl Worker {
             due -= 1;
             self.paced += 1;
             self.begun += 1;
-            self.connect(core, number, Marks::default());
+            self.connect(core, number, PeerFlags::default());
         }
         let is_begun = self.begun >= until || self.planned.is_empty();
         if let Some(rate) = per_s
@@ -32,12 +32,12 @@ impl Worker {
         is_begun && self.in_window == 0
     }
 
-    fn connect(&mut self, core: &mut Core<Peer>, number: u32, marks: Marks) {
+    fn connect(&mut self, core: &mut Core<Peer>, number: u32, marks: PeerFlags) {
         self.connect_from(core, number, marks, true);
     }
 
     /// Connects, from the port that is the connection's own, or from any that is free.
-    fn connect_from(&mut self, core: &mut Core<Peer>, number: u32, marks: Marks, is_own_port: bool) {
+    fn connect_from(&mut self, core: &mut Core<Peer>, number: u32, marks: PeerFlags, is_own_port: bool) {
         let session = match self.scheme(number) {
             Scheme::Http => Session::http_client(),
             Scheme::Ws | Scheme::Tcp => Session::raw(),
@@ -45,7 +45,7 @@ impl Worker {
         let routes = &self.orders.routes;
         let route = routes.of(number);
         let source = if is_own_port { routes.source(number) } else { routes.source_address(number) };
-        let marks = Marks(marks.0 | Marks::COUNTED.0);
+        let marks = PeerFlags(marks.0 | PeerFlags::COUNTED.0);
         let peer = Peer {
             since_us: self.stamp_us(Instant::now()),
             number,
@@ -73,17 +73,17 @@ impl Worker {
         }
     }
 
-    pub(super) fn opened(&mut self, link: &mut Link<'_, Peer>) {
-        let took_us = self.waited_us(link.state(), Instant::now());
-        if link.state().has(Marks::AGAIN) {
+    pub(super) fn opened(&mut self, conn: &mut Conn<'_, Peer>) {
+        let took_us = self.waited_us(conn.state(), Instant::now());
+        if conn.state().has(PeerFlags::AGAIN) {
             self.measure(Measure::Reconnect, took_us);
             self.ledger.counts.reopened += 1;
         } else {
             self.measure(Measure::Connect, took_us);
             self.ledger.counts.opened += 1;
         }
-        self.shift(link.state(), Stage::Open);
-        self.leave_window(link.state());
+        self.shift(conn.state(), Stage::Open);
+        self.leave_window(conn.state());
     }
 
     /// Resets a part of the connections that are open, all at once.
@@ -102,7 +102,7 @@ impl Worker {
         while self.in_window < self.orders.shared_window
             && let Some((number, marks)) = self.dropped.pop()
         {
-            self.connect(core, number, Marks(marks.0 | Marks::AGAIN.0));
+            self.connect(core, number, PeerFlags(marks.0 | PeerFlags::AGAIN.0));
         }
         self.dropping == 0 && self.dropped.is_empty() && self.in_window == 0
     }

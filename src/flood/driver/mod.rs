@@ -9,19 +9,19 @@ mod talk;
 mod walk;
 
 use super::latency::Measure;
-use super::ledger::{Board, DROPPED, INTERRUPTED, Ledger, NOT_STARTED, RESET, Stage, WRONG_REPLY};
-use super::orders::{Done, Order, Orders, Results, Samples, Work};
+use super::ledger::{DROPPED, INTERRUPTED, Ledger, NOT_STARTED, RESET, SharedCounts, Stage, WRONG_REPLY};
+use super::orders::{Command, PhaseTask, Results, Samples, WorkerConfig, WorkerEvent};
 use super::page::Page;
 use super::payload::Payload;
 use super::target::Scheme;
+use crate::net::conn::{Cause, Conn, Deadline};
 use crate::net::counters::Counters;
 use crate::net::driver::Driver;
-use crate::net::link::{Cause, Deadline, Link};
 use crate::net::reactor::Core;
 use crate::proto::session::{Event, MessageKind};
-use crate::proto::upgrade::{Opening, Rejected};
+use crate::proto::upgrade::{ClientHandshake, Rejected};
 use pauses::Pauses;
-use phase::{Receivers, Timetable};
+use phase::{Receivers, SendSchedule};
 use std::collections::TryReserveError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,14 +40,14 @@ pub(super) struct Peer {
     received: u32,
     sequence: u16,
     stage: Stage,
-    marks: Marks,
+    marks: PeerFlags,
 }
 
 /// A set of yes-or-no facts about a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Marks(u8);
+struct PeerFlags(u8);
 
-impl Marks {
+impl PeerFlags {
     /// A message is unanswered.
     const AWAITS: Self = Self(1);
     /// It takes a place in the window.
@@ -69,16 +69,16 @@ impl Marks {
 }
 
 impl Peer {
-    fn has(&self, marks: Marks) -> bool {
+    fn has(&self, marks: PeerFlags) -> bool {
         self.marks.0 & marks.0 != 0
     }
 
-    fn set(&mut self, marks: Marks) {
+    fn set(&mut self, marks: PeerFlags) {
         self.marks.0 |= marks.0;
     }
 
     /// Takes marks away; whether one of them was there.
-    fn take(&mut self, marks: Marks) -> bool {
+    fn take(&mut self, marks: PeerFlags) -> bool {
         let had = self.has(marks);
         self.marks.0 &= !marks.0;
         had
@@ -99,24 +99,24 @@ fn belongs(number: u32, share: f64) -> bool {
 /// The driver of one worker.
 #[derive(Debug)]
 pub(super) struct Worker {
-    orders: Arc<Orders>,
-    board: Arc<Board>,
-    done: Sender<Done>,
+    orders: Arc<WorkerConfig>,
+    board: Arc<SharedCounts>,
+    done: Sender<WorkerEvent>,
     /// Numbers of connections that are not begun.
     planned: std::ops::Range<u32>,
     /// How many are begun.
     begun: u32,
     /// Those that a storm has dropped, and what outlives it.
-    dropped: Vec<(u32, Marks)>,
+    dropped: Vec<(u32, PeerFlags)>,
     /// Those that it is about to.
     dropping: usize,
-    work: Option<(usize, Work)>,
+    work: Option<(usize, PhaseTask)>,
     work_began: Instant,
     /// Connects begun, messages trickled or closes asked for, in this phase.
     paced: u64,
     in_window: usize,
     cursor: usize,
-    timetable: Timetable,
+    timetable: SendSchedule,
     receivers: Receivers,
     pauses: Pauses,
     shown: bool,
@@ -132,10 +132,10 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(
-        orders: Arc<Orders>,
-        board: Arc<Board>,
+        orders: Arc<WorkerConfig>,
+        board: Arc<SharedCounts>,
         counters: Arc<Counters>,
-        done: Sender<Done>,
+        done: Sender<WorkerEvent>,
         planned: std::ops::Range<u32>,
     ) -> Result<Self, TryReserveError> {
         let ledger = Ledger::new(planned.len() as u64);
@@ -156,7 +156,7 @@ impl Worker {
             paced: 0,
             in_window: 0,
             cursor: 0,
-            timetable: Timetable::default(),
+            timetable: SendSchedule::default(),
             receivers: Receivers::default(),
             pauses: Pauses::new(counters),
             shown: true,
@@ -169,7 +169,7 @@ impl Worker {
         })
     }
 
-    fn work(&self) -> Option<Work> {
+    fn work(&self) -> Option<PhaseTask> {
         self.work.map(|(_, work)| work)
     }
 
@@ -194,7 +194,7 @@ impl Worker {
     }
 
     fn leave_window(&mut self, peer: &mut Peer) {
-        if peer.take(Marks::COUNTED) {
+        if peer.take(PeerFlags::COUNTED) {
             self.in_window -= 1;
         }
     }
@@ -218,46 +218,46 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, core: &mut Core<Peer>, serial: usize, work: Work) {
+    fn begin(&mut self, core: &mut Core<Peer>, serial: usize, work: PhaseTask) {
         self.work = Some((serial, work));
         self.work_began = Instant::now();
         self.paced = 0;
         self.cursor = 0;
         match work {
-            Work::Rate(_) => self.make_timetable(core),
-            Work::Receive { slow, .. } => self.begin_to_receive(core, slow),
-            Work::Storm { share } => self.drop_some(core, share),
+            PhaseTask::Rate(_) => self.make_timetable(core),
+            PhaseTask::Receive { slow, .. } => self.begin_to_receive(core, slow),
+            PhaseTask::Storm { share } => self.drop_some(core, share),
             _ => {}
         }
     }
 
     /// Does what there is to do; whether the phase is over.
-    fn go_on(&mut self, core: &mut Core<Peer>, work: Work) -> bool {
+    fn go_on(&mut self, core: &mut Core<Peer>, work: PhaseTask) -> bool {
         match work {
-            Work::Connect { until, per_s } => self.connect_more(core, until, per_s),
-            Work::Storm { .. } => self.reconnect(core),
-            Work::Rate(pace) => self.keep_pace(core, pace),
-            Work::Receive { messages, .. } => self.receive(core, messages),
-            Work::Hold { per_s } => {
+            PhaseTask::Connect { until, per_s } => self.connect_more(core, until, per_s),
+            PhaseTask::Storm { .. } => self.reconnect(core),
+            PhaseTask::Rate(pace) => self.keep_pace(core, pace),
+            PhaseTask::Receive { messages, .. } => self.receive(core, messages),
+            PhaseTask::Hold { per_s } => {
                 if per_s > 0.0 {
                     self.trickle(core, per_s);
                 }
                 false
             }
             // A connection in its close still takes its place; the slab is empty when the last has ended.
-            Work::Close { per_s } => {
+            PhaseTask::Close { per_s } => {
                 let per_s = per_s.filter(|_| !self.is_interrupted);
                 self.walk(core, work, per_s) && core.connections() == 0
             }
-            Work::Reply { .. } | Work::Check => self.walk(core, work, None),
+            PhaseTask::Reply { .. } | PhaseTask::Check => self.walk(core, work, None),
         }
     }
 
     /// What lasts until it is told otherwise is over, but for those who have yet to catch up.
     fn rest(&mut self, core: &mut Core<Peer>) {
         match self.work() {
-            Some(Work::Receive { .. }) => self.stop_receiving(core),
-            Some(Work::Hold { .. }) => self.report(),
+            Some(PhaseTask::Receive { .. }) => self.stop_receiving(core),
+            Some(PhaseTask::Hold { .. }) => self.report(),
             _ => {}
         }
     }
@@ -267,13 +267,13 @@ impl Worker {
         if let Some((serial, _)) = self.work.take() {
             self.show_samples();
             self.show();
-            let _ = self.done.send(Done::Phase(serial));
+            let _ = self.done.send(WorkerEvent::Phase(serial));
         }
     }
 
     fn show_samples(&mut self) {
         // A coordinator that has gone wants no results.
-        let _ = self.done.send(Done::Samples(std::mem::take(&mut self.samples)));
+        let _ = self.done.send(WorkerEvent::Samples(std::mem::take(&mut self.samples)));
     }
 
     fn show(&mut self) {
@@ -300,59 +300,59 @@ impl Worker {
                 self.leave_window(peer);
             }
         }
-        if !matches!(self.work(), Some(Work::Close { .. })) {
+        if !matches!(self.work(), Some(PhaseTask::Close { .. })) {
             self.work = None;
         }
-        core.doom_all(INTERRUPTED, |peer| matches!(peer.stage, Stage::Connecting | Stage::Upgrading));
+        core.schedule_free_all(INTERRUPTED, |peer| matches!(peer.stage, Stage::Connecting | Stage::Upgrading));
     }
 }
 
 impl Driver for Worker {
     type State = Peer;
-    type Mail = Order;
+    type Command = Command;
 
     const IS_SWEPT: bool = true;
 
-    fn connected(&mut self, link: &mut Link<'_, Peer>) {
-        if self.scheme(link.state().number) != Scheme::Ws {
-            return self.opened(link);
+    fn connected(&mut self, conn: &mut Conn<'_, Peer>) {
+        if self.scheme(conn.state().number) != Scheme::Ws {
+            return self.opened(conn);
         }
-        self.shift(link.state(), Stage::Upgrading);
-        let Orders { routes, targets, compression, subprotocols, fields, .. } = &*self.orders;
-        let route = routes.of(link.state().number);
+        self.shift(conn.state(), Stage::Upgrading);
+        let WorkerConfig { routes, targets, compression, subprotocols, fields, .. } = &*self.orders;
+        let route = routes.of(conn.state().number);
         let path = &targets[route.target].path;
         let compression = compression.as_ref();
-        link.upgrade(&Opening { host: &route.host, path, subprotocols, compression, fields });
+        conn.upgrade(&ClientHandshake { host: &route.host, path, subprotocols, compression, fields });
     }
 
-    fn message(&mut self, link: &mut Link<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
+    fn message(&mut self, conn: &mut Conn<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
         // A server may say more than it was asked.
-        if !link.state().has(Marks::AWAITS) {
-            self.unasked(link, payload);
-        } else if payload == self.payload.make(link.state().number, link.state().sequence) {
-            self.replied(link);
+        if !conn.state().has(PeerFlags::AWAITS) {
+            self.unasked(conn, payload);
+        } else if payload == self.payload.make(conn.state().number, conn.state().sequence) {
+            self.replied(conn);
         } else {
-            link.end(WRONG_REPLY);
+            conn.end(WRONG_REPLY);
         }
     }
 
-    fn event(&mut self, link: &mut Link<'_, Peer>, event: Event<'_>) {
+    fn event(&mut self, conn: &mut Conn<'_, Peer>, event: Event<'_>) {
         match event {
-            Event::Opened(_) => self.opened(link),
-            Event::Data(bytes) => self.piece(link, bytes),
-            Event::Response(head) if head.status != 200 => link.end(Cause::Rejected(Rejected::Status(head.status))),
+            Event::Opened(_) => self.opened(conn),
+            Event::Data(bytes) => self.piece(conn, bytes),
+            Event::Response(head) if head.status != 200 => conn.end(Cause::Rejected(Rejected::Status(head.status))),
             Event::Response(head) if head.fields.server == Some(b"steadfast") => {
                 self.orders.is_ours.store(true, Ordering::Relaxed);
             }
-            Event::Body(bytes) => self.body(link, bytes),
-            Event::ResponseEnd => self.body_end(link),
-            Event::Pong(_) => self.caught_up(link.state()),
+            Event::Body(bytes) => self.body(conn, bytes),
+            Event::ResponseEnd => self.body_end(conn),
+            Event::Pong(_) => self.caught_up(conn.state()),
             _ => {}
         }
     }
 
-    fn ended(&mut self, link: &mut Link<'_, Peer>, cause: Cause) {
-        let peer = link.state();
+    fn ended(&mut self, conn: &mut Conn<'_, Peer>, cause: Cause) {
+        let peer = conn.state();
         self.left_timetable(peer);
         self.leave_window(peer);
         self.shown = false;
@@ -364,7 +364,7 @@ impl Driver for Worker {
                 return self.ledger.lose(peer.stage, INTERRUPTED);
             }
             self.shift(peer, Stage::Planned);
-            self.dropped.push((peer.number, Marks(peer.marks.0 & Marks::LASTING.0)));
+            self.dropped.push((peer.number, PeerFlags(peer.marks.0 & PeerFlags::LASTING.0)));
             return;
         }
         let as_asked = matches!(cause, Cause::Closed(_) | Cause::EndOfStream);
@@ -375,10 +375,10 @@ impl Driver for Worker {
         }
     }
 
-    fn swept(&mut self, link: &mut Link<'_, Peer>) {
-        if link.state().has(Marks(Marks::AWAITS.0 | Marks::CATCHES_UP.0)) {
+    fn swept(&mut self, conn: &mut Conn<'_, Peer>) {
+        if conn.state().has(PeerFlags(PeerFlags::AWAITS.0 | PeerFlags::CATCHES_UP.0)) {
             let now = Instant::now();
-            let waited_us = self.waited_us(link.state(), now);
+            let waited_us = self.waited_us(conn.state(), now);
             let most_us = u64::from(self.orders.reply_timeout_s) * 1_000_000;
             if waited_us <= most_us {
                 return;
@@ -387,26 +387,26 @@ impl Driver for Worker {
             let now_us = self.stamp_us(now);
             self.pauses.note(now_us);
             if waited_us.saturating_sub(self.pauses.within_us(waited_us, now_us)) > most_us {
-                link.end(Cause::Deadline(Deadline::Reply));
+                conn.end(Cause::Deadline(Deadline::Reply));
             }
         }
     }
 
-    fn mail(&mut self, core: &mut Core<Peer>, order: Order) {
+    fn mail(&mut self, core: &mut Core<Peer>, order: Command) {
         match order {
-            Order::Begin(serial, work) => self.begin(core, serial, work),
-            Order::Rest => self.rest(core),
-            Order::Sample => self.show_samples(),
-            Order::Interrupt => self.interrupt(core),
-            Order::Reset => {
+            Command::Begin(serial, work) => self.begin(core, serial, work),
+            Command::Rest => self.rest(core),
+            Command::Sample => self.show_samples(),
+            Command::Interrupt => self.interrupt(core),
+            Command::Reset => {
                 core.reset_all(RESET);
                 core.stay_awake(); // the driver sees that they are gone in the next iteration
             }
-            Order::Finish => {
+            Command::Finish => {
                 let by_content = self.pages.iter().all(Page::is_compared);
                 let results = Results { ledger: std::mem::take(&mut self.ledger), by_content };
                 self.show_samples();
-                let _ = self.done.send(Done::All(Box::new(results)));
+                let _ = self.done.send(WorkerEvent::All(Box::new(results)));
                 core.stop();
             }
         }

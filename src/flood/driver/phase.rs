@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// The order in which connections send at a constant rate; they take turns.
 #[derive(Debug, Default)]
-pub(super) struct Timetable {
+pub(super) struct SendSchedule {
     pub(super) senders: Vec<ConnectionId>,
     /// The number of the message that is due next, of all.
     pub(super) next: u64,

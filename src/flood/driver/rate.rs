@@ -2,18 +2,18 @@
 //! the server lets it be sent. Whoever waits for an answer before he looks at the clock again measures a server that
 //! stalls as one that had little to do.
 
-use super::phase::Timetable;
-use super::{Marks, Peer, Worker};
+use super::phase::SendSchedule;
+use super::{Peer, PeerFlags, Worker};
 use crate::flood::latency::Measure;
-use crate::flood::orders::{Pace, Work};
-use crate::net::link::Link;
+use crate::flood::orders::{PhaseTask, ScheduleParams};
+use crate::net::conn::Conn;
 use crate::net::reactor::Core;
 use std::time::{Duration, Instant};
 
 /// Half of what a due time may be away from now, so that 32 bits of it say which one is meant.
 const HALF_US: u32 = 1 << 31;
 
-impl Pace {
+impl ScheduleParams {
     /// When message number `message` of `senders` who take turns is due.
     ///
     /// In whole numbers: one interval behind a message of a connection stands its next one, to the microsecond.
@@ -35,19 +35,19 @@ fn due_of(low: u32, now_us: u64) -> u64 {
 
 impl Worker {
     pub(super) fn make_timetable(&mut self, core: &mut Core<Peer>) {
-        self.timetable = Timetable::default();
+        self.timetable = SendSchedule::default();
         for index in 0..core.end_index() {
             if let Some((id, peer)) = core.at(index)
                 && peer.is_open()
             {
-                peer.take(Marks::STARTED);
+                peer.take(PeerFlags::STARTED);
                 self.timetable.senders.push(id);
             }
         }
     }
 
     /// Sends what is due; whether all that was to be sent is answered.
-    pub(super) fn keep_pace(&mut self, core: &mut Core<Peer>, pace: Pace) -> bool {
+    pub(super) fn keep_pace(&mut self, core: &mut Core<Peer>, pace: ScheduleParams) -> bool {
         let senders = self.timetable.senders.len() as u64;
         if senders == 0 {
             return true;
@@ -67,18 +67,18 @@ impl Worker {
             self.timetable.next += 1;
             self.samples.schedule.due += 1;
             let id = self.timetable.senders[(message % senders) as usize];
-            core.with(id, |link| self.send_due(link, due_us, pace));
+            core.with(id, |conn| self.send_due(conn, due_us, pace));
         }
     }
 
     /// Sends a message that is due now, unless its sender is behind: then it is sent behind the answer it waits for.
-    fn send_due(&mut self, link: &mut Link<'_, Peer>, due_us: u64, pace: Pace) {
-        let peer = link.state();
-        if peer.has(Marks::AWAITS) || !peer.is_open() {
+    fn send_due(&mut self, conn: &mut Conn<'_, Peer>, due_us: u64, pace: ScheduleParams) {
+        let peer = conn.state();
+        if peer.has(PeerFlags::AWAITS) || !peer.is_open() {
             // One that waits for an answer from before the schedule begins with this message behind it.
-            if peer.is_open() && !peer.has(Marks(Marks::COUNTED.0 | Marks::STARTED.0)) {
+            if peer.is_open() && !peer.has(PeerFlags(PeerFlags::COUNTED.0 | PeerFlags::STARTED.0)) {
                 peer.of_phase = due_us as u32;
-                peer.set(Marks::STARTED);
+                peer.set(PeerFlags::STARTED);
                 self.timetable.late += 1;
             }
             return;
@@ -86,55 +86,61 @@ impl Worker {
         // Behind an answer it may have been sent before the timetable came to it.
         let ahead_us = peer.of_phase.wrapping_sub(due_us as u32);
         let is_sent = ahead_us == 0 || (ahead_us < HALF_US && pace.interval_us < u64::from(HALF_US));
-        if peer.has(Marks::STARTED) && is_sent {
+        if peer.has(PeerFlags::STARTED) && is_sent {
             return;
         }
         let now = Instant::now();
         self.measure(Measure::Lag, pace.elapsed_us(now).saturating_sub(due_us));
-        self.send_at_pace(link, due_us, now);
+        self.send_at_pace(conn, due_us, now);
     }
 
-    fn send_at_pace(&mut self, link: &mut Link<'_, Peer>, due_us: u64, now: Instant) {
-        let peer = link.state();
+    fn send_at_pace(&mut self, conn: &mut Conn<'_, Peer>, due_us: u64, now: Instant) {
+        let peer = conn.state();
         peer.of_phase = due_us as u32;
-        peer.set(Marks::STARTED);
-        if !peer.has(Marks::COUNTED) {
-            peer.set(Marks::COUNTED);
+        peer.set(PeerFlags::STARTED);
+        if !peer.has(PeerFlags::COUNTED) {
+            peer.set(PeerFlags::COUNTED);
             self.in_window += 1;
         }
         self.samples.schedule.sent += 1;
-        self.send_at(link, now);
+        self.send_at(conn, now);
     }
 
     /// An answer came: it is measured, and what became due meanwhile is sent.
-    pub(super) fn replied_at_pace(&mut self, link: &mut Link<'_, Peer>, pace: Pace, now: Instant, took_us: u64) {
+    pub(super) fn replied_at_pace(
+        &mut self,
+        conn: &mut Conn<'_, Peer>,
+        pace: ScheduleParams,
+        now: Instant,
+        took_us: u64,
+    ) {
         let now_us = pace.elapsed_us(now);
-        let peer = link.state();
+        let peer = conn.state();
         let due_us = due_of(peer.of_phase, now_us);
-        let next_us = if peer.has(Marks::COUNTED) {
+        let next_us = if peer.has(PeerFlags::COUNTED) {
             self.measure(Measure::Response, now_us.saturating_sub(due_us).max(took_us));
             self.measure(Measure::Service, took_us);
             self.samples.schedule.answered += 1;
             due_us + pace.interval_us
         } else {
             self.measure(Measure::Hold, took_us); // asked before the schedule began
-            if !peer.has(Marks::STARTED) {
+            if !peer.has(PeerFlags::STARTED) {
                 return;
             }
             self.timetable.late -= 1;
             due_us
         };
         if next_us <= now_us && next_us < pace.for_us {
-            self.send_at_pace(link, next_us, now);
+            self.send_at_pace(conn, next_us, now);
         } else {
-            self.leave_window(link.state());
+            self.leave_window(conn.state());
         }
     }
 
     /// A connection ends, perhaps before it could begin with its schedule; to be called while it has its marks.
     pub(super) fn left_timetable(&mut self, peer: &Peer) {
-        let is_late = peer.has(Marks::AWAITS) && peer.has(Marks::STARTED) && !peer.has(Marks::COUNTED);
-        if is_late && matches!(self.work(), Some(Work::Rate(_))) {
+        let is_late = peer.has(PeerFlags::AWAITS) && peer.has(PeerFlags::STARTED) && !peer.has(PeerFlags::COUNTED);
+        if is_late && matches!(self.work(), Some(PhaseTask::Rate(_))) {
             self.timetable.late -= 1;
         }
     }

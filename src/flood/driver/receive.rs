@@ -1,11 +1,11 @@
 //! What a server pushes: its age by the stamp in it, and those who take it slowly or not at all.
 
 use super::phase::Receivers;
-use super::{Marks, Peer, Worker, belongs};
+use super::{Peer, PeerFlags, Worker, belongs};
 use crate::flood::latency::Measure;
-use crate::flood::orders::{Slow, Work};
+use crate::flood::orders::{PhaseTask, Slow};
 use crate::flood::stamp;
-use crate::net::link::Link;
+use crate::net::conn::Conn;
 use crate::net::reactor::Core;
 use std::cmp::Reverse;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,47 +19,47 @@ impl Worker {
                 continue;
             }
             peer.of_phase = 0;
-            peer.set(Marks::STARTED);
+            peer.set(PeerFlags::STARTED);
             self.receivers.waiting += 1;
             if belongs(peer.number, slow.share) {
-                peer.set(Marks::SLOW);
+                peer.set(PeerFlags::SLOW);
                 if slow.bytes_per_s == 0 {
-                    core.with(id, |link| self.slow_down(link, 0));
+                    core.with(id, |conn| self.slow_down(conn, 0));
                 }
             }
         }
     }
 
     /// A message that nobody asked for.
-    pub(super) fn unasked(&mut self, link: &mut Link<'_, Peer>, payload: &[u8]) {
+    pub(super) fn unasked(&mut self, conn: &mut Conn<'_, Peer>, payload: &[u8]) {
         self.ledger.counts.received += 1;
         self.shown = false;
-        let Some(Work::Receive { messages, .. }) = self.work() else { return };
+        let Some(PhaseTask::Receive { messages, .. }) = self.work() else { return };
         if let Some(age_us) = stamp::age_us(payload, SystemTime::now()) {
             self.measure(Measure::Age, age_us);
         }
-        let peer = link.state();
+        let peer = conn.state();
         peer.of_phase = peer.of_phase.saturating_add(1);
-        if messages.is_some_and(|wanted| peer.of_phase >= wanted) && peer.take(Marks::STARTED) {
+        if messages.is_some_and(|wanted| peer.of_phase >= wanted) && peer.take(PeerFlags::STARTED) {
             self.receivers.waiting -= 1;
         }
-        if peer.has(Marks::SLOW) {
-            self.slow_down(link, payload.len());
+        if peer.has(PeerFlags::SLOW) {
+            self.slow_down(conn, payload.len());
         }
     }
 
     /// Has a slow connection stop reading: for good, or for as long as the message that it has read takes. One that waits for
     /// an answer of before reads that first.
-    pub(super) fn slow_down(&mut self, link: &mut Link<'_, Peer>, message_bytes: usize) {
-        let Some(Work::Receive { slow, .. }) = self.work() else { return };
-        if link.state().has(Marks::AWAITS) || self.receivers.is_ending {
+    pub(super) fn slow_down(&mut self, conn: &mut Conn<'_, Peer>, message_bytes: usize) {
+        let Some(PhaseTask::Receive { slow, .. }) = self.work() else { return };
+        if conn.state().has(PeerFlags::AWAITS) || self.receivers.is_ending {
             return;
         }
         if slow.bytes_per_s > 0 {
             let takes = Duration::from_secs_f64(message_bytes as f64 / f64::from(slow.bytes_per_s));
-            self.receivers.paused.push(Reverse((Instant::now() + takes, link.id())));
+            self.receivers.paused.push(Reverse((Instant::now() + takes, conn.id())));
         }
-        link.pause();
+        conn.pause();
     }
 
     /// Lets those read on whose time has come; whether the phase is over.
@@ -73,7 +73,7 @@ impl Worker {
                 break;
             }
             self.receivers.paused.pop();
-            core.with(id, |link| link.resume());
+            core.with(id, |conn| conn.resume());
         }
         messages.is_some() && self.receivers.waiting == 0
     }
@@ -83,30 +83,30 @@ impl Worker {
     pub(super) fn stop_receiving(&mut self, core: &mut Core<Peer>) {
         self.receivers.is_ending = true;
         self.receivers.paused.clear();
-        if let Some(Work::Receive { messages: Some(_), .. }) = self.work() {
+        if let Some(PhaseTask::Receive { messages: Some(_), .. }) = self.work() {
             self.samples.missing += self.receivers.waiting as u64;
         }
         let now_us = self.stamp_us(Instant::now());
         for index in 0..core.end_index() {
             let Some((id, peer)) = core.at(index) else { continue };
-            if !peer.take(Marks::SLOW) {
+            if !peer.take(PeerFlags::SLOW) {
                 continue;
             }
-            peer.set(Marks::CATCHES_UP);
-            if !peer.has(Marks::AWAITS) {
+            peer.set(PeerFlags::CATCHES_UP);
+            if !peer.has(PeerFlags::AWAITS) {
                 peer.since_us = now_us;
             }
             self.receivers.behind += 1;
-            core.with(id, |link| {
-                link.resume();
-                link.ping(b"");
+            core.with(id, |conn| {
+                conn.resume();
+                conn.ping(b"");
             });
         }
     }
 
     /// Its pong came.
     pub(super) fn caught_up(&mut self, peer: &mut Peer) {
-        if peer.take(Marks::CATCHES_UP) {
+        if peer.take(PeerFlags::CATCHES_UP) {
             self.receivers.behind -= 1;
         }
     }
@@ -114,7 +114,7 @@ impl Worker {
     /// A connection has ended, and nobody waits for it.
     pub(super) fn left_receivers(&mut self, peer: &mut Peer) {
         self.caught_up(peer);
-        if matches!(self.work(), Some(Work::Receive { .. })) && peer.take(Marks::STARTED) {
+        if matches!(self.work(), Some(PhaseTask::Receive { .. })) && peer.take(PeerFlags::STARTED) {
             self.receivers.waiting -= 1;
         }
     }

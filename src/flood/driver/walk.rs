@@ -1,53 +1,53 @@
 //! Phases that go once through all connections, and the trickle that goes round and round.
 
-use super::{Marks, Peer, Worker};
+use super::{Peer, PeerFlags, Worker};
 use crate::flood::ledger::Stage;
-use crate::flood::orders::Work;
+use crate::flood::orders::PhaseTask;
 use crate::flood::target::Scheme;
-use crate::net::link::{Cause, Link};
+use crate::net::conn::{Cause, Conn};
 use crate::net::reactor::Core;
 use crate::proto::close::CloseCode;
 use crate::proto::session::State;
 
 impl Worker {
     /// Goes on through the slab, as far as the window and the pace allow; whether the phase is over.
-    pub(super) fn walk(&mut self, core: &mut Core<Peer>, work: Work, per_s: Option<f64>) -> bool {
+    pub(super) fn walk(&mut self, core: &mut Core<Peer>, work: PhaseTask, per_s: Option<f64>) -> bool {
         let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
         while due > 0 && self.in_window < self.orders.window && self.cursor < core.end_index() {
             let index = self.cursor;
             self.cursor += 1;
             let Some((id, peer)) = core.at(index) else { continue };
             let is_wanted = match work {
-                Work::Close { .. } => peer.stage != Stage::Closing,
+                PhaseTask::Close { .. } => peer.stage != Stage::Closing,
                 _ => peer.is_open(),
             };
             if !is_wanted {
                 continue;
             }
-            if let Work::Reply { messages } = work {
+            if let PhaseTask::Reply { messages } = work {
                 if messages == 0 {
                     self.answered(peer);
                     continue;
                 }
                 peer.of_phase = u32::from(messages);
             }
-            if !matches!(work, Work::Close { .. }) && self.in_window > 0 && self.is_learning(peer.number) {
+            if !matches!(work, PhaseTask::Close { .. }) && self.in_window > 0 && self.is_learning(peer.number) {
                 self.cursor = index; // the first pages come one at a time, to see whether they are all alike
                 break;
             }
             // One that waits for a reply when the flood is interrupted has its place already.
-            if !peer.has(Marks::COUNTED) {
-                peer.set(Marks::COUNTED);
+            if !peer.has(PeerFlags::COUNTED) {
+                peer.set(PeerFlags::COUNTED);
                 self.in_window += 1;
             }
             due -= 1;
             self.paced += 1;
-            let waits = peer.has(Marks::AWAITS);
-            core.with(id, |link| match work {
-                Work::Close { .. } => self.close(link),
+            let waits = peer.has(PeerFlags::AWAITS);
+            core.with(id, |conn| match work {
+                PhaseTask::Close { .. } => self.close(conn),
                 // A message of the trickle that is under way is as good a question.
                 _ if waits => {}
-                _ => self.send(link),
+                _ => self.send(conn),
             });
         }
         let is_through = self.cursor >= core.end_index();
@@ -64,16 +64,16 @@ impl Worker {
         self.orders.targets[target].scheme == Scheme::Http && self.pages[target].is_learning()
     }
 
-    fn close(&mut self, link: &mut Link<'_, Peer>) {
-        if link.session_state() == State::Closed {
+    fn close(&mut self, conn: &mut Conn<'_, Peer>) {
+        if conn.session_state() == State::Closed {
             return; // it has ended already, and keeps its cause
         }
-        let was_open = link.session_state() == State::Open;
-        self.shift(link.state(), Stage::Closing);
+        let was_open = conn.session_state() == State::Open;
+        self.shift(conn.state(), Stage::Closing);
         if was_open {
-            link.close(CloseCode::NORMAL, "");
+            conn.close(CloseCode::NORMAL, "");
         } else {
-            link.end(Cause::EndOfStream);
+            conn.end(Cause::EndOfStream);
         }
     }
 
@@ -88,8 +88,8 @@ impl Worker {
             self.cursor = (index + 1) % places;
             looked += 1;
             let Some((id, peer)) = core.at(index) else { continue };
-            if peer.is_open() && !peer.has(Marks::AWAITS) {
-                core.with(id, |link| self.send(link));
+            if peer.is_open() && !peer.has(PeerFlags::AWAITS) {
+                core.with(id, |conn| self.send(conn));
                 left -= 1;
                 looked = 0;
             }

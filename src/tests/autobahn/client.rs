@@ -13,15 +13,15 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use steadfast::net::conn::{Cause, Conn};
 use steadfast::net::counters::Counters;
 use steadfast::net::driver::Driver;
-use steadfast::net::link::{Cause, Link};
 use steadfast::net::mailbox::Mailbox;
-use steadfast::net::reactor::{Core, Quota, Reactor, Settings};
+use steadfast::net::reactor::{ConnectionLimit, Core, Reactor, Settings};
 use steadfast::net::sweep::Deadlines;
 use steadfast::proto::extension::Compression;
 use steadfast::proto::session::{Event, Limits, MessageKind, Session};
-use steadfast::proto::upgrade::Opening;
+use steadfast::proto::upgrade::ClientHandshake;
 
 /// What one connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +72,17 @@ impl Client {
 
 impl Driver for Client {
     type State = ();
-    type Mail = ();
+    type Command = ();
 
-    fn connected(&mut self, link: &mut Link<'_, ()>) {
+    fn connected(&mut self, conn: &mut Conn<'_, ()>) {
         let (host, path) = (self.address.to_string(), self.path());
         let compression = Some(&self.compression);
-        link.upgrade(&Opening { host: &host, path: &path, compression, ..Opening::default() });
+        conn.upgrade(&ClientHandshake { host: &host, path: &path, compression, ..ClientHandshake::default() });
     }
 
-    fn message(&mut self, link: &mut Link<'_, ()>, kind: MessageKind, payload: &[u8]) {
+    fn message(&mut self, conn: &mut Conn<'_, ()>, kind: MessageKind, payload: &[u8]) {
         match self.step {
-            Step::Case(_) => drop(link.echo(kind, payload)),
+            Step::Case(_) => drop(conn.echo(kind, payload)),
             Step::Count => match std::str::from_utf8(payload).ok().and_then(|text| text.trim().parse().ok()) {
                 Some(cases) => {
                     self.last = cases;
@@ -94,9 +94,9 @@ impl Driver for Client {
         }
     }
 
-    fn event(&mut self, _link: &mut Link<'_, ()>, _event: Event<'_>) {}
+    fn event(&mut self, _link: &mut Conn<'_, ()>, _event: Event<'_>) {}
 
-    fn ended(&mut self, _link: &mut Link<'_, ()>, cause: Cause) {
+    fn ended(&mut self, _link: &mut Conn<'_, ()>, cause: Cause) {
         println!("{:?}: {cause:?}", self.step);
         match (self.step, cause) {
             // Without a server there is no next case; every other end is what a case may be about.
@@ -128,7 +128,7 @@ fn settings(compression: Compression) -> Settings {
     let limits = Limits { max_message_bytes: 16 << 20, max_fragments: (1 << 16) + 1, ..Limits::default() };
     // A ping of ours would be taken for an answer; and the server is silent while it writes its reports.
     let deadlines = Deadlines { connect_s: 300, ping_s: u32::MAX, idle_s: u32::MAX, ..Deadlines::default() };
-    Settings { limits, deadlines, compression, ..Settings::new(1, Quota::new(1)) }
+    Settings { limits, deadlines, compression, ..Settings::new(1, ConnectionLimit::new(1)) }
 }
 
 fn run(address: &str, agent: &str, context_takeover: bool) -> Result<(), String> {

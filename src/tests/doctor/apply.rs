@@ -4,14 +4,14 @@ use crate::host::{BINARY, run};
 use crate::made_up::MadeUp;
 use std::process::Command;
 use steadfast::doctor::{Applied, apply};
-use steadfast::doctor::{Ask, Costs, Role, examine};
+use steadfast::doctor::{Costs, Query, Role, examine};
 
 #[test]
 fn sysctls_that_are_too_low_are_set() {
     let made_up = MadeUp::host();
     made_up.sysctl("fs/epoll/max_user_watches", "5000");
     made_up.sysctl("net/ipv4/ip_local_port_range", "40000\t40999");
-    let ask = Ask { sources: Some(1), ..Ask::new(10_000, Role::Both) };
+    let ask = Query { sources: Some(1), ..Query::new(10_000, Role::Both) };
     let diagnosis = examine(&ask, &made_up.read(), &Costs::default());
     assert!(!diagnosis.fits);
     let applied = apply(&diagnosis.rows, &made_up.tree());
@@ -32,7 +32,7 @@ fn sysctls_that_are_too_low_are_set() {
 fn what_cannot_be_set_is_told() {
     let made_up = MadeUp::host();
     made_up.sysctl("fs/epoll/max_user_watches", "5000");
-    let diagnosis = examine(&Ask::new(10_000, Role::Both), &made_up.read(), &Costs::default());
+    let diagnosis = examine(&Query::new(10_000, Role::Both), &made_up.read(), &Costs::default());
     made_up.remove("proc/sys/fs/epoll/max_user_watches");
     let applied = apply(&diagnosis.rows, &made_up.tree());
     assert_eq!(applied.len(), 1);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use steadfast::net::fd_table::{Plan, Wanted};
+use steadfast::net::fd_table::{Plan, PlanRequest};
 
 /// One measures at a time: each would see the other's connections come and go.
 fn alone() -> MutexGuard<'static, ()> {
@@ -119,7 +119,7 @@ fn tables_of_a_small_limit() {
     let cores = std::thread::available_parallelism().expect("cores").get();
     let plan = |connections: u64| {
         let max_connections = Some(connections as usize);
-        Plan::find(Wanted { max_connections, reactors: None, cores, table: 200, listeners: 1, hashed: true })
+        Plan::find(PlanRequest { max_connections, reactors: None, cores, table: 200, listeners: 1, hashed: true })
     };
     let held = most["connections"].as_u64().expect("a number");
     assert!(plan(held).is_some() && plan(held + 1).is_none(), "{held}");

@@ -2,7 +2,7 @@
 
 use crate::made_up::MadeUp;
 use steadfast::doctor::host::Conntrack;
-use steadfast::doctor::{Ask, Costs, Role, Wall, examine};
+use steadfast::doctor::{Costs, Limit, Query, Role, examine};
 
 #[test]
 fn a_host_is_read() {
@@ -28,9 +28,9 @@ fn a_host_that_tells_nothing_has_no_walls_but_the_documented() {
     assert_eq!((host.nofile, host.ports), ((1024, 4096), 28_232));
     assert_eq!((host.nr_open, host.file_max, host.max_user_watches, host.somaxconn), (None, None, None, None));
     assert!(host.is_contained, "what only the first namespace shows is not there");
-    let forecast = examine(&Ask::new(1000, Role::Both), &host, &Costs::default()).forecast;
+    let forecast = examine(&Query::new(1000, Role::Both), &host, &Costs::default()).forecast;
     let first = [forecast.server, forecast.client, forecast.both].map(|most| (most.connections > 1000, most.wall));
-    assert_eq!(first, [(true, Some(Wall::Nofile)); 3]);
+    assert_eq!(first, [(true, Some(Limit::Nofile)); 3]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use steadfast::net::listener::Endpoint;
 use steadfast::net::sweep::Deadlines;
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Handle, Server};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_steadfast");
@@ -27,7 +27,7 @@ pub(crate) struct Local {
 impl Local {
     /// With the routes of `steadfast serve`.
     pub(crate) fn start(config: Config) -> Self {
-        Self::serve(Tour::default().add_to(Server::from(config)))
+        Self::serve(DemoRoutes::default().add_to(Server::from(config)))
     }
 
     /// With those that it has. Its counters are read as they are at each request.

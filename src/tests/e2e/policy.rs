@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast::net::listener::SocketBuffers;
-use steadfast::proto::answer::BadField;
+use steadfast::proto::http_write::BadField;
 use steadfast::proto::upgrade::Policy;
 use steadfast::server::{Config, Hook, Refused, Server};
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use steadfast::server::{CloseCode, ConnectionId, Desk, Handler, Message, Peer, Request, Server};
+use steadfast::server::{CloseCode, ConnectionId, Handler, Message, Peer, ReactorContext, Request, Server};
 
 /// How it ends them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +50,10 @@ impl Handler<bool> for Killer {
         }
     }
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         if self.how == How::CloseInHold && self.known.answered.load(Ordering::Relaxed) >= self.planned {
             for id in self.known.doomed.lock().expect("the list").drain(..) {
-                desk.close_other(id, CloseCode(4000), "");
+                context.close_other(id, CloseCode(4000), "");
             }
         }
     }

@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::net::listener::SocketBuffers;
 use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, ConnectionId, Desk, Handle, Handler, Message, Overflow, Peer, Request, Sent, Server};
+use steadfast::server::{
+    Config, ConnectionId, Handle, Handler, Message, Overflow, Peer, ReactorContext, Request, Sent, Server,
+};
 
 /// How many receive.
 const ALL: usize = 20;
@@ -35,12 +37,12 @@ impl Handler for Pusher {
 
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         if self.here.load(Ordering::Relaxed) >= ALL && self.left > 0 {
             self.left -= 1;
-            desk.publish("news", &self.message);
+            context.publish("news", &self.message);
         }
-        desk.wake_after(self.every);
+        context.wake_after(self.every);
     }
 }
 

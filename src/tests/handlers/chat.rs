@@ -6,12 +6,12 @@ use crate::wire::{BINARY, CLOSE, Wire, close_body, frame};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Server};
 
 fn chat(reactors: usize) -> Local {
     let config = Config { reactors: Some(reactors), ..single() };
-    Local::serve(Tour::default().add_to(Server::from(config)))
+    Local::serve(DemoRoutes::default().add_to(Server::from(config)))
 }
 
 /// What is told next, and the number of the change that it tells of.

@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steadfast::net::listener::SocketBuffers;
-use steadfast::server::{CloseCode, Closed, Config, ConnectionId, Desk, Handler, Message, Peer, Request, Sent, Server};
+use steadfast::server::{
+    CloseCode, Closed, Config, ConnectionId, Handler, Message, Peer, ReactorContext, Request, Sent, Server,
+};
 
 /// From within which call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,12 +250,12 @@ impl Handler for Reaper {
         self.told.send((id, closed.code.0, closed.was_clean)).expect("the test hears of it");
     }
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         for &id in &*self.doomed.lock().expect("the list") {
             // More than once: what is closing is not closed again.
-            desk.close_other(id, CloseCode(4002), "a tick");
-            desk.close_other(id, CloseCode(4003), "another");
-            desk.send_to(id, "behind the Close");
+            context.close_other(id, CloseCode(4002), "a tick");
+            context.close_other(id, CloseCode(4003), "another");
+            context.send_to(id, "behind the Close");
         }
     }
 }

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::server::{
-    Closed, Config, ConnectionId, Desk, Handler, Hook, Message, Peer, Refused, Reply, Request, Response, Server,
+    Closed, Config, ConnectionId, Handler, Hook, Message, Peer, ReactorContext, Refused, Reply, Request, Response,
+    Server,
 };
 
 /// What a panic was called with, and panics itself.
@@ -81,11 +82,11 @@ impl Handler<Fuse> for Fragile {
         assert!(closed.reason != "panic", "closed");
     }
 
-    fn tick(&mut self, _desk: &mut Desk) {
+    fn tick(&mut self, _context: &mut ReactorContext) {
         assert!(!std::mem::take(&mut self.panics_next), "tick");
     }
 
-    fn undelivered(&mut self, _desk: &mut Desk, _to: ConnectionId) {
+    fn undelivered(&mut self, _context: &mut ReactorContext, _to: ConnectionId) {
         panic!("undelivered");
     }
 }
@@ -322,8 +323,8 @@ struct Last {
 impl Handler for Last {
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn tick(&mut self, desk: &mut Desk) {
-        self.is_it = desk.reactor() == self.which;
+    fn tick(&mut self, context: &mut ReactorContext) {
+        self.is_it = context.reactor() == self.which;
         let _ = self.ticked.send(());
     }
 }

@@ -6,7 +6,9 @@ use crate::rig::{reset, say, single, text, websocket_at};
 use crate::wire::{CLOSE, TEXT, Wire, close_body, frame};
 use std::net::SocketAddr;
 use std::thread;
-use steadfast::server::{Closed, Config, ConnectionId, Desk, Handler, Message, Overflow, Peer, Request, Server};
+use steadfast::server::{
+    Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, ReactorContext, Request, Server,
+};
 
 /// What one says, all hear who are in; one is in until one has said `leave`.
 struct Square;
@@ -241,8 +243,8 @@ impl Handler<bool> for Mourned {
         }
     }
 
-    fn undelivered(&mut self, desk: &mut Desk, _to: ConnectionId) {
-        desk.publish("obituaries", "nobody was there");
+    fn undelivered(&mut self, context: &mut ReactorContext, _to: ConnectionId) {
+        context.publish("obituaries", "nobody was there");
     }
 }
 

@@ -4,7 +4,7 @@ use crate::host::Local;
 use crate::rig::{say, single, text, upgrade_at, websocket_at};
 use crate::wire::{Answer, Wire};
 use std::net::SocketAddr;
-use steadfast::proto::answer::BadField;
+use steadfast::proto::http_write::BadField;
 use steadfast::server::{Config, Handler, Message, Peer, Reply, Request, Response, Server};
 
 /// Answers with its name, and with how often it was asked over this connection.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 use steadfast::server::{
-    CloseCode, Closed, Config, ConnectionId, Desk, Handle, Handler, Message, Peer, Receipt, Request, SendError, Sent,
-    Server,
+    CloseCode, Closed, Config, ConnectionId, Handle, Handler, Message, Peer, ReactorContext, Receipt, Request,
+    SendError, Sent, Server,
 };
 
 /// A server of three reactors and a witness.
@@ -262,8 +262,8 @@ impl Handler for Switchboard {
         peer.send_to(id, "good-bye");
     }
 
-    fn undelivered(&mut self, desk: &mut Desk, to: ConnectionId) {
-        self.told.send((desk.reactor(), to)).expect("the test hears of it");
+    fn undelivered(&mut self, context: &mut ReactorContext, to: ConnectionId) {
+        self.told.send((context.reactor(), to)).expect("the test hears of it");
     }
 }
 
@@ -273,7 +273,7 @@ struct Bystander;
 impl Handler for Bystander {
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn undelivered(&mut self, _desk: &mut Desk, to: ConnectionId) {
+    fn undelivered(&mut self, _context: &mut ReactorContext, to: ConnectionId) {
         panic!("{to:?} is nobody of ours");
     }
 }

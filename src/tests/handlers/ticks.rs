@@ -6,7 +6,7 @@ use crate::wire::Wire;
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
-use steadfast::server::{Config, Desk, Handler, Message, Peer, Request, Server};
+use steadfast::server::{Config, Handler, Message, Peer, ReactorContext, Request, Server};
 
 /// Tells of each tick at which reactor it was.
 struct Ticking(Sender<usize>);
@@ -14,9 +14,9 @@ struct Ticking(Sender<usize>);
 impl Handler for Ticking {
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         // The test may have heard enough.
-        let _ = self.0.send(desk.reactor());
+        let _ = self.0.send(context.reactor());
     }
 }
 
@@ -50,12 +50,12 @@ struct Wishing {
 }
 
 /// The earliest wish counts.
-fn wish(desk: &mut Desk) {
-    desk.wake_after(Duration::from_secs(3600));
-    desk.wake_after(Duration::from_millis(1));
-    desk.wake_after(Duration::from_secs(3600));
+fn wish(context: &mut ReactorContext) {
+    context.wake_after(Duration::from_secs(3600));
+    context.wake_after(Duration::from_millis(1));
+    context.wake_after(Duration::from_secs(3600));
     // A time that no clock has is never.
-    desk.wake_after(Duration::MAX);
+    context.wake_after(Duration::MAX);
 }
 
 impl Handler for Wishing {
@@ -67,11 +67,11 @@ impl Handler for Wishing {
 
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         match self.left {
             0 => return,
             1 => self.done.send(()).expect("the test hears of it"),
-            _ => wish(desk),
+            _ => wish(context),
         }
         self.left -= 1;
     }

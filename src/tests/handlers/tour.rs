@@ -7,14 +7,14 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Server};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
 fn tour(reactors: usize, push_interval: Duration) -> Local {
     let config = Config { reactors: Some(reactors), ..single() };
-    Local::serve(Tour { push_interval, ..Tour::default() }.add_to(Server::from(config)))
+    Local::serve(DemoRoutes { push_interval, ..DemoRoutes::default() }.add_to(Server::from(config)))
 }
 
 fn json(text: &[u8]) -> Value {

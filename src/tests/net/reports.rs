@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use steadfast::flood::latency::{Latencies, MEASURES, Measure};
 use steadfast::flood::report::{
-    Connections, PhaseReport, Report, SCHEMA, Schedule, Second, SideMemory, Sides, States, Timing,
+    Connections, PerSide, PhaseReport, Report, SCHEMA, Schedule, Second, SideMemory, States, Timing,
 };
 use steadfast::stats::Cpu;
 
@@ -139,8 +139,8 @@ pub(crate) fn report(fates: &[Fate], samples: &[Sample], seconds: u64) -> Report
         received: all.of(Measure::Age).samples(),
         pings: planned,
         reply_check: "content".into(),
-        memory: Sides { server: memory(planned, 51.0), client: memory(planned, 68.0) },
-        cpu: Sides {
+        memory: PerSide { server: memory(planned, 51.0), client: memory(planned, 68.0) },
+        cpu: PerSide {
             server: Some(Cpu { user_s: 1.5, system_s: 2.25 }),
             client: Some(Cpu { user_s: planned as f64 / 4.0, system_s: planned as f64 / 8.0 }),
         },

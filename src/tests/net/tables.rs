@@ -5,14 +5,14 @@ use std::net::TcpStream;
 use std::time::Duration;
 use steadfast::net::fd_table;
 use steadfast::net::listener::Endpoint;
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Handle, Server};
 
 /// More connections than one table holds.
 fn serve() -> Handle {
     let table = fd_table::raise_limit().expect("a limit");
     let listen = vec!["127.0.0.1:0".parse().expect("an endpoint")];
-    let server = Tour::default()
+    let server = DemoRoutes::default()
         .add_to(Server::from(Config { listen, max_connections: Some(table), ..Config::default() }))
         .spawn();
     let server = server.expect("a server");

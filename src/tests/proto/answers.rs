@@ -2,11 +2,11 @@
 
 use super::feed::{Peer, Seen, Start, Transcript, output};
 use super::wire::{self, OK, UPGRADE, UPGRADED};
-use steadfast::proto::answer::{Answer, Asked, BadField, Standing, field_line, is_token};
 use steadfast::proto::frame::Role;
 use steadfast::proto::http::{self, HeadError, HeadLimits};
+use steadfast::proto::http_write::{Answer, BadField, DefaultHeaders, RequestInfo, field_line, is_token};
 use steadfast::proto::session::{Event, Limits, Session, State};
-use steadfast::proto::upgrade::{self, Opening, Policy, Rejected};
+use steadfast::proto::upgrade::{self, ClientHandshake, Policy, Rejected};
 
 const INTERIM: [&str; 4] = [
     "HTTP/1.1 100 Continue\r\n\r\n",
@@ -88,7 +88,7 @@ fn judged(subprotocols: &[&str], fields: &str) -> Seen {
     let mut found = Vec::new();
     for cut in [1, 2, 40, answer.len()] {
         let mut out = output();
-        let opening = Opening { host: "h", path: "/", subprotocols: &offered, ..Opening::default() };
+        let opening = ClientHandshake { host: "h", path: "/", subprotocols: &offered, ..ClientHandshake::default() };
         let mut session = Session::websocket_client(&opening, &mut out);
         let request = String::from_utf8(out.bytes.clone()).unwrap();
         assert_eq!(
@@ -143,8 +143,8 @@ fn a_client_takes_only_a_subprotocol_that_it_offered() {
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-fn standing() -> Standing {
-    Standing { date: DATE.into(), fields: "Server: s\r\nX-Served-By: t\r\n".into() }
+fn standing() -> DefaultHeaders {
+    DefaultHeaders { date: DATE.into(), fields: "Server: s\r\nX-Served-By: t\r\n".into() }
 }
 
 #[test]
@@ -187,19 +187,19 @@ fn standing_fields_are_in_every_answer_and_the_date_in_all_but_101() {
 
 #[test]
 fn an_answer_says_what_it_has() {
-    let written = |status: u16, asked: Asked, standing: &Standing| {
+    let written = |status: u16, asked: RequestInfo, standing: &DefaultHeaders| {
         let answer = Answer { status, content_type: "a/b", more_fields: "X: y\r\n", body: b"body", close: false };
         let mut out = Vec::new();
         answer.encode(&mut out, asked, standing);
         String::from_utf8(out).unwrap()
     };
-    let (plain, bare) = (Asked::default(), Standing::default());
+    let (plain, bare) = (RequestInfo::default(), DefaultHeaders::default());
     let head = "Content-Type: a/b\r\nContent-Length: 4\r\nX: y\r\n";
     assert_eq!(written(200, plain, &bare), format!("HTTP/1.1 200 OK\r\n{head}\r\nbody"));
     assert_eq!(written(299, plain, &bare), format!("HTTP/1.1 299 Error\r\n{head}\r\nbody"));
-    let without = Asked { without_body: true, says_keep_alive: true, closes: false };
+    let without = RequestInfo { without_body: true, says_keep_alive: true, closes: false };
     assert_eq!(written(200, without, &bare), format!("HTTP/1.1 200 OK\r\n{head}Connection: keep-alive\r\n\r\n"));
-    let both = Asked { closes: true, ..without };
+    let both = RequestInfo { closes: true, ..without };
     assert_eq!(written(404, both, &bare), format!("HTTP/1.1 404 Not Found\r\n{head}Connection: close\r\n\r\n"));
     for (status, phrase) in [(204, "No Content"), (304, "Not Modified")] {
         let expected =

@@ -10,7 +10,7 @@ use steadfast::proto::extension::Compression;
 use steadfast::proto::frame::{self, Role};
 use steadfast::proto::mask;
 use steadfast::proto::session::{Event, Limits, MessageKind, Output, Session};
-use steadfast::proto::upgrade::{self, Opening, Policy};
+use steadfast::proto::upgrade::{self, ClientHandshake, Policy};
 
 const RSV1: u8 = 0x40;
 
@@ -88,7 +88,7 @@ impl End {
 fn open(client: &Compression, server: &Compression) -> [End; 2] {
     let policy = Policy { compression: Some(*server), ..Policy::default() };
     let mut out = output();
-    let opening = Opening { host: "h", path: "/", compression: Some(client), ..Opening::default() };
+    let opening = ClientHandshake { host: "h", path: "/", compression: Some(client), ..ClientHandshake::default() };
     let session = Session::websocket_client(&opening, &mut out);
     let mut client = End::new(session, out, client);
     let mut server = End::new(Session::server(), output(), server);

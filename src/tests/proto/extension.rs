@@ -1,7 +1,7 @@
 //! permessage-deflate as it is negotiated, RFC 7692 sections 5 and 7.1, both roles.
 
 use proptest::prelude::*;
-use steadfast::proto::extension::{self, Agreed, Compression};
+use steadfast::proto::extension::{self, Compression, NegotiatedCompression};
 
 const NAME: &str = "permessage-deflate";
 
@@ -14,11 +14,11 @@ fn all() -> Compression {
     bounds(true, 15)
 }
 
-fn choose(fields: &[&str], ours: &Compression) -> Option<Agreed> {
+fn choose(fields: &[&str], ours: &Compression) -> Option<NegotiatedCompression> {
     extension::choose(fields.iter().map(|field| field.as_bytes()), ours)
 }
 
-fn confirm(fields: &[&str], ours: &Compression) -> Option<Agreed> {
+fn confirm(fields: &[&str], ours: &Compression) -> Option<NegotiatedCompression> {
     extension::confirm(fields.iter().map(|field| field.as_bytes()), ours)
 }
 

@@ -1,16 +1,16 @@
 //! Feeds a session through a ring, in every way that a socket may cut its bytes, and compares what comes out.
 
 use super::wire;
-use steadfast::proto::answer::{Answer, Asked};
 use steadfast::proto::close::{CloseCode, Fault};
 use steadfast::proto::deflate::Deflate;
 use steadfast::proto::extension::{self, Compression};
 use steadfast::proto::frame::Role;
 use steadfast::proto::http::{HeadError, Request};
+use steadfast::proto::http_write::{Answer, RequestInfo};
 use steadfast::proto::mask::RandomSource;
 use steadfast::proto::ring::Ring;
 use steadfast::proto::session::{Event, Limits, MessageKind, Output, Session, State};
-use steadfast::proto::upgrade::{self, Acceptance, Opening, Policy, Rejected};
+use steadfast::proto::upgrade::{self, ClientHandshake, Policy, Rejected, ServerHandshake};
 
 /// An event with what it borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +138,8 @@ fn session(start: Start, out: &mut Output) -> Session {
 }
 
 /// What the client of these tests asks for.
-fn opening(compression: Option<&Compression>) -> Opening<'_> {
-    Opening { host: "example.com", path: "/echo", compression, ..Opening::default() }
+fn opening(compression: Option<&Compression>) -> ClientHandshake<'_> {
+    ClientHandshake { host: "example.com", path: "/echo", compression, ..ClientHandshake::default() }
 }
 
 /// An open session of either role, by a handshake whose answer has these parameters.
@@ -160,7 +160,7 @@ fn deflated(role: Role, parameters: &str, out: &mut Output) -> Session {
     let offer = format!("permessage-deflate{parameters}");
     let compression = extension::choose([offer.as_bytes()], &all).expect("an offer that can be met");
     let mut session = Session::server();
-    session.accept(&Acceptance { key: upgrade::accept_key(b"any"), subprotocol: None, compression }, out);
+    session.accept(&ServerHandshake { key: upgrade::accept_key(b"any"), subprotocol: None, compression }, out);
     session
 }
 
@@ -260,7 +260,7 @@ impl Peer {
 
 /// A server in the least: `/echo` is a WebSocket, all else is a page.
 fn answer(session: &mut Session, request: &Request<'_>, out: &mut Output) {
-    let asked = Asked::from(request);
+    let asked = RequestInfo::from(request);
     if request.path() == "/echo" {
         return match upgrade::check_request(request, &Policy::default()) {
             Ok(acceptance) => session.accept(&acceptance, out),

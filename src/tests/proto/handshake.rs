@@ -5,7 +5,7 @@ use super::wire::{self, UPGRADE, UPGRADED};
 use steadfast::proto::frame::Role;
 use steadfast::proto::http::{self, HeadError, HeadLimits};
 use steadfast::proto::session::{Session, State};
-use steadfast::proto::upgrade::{self, Opening, Origins, Policy, Rejected, Scheme};
+use steadfast::proto::upgrade::{self, ClientHandshake, Origins, Policy, Rejected, Scheme};
 
 fn upgrade_request() -> Seen {
     Seen::request("GET", "/echo", "example.com")
@@ -252,8 +252,10 @@ fn requests_for_other_hosts_are_refused_where_hosts_are_listed() {
 #[test]
 fn the_client_writes_a_request_that_the_server_takes() {
     let mut out = output();
-    let session =
-        Session::websocket_client(&Opening { host: "[::1]:8080", path: "/chat?x=1", ..Opening::default() }, &mut out);
+    let session = Session::websocket_client(
+        &ClientHandshake { host: "[::1]:8080", path: "/chat?x=1", ..ClientHandshake::default() },
+        &mut out,
+    );
     assert_eq!(session.state(), State::Handshake);
     let expected = format!(
         "GET /chat?x=1 HTTP/1.1\r\nHost: [::1]:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

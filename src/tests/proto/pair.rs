@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use steadfast::proto::close::CloseCode;
 use steadfast::proto::frame::Role;
 use steadfast::proto::session::{Event, Limits, MessageKind, Output, Session, State};
-use steadfast::proto::upgrade::{self, Opening, Policy};
+use steadfast::proto::upgrade::{self, ClientHandshake, Policy};
 
 type Message = (MessageKind, Vec<u8>);
 
@@ -36,7 +36,10 @@ impl End {
 
     fn both() -> [Self; 2] {
         let mut out = output();
-        let client = Session::websocket_client(&Opening { host: "h", path: "/", ..Opening::default() }, &mut out);
+        let client = Session::websocket_client(
+            &ClientHandshake { host: "h", path: "/", ..ClientHandshake::default() },
+            &mut out,
+        );
         [Self::new(client, out), Self::new(Session::server(), output())]
     }
 

@@ -341,7 +341,7 @@ proptest! {
     fn a_key_is_what_a_server_takes(random: [u8; 16]) {
         let mut request = Vec::new();
         let key = upgrade::client_key(random);
-        let opening = upgrade::Opening { host: "h", path: "/", ..Default::default() };
+        let opening = upgrade::ClientHandshake { host: "h", path: "/", ..Default::default() };
         upgrade::encode_request(&mut request, &opening, &key);
         let (request, _) = http::parse_request(&request, http::HeadLimits::default()).unwrap().unwrap();
         let policy = upgrade::Policy::default();

@@ -7,7 +7,7 @@ use crate::probe::{MANY, PATH, Probed, ample, patient, slow_socket, tight, until
 use crate::wire::{BINARY, CLOSE, Wire, close_body, frame};
 use std::io::Write;
 use std::net::TcpStream;
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Overflow, Server};
 
 const CONNECTIONS: usize = 50;
@@ -115,7 +115,8 @@ fn a_stop_ends_within_the_hard_limit() {
     let folder = Folder::new();
     folder.file("large", &crate::folder::content(3 << 20));
     let config = Config { drain_s: 1, drain_hard_s: 1, ..tight(ample()) };
-    let local = Local::serve(Tour::default().add_to(Server::from(config)).files("/f/*", folder.path("")).expect("it"));
+    let local =
+        Local::serve(DemoRoutes::default().add_to(Server::from(config)).files("/f/*", folder.path("")).expect("it"));
     // One does not answer the Close, one does not read its file, one does not read what was sent to it.
     let mut deaf = Wire::websocket(local.address);
     let mut reader = slow_socket(local.address);

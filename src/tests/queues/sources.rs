@@ -6,7 +6,7 @@ use crate::wire::{CLOSE, UPGRADE, Wire, close_body, frame};
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use steadfast::net::listener::Endpoint;
-use steadfast::server::tour::Tour;
+use steadfast::server::demo::DemoRoutes;
 use steadfast::server::{Config, Protocol, Server};
 
 pub(crate) const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
@@ -142,7 +142,7 @@ fn a_source_with_many_sockets_leaves_the_places_to_others() {
 #[test]
 fn a_mapped_address_and_its_ipv4_address_are_one_source() {
     let server = Server::from(Config { reactors: Some(1), max_connections_per_source: 2, ..Config::default() });
-    let server = Tour::default().add_to(server).listen("[::]:0").expect("an endpoint").spawn().expect("a server");
+    let server = DemoRoutes::default().add_to(server).listen("[::]:0").expect("an endpoint").spawn().expect("a server");
     let Some(Endpoint::Tcp(addresses)) = server.endpoints().first() else { panic!("no address") };
     let port = addresses[0].port();
     let connect = |address: &str| Wire::connect(format!("{address}:{port}").parse().expect("an address"));

@@ -29,9 +29,9 @@ pub(super) const HOUSE: &[Room] = &[
     },
     Room { names: &["proto/authority"], modules: &[], crates: &["memchr"] },
     Room { names: &["proto/origin"], modules: &["proto/authority", "proto/http"], crates: &[] },
-    Room { names: &["proto/answer", "proto/body"], modules: &["proto/http"], crates: &[] },
+    Room { names: &["proto/http_write", "proto/body"], modules: &["proto/http"], crates: &[] },
     Room {
-        names: &["proto/rules"],
+        names: &["proto/http_check"],
         modules: &["proto/authority", "proto/body", "proto/http", "proto/quote"],
         crates: &[],
     },
@@ -44,13 +44,20 @@ pub(super) const HOUSE: &[Room] = &[
     },
     Room {
         names: &["proto/upgrade"],
-        modules: &["proto/answer", "proto/authority", "proto/extension", "proto/http", "proto/origin", "proto/quote"],
+        modules: &[
+            "proto/http_write",
+            "proto/authority",
+            "proto/extension",
+            "proto/http",
+            "proto/origin",
+            "proto/quote",
+        ],
         crates: &["base64", "sha1"],
     },
     Room {
         names: &["proto/event"],
         modules: &[
-            "proto/answer",
+            "proto/http_write",
             "proto/close",
             "proto/deflate",
             "proto/frame",
@@ -61,7 +68,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &[],
     },
     Room {
-        names: &["proto/shared"],
+        names: &["proto/shared_frame"],
         modules: &["proto/deflate", "proto/event", "proto/extension", "proto/frame"],
         crates: &[],
     },
@@ -84,7 +91,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &["memchr"],
     },
     Room {
-        names: &["proto/exchange"],
+        names: &["proto/http_read"],
         modules: &[
             "proto/body",
             "proto/event",
@@ -92,7 +99,7 @@ pub(super) const HOUSE: &[Room] = &[
             "proto/http",
             "proto/partial",
             "proto/reason",
-            "proto/rules",
+            "proto/http_check",
             "proto/upgrade",
         ],
         crates: &[],
@@ -113,15 +120,15 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/pairs"], modules: &["net/sys"], crates: &["mio", "socket2"] },
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
     Room { names: &["net/sources"], modules: &[], crates: &["socket2"] },
-    Room { names: &["net/refusal"], modules: &["net/sys", "proto/answer"], crates: &["socket2"] },
-    Room { names: &["net/quota", "net/buffers", "net/clock", "net/deadlines"], modules: &[], crates: &[] },
+    Room { names: &["net/refusal"], modules: &["net/sys", "proto/http_write"], crates: &["socket2"] },
+    Room { names: &["net/limits", "net/memory_limit", "net/clock", "net/deadlines"], modules: &[], crates: &[] },
     Room { names: &["net/id"], modules: &[], crates: &["mio"] },
     Room { names: &["net/cause"], modules: &["proto/close", "proto/http", "proto/upgrade"], crates: &[] },
     Room { names: &["net/progress"], modules: &["net/clock", "net/deadlines"], crates: &[] },
     // What waits for a socket is frames, some of them shared; where each ends is for `frame` to say.
     Room {
         names: &["net/write_queue"],
-        modules: &["net/progress", "proto/frame", "proto/heap", "proto/shared"],
+        modules: &["net/progress", "proto/frame", "proto/heap", "proto/shared_frame"],
         crates: &[],
     },
     Room { names: &["net/pool"], modules: &["proto/ring"], crates: &[] },
@@ -136,17 +143,17 @@ pub(super) const HOUSE: &[Room] = &[
     },
     Room {
         names: &["net/memory"],
-        modules: &["net/buffers", "net/connection", "net/slots", "proto/frame", "proto/heap", "proto/ring"],
+        modules: &["net/memory_limit", "net/connection", "net/slots", "proto/frame", "proto/heap", "proto/ring"],
         crates: &[],
     },
     Room {
         names: &["net/settings"],
         modules: &[
-            "net/buffers",
+            "net/memory_limit",
             "net/deadlines",
             "net/write_queue",
             "net/pool",
-            "net/quota",
+            "net/limits",
             "net/sources",
             "proto/extension",
             "proto/session",
@@ -165,7 +172,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &[],
     },
     Room {
-        names: &["net/link"],
+        names: &["net/conn"],
         modules: &[
             "net/cause",
             "net/connection",
@@ -205,7 +212,7 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["server/slot"], modules: &[], crates: &[] },
     Room { names: &["server/id"], modules: &["net/slots"], crates: &[] },
     Room { names: &["server/message"], modules: &["proto/session"], crates: &[] },
-    Room { names: &["server/response"], modules: &["proto/answer", "proto/http"], crates: &[] },
+    Room { names: &["server/response"], modules: &["proto/http_write", "proto/http"], crates: &[] },
     Room { names: &["server/socket_files"], modules: &["net/listener"], crates: &[] },
     Room {
         names: &["server"],
@@ -224,7 +231,7 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["flood", "net", "proto", "stats"],
         crates: &["base64", "hdrhistogram", "serde", "serde_json", "toml"],
     },
-    Room { names: &["doctor/ask", "doctor/wall"], modules: &[], crates: &["serde"] },
+    Room { names: &["doctor/query", "doctor/limit"], modules: &[], crates: &["serde"] },
     // What it looks at is a file or a limit; what it measures are sockets, which belong to `net`.
     Room {
         names: &["doctor"],
@@ -246,7 +253,7 @@ pub(super) const HOUSE: &[Room] = &[
             "net/listener",
             "net/room",
             "net/sweep",
-            "proto/answer",
+            "proto/http_write",
             "proto/close",
             "proto/extension",
             "proto/http",

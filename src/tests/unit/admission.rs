@@ -1,6 +1,6 @@
 //! How the upgrades of a second are shared, by a clock of the test's own.
 
-use super::{Admission, MAX_SOURCES};
+use super::{MAX_SOURCES, UpgradeRateLimit};
 use crate::net::sources::{Source, SourcePrefixes};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ fn source(number: u32) -> Option<Source> {
 }
 
 /// Has each source ask so many times a second, evenly, for so many seconds; what each is granted in each second.
-fn run(admission: &mut Admission, began: Instant, max: u32, asks: &[(u32, u32)], seconds: u64) -> Vec<Vec<u32>> {
+fn run(admission: &mut UpgradeRateLimit, began: Instant, max: u32, asks: &[(u32, u32)], seconds: u64) -> Vec<Vec<u32>> {
     let second = |second: u64| {
         let mut all: Vec<(u64, usize)> = Vec::new();
         for (at, &(_, per_s)) in asks.iter().enumerate() {
@@ -31,7 +31,7 @@ fn run(admission: &mut Admission, began: Instant, max: u32, asks: &[(u32, u32)],
 #[test]
 fn a_source_alone_gets_all() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     for granted in run(&mut admission, began, 10, &[(1, 90)], 20) {
         assert_eq!(granted, [10]);
     }
@@ -40,7 +40,7 @@ fn a_source_alone_gets_all() {
 #[test]
 fn a_source_that_asks_for_little_gets_all_of_it() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     let rows = run(&mut admission, began, 10, &[(1, 90), (2, 2)], 20);
     for (second, granted) in rows.iter().enumerate() {
         assert!(granted.iter().sum::<u32>() <= 10, "{rows:?}");
@@ -51,7 +51,7 @@ fn a_source_that_asks_for_little_gets_all_of_it() {
 #[test]
 fn sources_that_ask_for_more_share_what_is_left() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     let rows = run(&mut admission, began, 20, &[(1, 300), (2, 60), (3, 1)], 40);
     let later = &rows[10..];
     let sum = |at: usize| later.iter().map(|granted| granted[at]).sum::<u32>();
@@ -63,7 +63,7 @@ fn sources_that_ask_for_more_share_what_is_left() {
 #[test]
 fn more_sources_than_upgrades_have_their_turns() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     let asks: Vec<(u32, u32)> = (0..20).map(|number| (number, 30)).collect();
     let rows = run(&mut admission, began, 10, &asks, 60);
     for at in 0..20 {
@@ -75,7 +75,7 @@ fn more_sources_than_upgrades_have_their_turns() {
 #[test]
 fn a_source_that_comes_seldom_is_remembered() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     let mut refused = 0;
     for second in 0..60_u64 {
         let start = began + Duration::from_secs(second);
@@ -92,7 +92,7 @@ fn a_source_that_comes_seldom_is_remembered() {
 #[test]
 fn what_is_unused_is_not_saved_up() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     let rows = run(&mut admission, began, 10, &[(1, 90), (2, 1)], 5);
     assert!(rows.iter().all(|granted| granted[0] <= 10));
     let later = began + Duration::from_secs(3600);
@@ -103,7 +103,7 @@ fn what_is_unused_is_not_saved_up() {
 #[test]
 fn the_table_of_sources_is_bounded() {
     let began = Instant::now();
-    let mut admission = Admission::new(began);
+    let mut admission = UpgradeRateLimit::new(began);
     for number in 0..3 * MAX_SOURCES as u32 {
         admission.admit(10, source(number), began + Duration::from_millis(u64::from(number) / 10));
         assert!(admission.demands.len() <= MAX_SOURCES + 1);

@@ -13,7 +13,7 @@ fn ids(count: usize) -> Vec<ConnectionId> {
 }
 
 fn memory(sizes: &[usize]) -> (MemoryUse, Vec<ConnectionId>) {
-    let (mut memory, ids) = (MemoryUse::new(Buffers::new(u64::MAX)), ids(sizes.len()));
+    let (mut memory, ids) = (MemoryUse::new(MemoryLimit::new(u64::MAX)), ids(sizes.len()));
     for (&id, &bytes) in ids.iter().zip(sizes) {
         memory.count(id, (bytes, KeptFor::Waits), true, 0);
     }
@@ -53,7 +53,7 @@ proptest! {
     fn what_is_told_is_near_the_sum_and_nothing_when_all_have_gone(
         changes in proptest::collection::vec((0_usize..10, 0_usize..10_000), 1..100),
     ) {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = MemoryLimit::new(1 << 20);
         let (mut memory, ids) = (MemoryUse::new(Arc::clone(&buffers)), ids(10));
         let mut sizes = [0; 10];
         for (at, bytes) in changes {
@@ -73,7 +73,7 @@ proptest! {
 
 #[test]
 fn time_begins_with_each_message_and_not_while_the_connection_waits_for_us() {
-    let (mut memory, ids) = (MemoryUse::new(Buffers::new(u64::MAX)), ids(1));
+    let (mut memory, ids) = (MemoryUse::new(MemoryLimit::new(u64::MAX)), ids(1));
     let steps = [
         (KeptFor::Unfinished, true, 10, 0),
         (KeptFor::Unfinished, false, 20, 10),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use steadfast::flood::latency::{Latencies, MEASURES};
 use steadfast::flood::report::{
-    Agreement, Connections, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second, SideMemory, Sides, States,
+    Agreement, Connections, PerSide, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second, SideMemory, States,
     Timing,
 };
 use steadfast::stats::Cpu;
@@ -52,8 +52,8 @@ fn document() -> Value {
         connections: Connections { planned: 9, opened: 8, answered: 5, held: 5, closed: 5, lost: 3, reopened: 1 },
         states,
         lost_by_cause: [("refused".to_owned(), 3)].into(),
-        memory: Sides { server: memory, client: memory },
-        cpu: Sides { server: Some(Cpu { user_s: 1.0, system_s: 2.0 }), client: None },
+        memory: PerSide { server: memory, client: memory },
+        cpu: PerSide { server: Some(Cpu { user_s: 1.0, system_s: 2.0 }), client: None },
         phases: vec![phase(0, "ramp"), phase(1, "reply"), phase(2, "drain")],
         timeline: (1..5).map(row).collect(),
         reconciliation: Some(Reconciliation { figures: vec![figure], agrees: true }),

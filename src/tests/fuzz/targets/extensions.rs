@@ -8,7 +8,7 @@
 include!("../root.rs");
 
 use crate::script::Script;
-use steadfast::proto::extension::{Agreed, Compression, choose, confirm, offer};
+use steadfast::proto::extension::{Compression, NegotiatedCompression, choose, confirm, offer};
 
 const NAME: &str = "permessage-deflate";
 
@@ -89,7 +89,7 @@ fn offered(element: Vec<u8>) -> Option<Vec<Parameter>> {
 }
 
 /// What the server answers keeps within the offer and its own bounds.
-fn answers(agreed: &Agreed, offer: &[Parameter], ours: &Compression) {
+fn answers(agreed: &NegotiatedCompression, offer: &[Parameter], ours: &Compression) {
     let answer = offered(agreed.to_string().into_bytes()).expect("what we answer can be read");
     let of = |list: &[Parameter], name: &str| list.iter().find(|(one, _)| one == name).map(|(_, bits)| *bits);
     for side in ["server", "client"] {

@@ -42,7 +42,7 @@ impl fmt::Display for Role {
 
 /// What is asked of the host.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct Query {
     /// Connections to hold.
     pub connections: u64,
     /// Which of their ends are here.
@@ -59,7 +59,7 @@ pub struct Ask {
     pub listeners: usize,
 }
 
-impl Ask {
+impl Query {
     /// So many connections, and all else as it is by default.
     pub fn new(connections: u64, role: Role) -> Self {
         Self { connections, role, sources: None, destinations: 1, max_connections: None, reactors: None, listeners: 1 }

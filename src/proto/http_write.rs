@@ -6,7 +6,7 @@ use std::io::Write;
 
 /// What an answer takes over from its request.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct RequestInfo {
     /// The method was HEAD: the answer has no body (RFC 9110 section 9.3.2).
     pub without_body: bool,
     /// HTTP/1.0 was asked to keep the connection, and has to be told that it is.
@@ -15,7 +15,7 @@ pub struct Asked {
     pub closes: bool,
 }
 
-impl From<&Request<'_>> for Asked {
+impl From<&Request<'_>> for RequestInfo {
     fn from(request: &Request<'_>) -> Self {
         // Behind an upgrade that is not granted stand frames: they must not be taken for a request.
         let closes = !request.keeps_alive() || request.fields.upgrade_websocket;
@@ -25,7 +25,7 @@ impl From<&Request<'_>> for Asked {
 
 /// What stands in every answer.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct DefaultHeaders {
     /// The date, as RFC 9110 section 5.6.7 has it; empty where there is no clock.
     pub date: String,
     /// Field lines of the server's owner, each with its CRLF; see [`field_line`].
@@ -68,13 +68,13 @@ impl Answer<'_> {
     }
 
     /// Appends the answer to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing) {
+    pub fn encode(&self, out: &mut Vec<u8>, asked: RequestInfo, standing: &DefaultHeaders) {
         self.encode_head(out, asked, standing, self.body.len() as u64);
         self.encode_body(out, asked);
     }
 
     /// Appends the body, if the answer to that has one.
-    pub fn encode_body(&self, out: &mut Vec<u8>, asked: Asked) {
+    pub fn encode_body(&self, out: &mut Vec<u8>, asked: RequestInfo) {
         if self.has_content() && !asked.without_body {
             out.extend_from_slice(self.body);
         }
@@ -86,7 +86,7 @@ impl Answer<'_> {
     }
 
     /// Appends the answer without its body, which has so many bytes.
-    pub fn encode_head(&self, out: &mut Vec<u8>, asked: Asked, standing: &Standing, body_bytes: u64) {
+    pub fn encode_head(&self, out: &mut Vec<u8>, asked: RequestInfo, standing: &DefaultHeaders, body_bytes: u64) {
         let connection = match (self.close || asked.closes, asked.says_keep_alive) {
             // RFC 9110 section 7.8: who sends Upgrade, as a 426 must, names it in Connection too.
             (true, _) if self.status == 426 => "Connection: close, Upgrade\r\n",
@@ -164,7 +164,7 @@ const RESERVED: [&str; 9] = [
 /// [`BadField`]: with a line break in it, a field could end the head and begin another message.
 ///
 /// ```
-/// use steadfast::proto::answer::{BadField, field_line};
+/// use steadfast::proto::http_write::{BadField, field_line};
 /// assert_eq!(field_line("X-Served-By:  a").as_deref(), Ok("X-Served-By: a\r\n"));
 /// assert_eq!(field_line("X-A: b\r\nSet-Cookie: c"), Err(BadField::Value));
 /// ```

@@ -3,14 +3,14 @@
 use super::config::Config;
 use super::driver::Worker;
 use super::error::FloodError;
-use super::ledger::{Board, Counts};
-use super::orders::{Done, Order, Orders};
+use super::ledger::{Counts, SharedCounts};
+use super::orders::{Command, WorkerConfig, WorkerEvent};
 use crate::net::counters::Counters;
 use crate::net::driver::Driver;
-use crate::net::fd_table::{self, Impossible, Plan, Wanted};
+use crate::net::fd_table::{self, Plan, PlanError, PlanRequest};
 use crate::net::mailbox::Mailbox;
 use crate::net::pool::RING_BYTES;
-use crate::net::reactor::{Quota, Reactor, Settings};
+use crate::net::reactor::{ConnectionLimit, Reactor, Settings};
 use crate::net::room::Need;
 use crate::net::slots::Slots;
 use crate::net::sweep::Deadlines;
@@ -27,10 +27,10 @@ pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
         fd_table::raise_limit().map_err(|error| FloodError::new(format!("cannot raise RLIMIT_NOFILE: {error}")))?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let wanted =
-        Wanted { max_connections: Some(connections), reactors: None, cores, table, listeners: 0, hashed: false };
+        PlanRequest { max_connections: Some(connections), reactors: None, cores, table, listeners: 0, hashed: false };
     let plan = Plan::new(wanted).map_err(|impossible| {
         let needed = match impossible {
-            Impossible::TableTooSmall { needed } | Impossible::TooFewReactors { needed } => needed,
+            PlanError::TableTooSmall { needed } | PlanError::TooFewReactors { needed } => needed,
         };
         FloodError::new(format!(
             "RLIMIT_NOFILE is {table}, which leaves no room for connections; raise it to {needed} or more (ulimit -n)"
@@ -49,19 +49,24 @@ pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
 }
 
 /// The workers.
-pub(super) struct Crew {
-    mailboxes: Vec<Mailbox<Order>>,
-    boards: Vec<Arc<Board>>,
+pub(super) struct WorkerPool {
+    mailboxes: Vec<Mailbox<Command>>,
+    boards: Vec<Arc<SharedCounts>>,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
-    pub(super) done: Receiver<Done>,
+    pub(super) done: Receiver<WorkerEvent>,
     /// How many work at a time, in phases that load the server: as many as there are cores. The tables of the others
     /// wait full or empty, and do not take the cache from those that work.
     pub(super) active: usize,
 }
 
-impl Crew {
-    pub(super) fn start(config: &Config, plan: Plan, orders: &Arc<Orders>, active: usize) -> Result<Self, FloodError> {
+impl WorkerPool {
+    pub(super) fn start(
+        config: &Config,
+        plan: Plan,
+        orders: &Arc<WorkerConfig>,
+        active: usize,
+    ) -> Result<Self, FloodError> {
         let (done_sender, done) = channel();
         let (news, heard) = channel();
         let mut crew =
@@ -85,7 +90,7 @@ impl Crew {
                 .push(mailbox.map_err(|error| FloodError::new(format!("cannot make a wake-up: eventfd: {error}")))?);
         }
         for worker in 0..plan.reactors {
-            let board = Arc::new(Board::default());
+            let board = Arc::new(SharedCounts::default());
             let until = |worker: usize| own.start + share(own.len() as u32, worker, plan.reactors);
             let planned = until(worker)..until(worker + 1);
             let counters = Arc::new(Counters::default());
@@ -104,7 +109,7 @@ impl Crew {
                 limits,
                 deadlines,
                 compression: config.compression.unwrap_or_default(),
-                ..Settings::new(plan.per_reactor, Quota::new(plan.max_connections))
+                ..Settings::new(plan.per_reactor, ConnectionLimit::new(plan.max_connections))
             };
             crew.boards.push(board);
             let mailbox = crew.mailboxes[worker].clone();
@@ -138,12 +143,12 @@ impl Crew {
         self.counters.iter().map(|counters| counters.pings_in.value()).sum()
     }
 
-    pub(super) fn order(&self, worker: usize, order: Order) {
+    pub(super) fn order(&self, worker: usize, order: Command) {
         // A worker that cannot be woken has ended, which its silence shows.
         let _ = self.mailboxes[worker].send(order);
     }
 
-    pub(super) fn order_all(&self, order: impl Fn() -> Order) {
+    pub(super) fn order_all(&self, order: impl Fn() -> Command) {
         for worker in 0..self.len() {
             self.order(worker, order());
         }
@@ -171,7 +176,7 @@ struct Start {
     driver: Worker,
     settings: Settings,
     counters: Arc<Counters>,
-    mailbox: Mailbox<Order>,
+    mailbox: Mailbox<Command>,
     own_table: bool,
 }
 
@@ -180,7 +185,7 @@ impl Start {
         self,
         worker: usize,
         news: Sender<Result<(), String>>,
-        done: Sender<Done>,
+        done: Sender<WorkerEvent>,
     ) -> Result<JoinHandle<()>, FloodError> {
         let own_table = self.own_table;
         let thread = Thread { kind: "worker", name: "flood", index: worker, own_table, flag: "--connections" };
@@ -189,7 +194,7 @@ impl Start {
         // One that panicked is missed when its thread has ended.
         let failed = move |failure| {
             if let Failure::Wait(error) = failure {
-                let _ = done.send(Done::Failed(error));
+                let _ = done.send(WorkerEvent::Failed(error));
             }
         };
         thread

@@ -1,7 +1,7 @@
 //! The time, pushed at an interval.
 
 use crate::net::date;
-use crate::server::{Desk, Handler, Message, Peer, Request};
+use crate::server::{Handler, Message, Peer, ReactorContext, Request};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Who is pushed to, and who waits by long polling.
@@ -67,16 +67,16 @@ impl Handler for Push {
     /// What is said here is of no interest.
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
-    fn tick(&mut self, desk: &mut Desk) {
+    fn tick(&mut self, context: &mut ReactorContext) {
         // One reactor tells all others: it is encoded once.
-        if desk.reactor() != 0 {
+        if context.reactor() != 0 {
             return;
         }
         let now = self.ticker.now();
         if std::mem::replace(&mut self.last, now) != now {
-            desk.publish(TOPIC, &self.ticker.text(now));
+            context.publish(TOPIC, &self.ticker.text(now));
         }
-        desk.wake_after(self.ticker.next_in());
+        context.wake_after(self.ticker.next_in());
     }
 }
 

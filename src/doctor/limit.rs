@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Something that bounds how many connections a host holds, or how fast they come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wall {
+pub enum Limit {
     /// Descriptors of a table, RLIMIT_NOFILE, and the tables that one process can have.
     Nofile,
     /// fs.nr_open: descriptors that a table can have at all.
@@ -39,25 +39,25 @@ pub enum Wall {
 }
 
 /// All walls, in the order of the table.
-pub const WALLS: [Wall; 15] = [
-    Wall::Nofile,
-    Wall::NrOpen,
-    Wall::FileMax,
-    Wall::EpollWatches,
-    Wall::Ports,
-    Wall::MaxConnections,
-    Wall::Threads,
-    Wall::Conntrack,
-    Wall::HostMemory,
-    Wall::GroupMemory,
-    Wall::Backlog,
-    Wall::TcpMem,
-    Wall::Orphans,
-    Wall::TimeWait,
-    Wall::Cpu,
+pub const WALLS: [Limit; 15] = [
+    Limit::Nofile,
+    Limit::NrOpen,
+    Limit::FileMax,
+    Limit::EpollWatches,
+    Limit::Ports,
+    Limit::MaxConnections,
+    Limit::Threads,
+    Limit::Conntrack,
+    Limit::HostMemory,
+    Limit::GroupMemory,
+    Limit::Backlog,
+    Limit::TcpMem,
+    Limit::Orphans,
+    Limit::TimeWait,
+    Limit::Cpu,
 ];
 
-impl Wall {
+impl Limit {
     /// Whether it bounds how many are held. The others make coming and going slower, or bind only for what is queued.
     pub fn is_hard(self) -> bool {
         !matches!(self, Self::Backlog | Self::TcpMem | Self::Orphans | Self::TimeWait | Self::Cpu)
@@ -66,9 +66,9 @@ impl Wall {
 
 /// The largest number of connections, and what stops there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Most {
+pub struct Capacity {
     /// So many fit; `u32::MAX` where nothing stops before.
     pub connections: u64,
     /// What the next one runs into.
-    pub wall: Option<Wall>,
+    pub wall: Option<Limit>,
 }

@@ -2,7 +2,7 @@
 
 use super::deflate::Deflate;
 use super::event::MessageKind;
-use super::extension::Agreed;
+use super::extension::NegotiatedCompression;
 use super::frame::{self, Opcode, RSV1};
 use std::sync::OnceLock;
 
@@ -15,7 +15,7 @@ const LEAST_WINDOW_BITS: u8 = 9;
 ///
 /// ```
 /// use steadfast::proto::session::MessageKind;
-/// use steadfast::proto::shared::Shared;
+/// use steadfast::proto::shared_frame::Shared;
 /// let message = Shared::new(MessageKind::Text, b"Hello");
 /// assert_eq!(message.frame(), b"\x81\x05Hello");
 /// assert_eq!(message.payload(), b"Hello");
@@ -57,7 +57,7 @@ impl Shared {
     /// The frame for a receiver who agreed upon that much. `None` where its connection keeps a window of its own from
     /// message to message: then no two receivers can share what is compressed (RFC 7692 section 7.2.1).
     #[inline]
-    pub fn frame_for(&self, agreed: Agreed, deflate: &mut Deflate) -> Option<&[u8]> {
+    pub fn frame_for(&self, agreed: NegotiatedCompression, deflate: &mut Deflate) -> Option<&[u8]> {
         if !agreed.is_on() || !deflate.is_worth(self.payload()) {
             return Some(&self.frame);
         }

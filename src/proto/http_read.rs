@@ -3,11 +3,11 @@
 
 use super::body::{Body, Piece};
 use super::event::{Event, Limits};
-use super::extension::Agreed;
+use super::extension::NegotiatedCompression;
 use super::http::{Expectation, HeadError, HeadLimits, Request, Response};
+use super::http_check;
 use super::partial::{Partial, Progress};
 use super::reason::BadHead;
-use super::rules;
 use super::upgrade;
 
 /// How many bytes of the input were used, and what they came to.
@@ -30,9 +30,9 @@ pub(super) fn take_request<'a>(
     // The head of a request with a body is kept: where it came in pieces, `message` has it, and nobody else.
     let (consumed, head) = Partial::take_head::<Request<'_>>(partial, input, message, limits.head)?;
     let Some(request) = head else { return Ok((consumed, Event::NeedMore)) };
-    let judged = rules::check(&request, limits.max_body_bytes);
+    let judged = http_check::check(&request, limits.max_body_bytes);
     let bad = |error| {
-        let why = rules::explain(error, &request, limits.max_body_bytes);
+        let why = http_check::explain(error, &request, limits.max_body_bytes);
         BadHead { error, why, is_head: request.method == "HEAD" }
     };
     let Some(body) = judged.map_err(bad)? else {
@@ -122,7 +122,7 @@ pub(super) fn take_upgrade<'a>(
     input: &'a [u8],
     message: &'a mut Vec<u8>,
     limits: &Limits,
-    compression: &mut Agreed,
+    compression: &mut NegotiatedCompression,
 ) -> Taken<'a> {
     let kept = partial.as_ref().map(|partial| partial.kept().to_vec()).unwrap_or_default();
     let (consumed, head) = Partial::take_head::<Response<'_>>(partial, input, message, limits.head)?;

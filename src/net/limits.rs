@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many connections all reactors of a plan may hold together; exactly so many fit.
 #[derive(Debug)]
-pub struct Quota {
+pub struct ConnectionLimit {
     used: AtomicUsize,
     max: usize,
 }
 
-impl Quota {
+impl ConnectionLimit {
     /// Room for `max` connections.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), max })

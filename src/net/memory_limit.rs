@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many bytes all connections of a plan keep together, and how many they may.
 #[derive(Debug)]
-pub struct Buffers {
+pub struct MemoryLimit {
     used_bytes: AtomicUsize,
     /// The limit that was asked for, and what of it connections may use: the rest is for what cannot be counted.
     limit_bytes: usize,
@@ -14,7 +14,7 @@ pub struct Buffers {
     reactors: AtomicUsize,
 }
 
-impl Buffers {
+impl MemoryLimit {
     /// Keeps the memory of the process within `limit_bytes` beside what it has when nothing is kept. Connections may use nearly
     /// all of it: the gaps of the heap are not counted, nor is what one message inflates to before its turn is over.
     pub fn new(limit_bytes: u64) -> Arc<Self> {

@@ -1,18 +1,18 @@
 //! The coordinator: it has the workers do one phase after the other, and writes down what comes of it.
 
 use super::config::Config;
-use super::crew::{Crew, share};
 use super::error::FloodError;
 use super::interrupt::Interrupt;
 use super::latency::{Latencies, MEASURES, Measure};
 use super::ledger::{Counts, RESET, Stage, add_causes};
-use super::orders::{Done, Order, Pace, Results, Samples, Slow, Work};
+use super::orders::{Command, PhaseTask, Results, Samples, ScheduleParams, Slow, WorkerEvent};
 use super::progress::{LOOK_EVERY, Progress, Timeline};
 use super::report::{
-    Connections, Interrupted, PhaseReport, Report, SCHEMA, Schedule, SideMemory, Sides, States, Timing,
+    Connections, Interrupted, PerSide, PhaseReport, Report, SCHEMA, Schedule, SideMemory, States, Timing,
 };
 use super::scenario::{MAX_PER_S, Phase, Scenario};
 use super::server::ServerView;
+use super::worker_pool::{WorkerPool, share};
 use crate::net::sys;
 use crate::stats::{Cpu, Memory};
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +31,7 @@ pub(super) struct Flood<'a> {
     config: &'a Config,
     scenario: Scenario,
     names: Vec<String>,
-    crew: Crew,
+    crew: WorkerPool,
     view: ServerView<'a>,
     interrupt: Interrupt<'a>,
     observe: &'a mut dyn FnMut(&Progress),
@@ -49,15 +49,15 @@ pub(super) struct Flood<'a> {
     ramped: u32,
     memory_before: Memory,
     cpu_before: Cpu,
-    memory: Option<Sides<SideMemory>>,
-    cpu: Option<Sides<Option<Cpu>>>,
+    memory: Option<PerSide<SideMemory>>,
+    cpu: Option<PerSide<Option<Cpu>>>,
 }
 
 impl<'a> Flood<'a> {
     pub(super) fn new(
         config: &'a Config,
         scenario: Scenario,
-        crew: Crew,
+        crew: WorkerPool,
         view: ServerView<'a>,
         interrupts: &'a AtomicU32,
         observe: &'a mut dyn FnMut(&Progress),
@@ -128,26 +128,26 @@ impl<'a> Flood<'a> {
                 let more = connections.unwrap_or(self.config.connections - self.ramped);
                 self.ramp(more, per_s, over_s, steps)
             }
-            Phase::Reply { messages } => self.work(&|_| Work::Reply { messages }, None),
-            Phase::Check {} => self.work(&|_| Work::Check, None),
-            Phase::Storm { share } => self.work(&|_| Work::Storm { share }, None),
+            Phase::Reply { messages } => self.work(&|_| PhaseTask::Reply { messages }, None),
+            Phase::Check {} => self.work(&|_| PhaseTask::Check, None),
+            Phase::Storm { share } => self.work(&|_| PhaseTask::Storm { share }, None),
             Phase::Rate { for_s, per_s, total_per_s } => self.rate(for_s, per_s, total_per_s),
             Phase::Hold { for_s, trickle_per_s } => {
                 let per_s = trickle_per_s * self.own_part() / self.crew.len() as f64;
-                self.work(&|_| Work::Hold { per_s }, Some(for_s))
+                self.work(&|_| PhaseTask::Hold { per_s }, Some(for_s))
             }
             Phase::Receive { for_s, messages } => {
-                self.work(&|_| Work::Receive { messages, slow: Slow::default() }, Some(for_s))
+                self.work(&|_| PhaseTask::Receive { messages, slow: Slow::default() }, Some(for_s))
             }
             Phase::Slow { for_s, share, bytes_per_s } => {
                 let slow = Slow { share, bytes_per_s };
-                self.work(&|_| Work::Receive { messages: None, slow }, Some(for_s))
+                self.work(&|_| PhaseTask::Receive { messages: None, slow }, Some(for_s))
             }
             Phase::Drain { over_s } => {
                 let open = States::from(self.crew.counts().stages).held_open() as f64;
                 let per_s = over_s.filter(|over_s| *over_s > 0.0).map(|over_s| open / over_s);
                 let per_s = per_s.filter(|per_s| *per_s > 0.0).map(|per_s| per_s / self.crew.active as f64);
-                self.work(&|_| Work::Close { per_s }, None)
+                self.work(&|_| PhaseTask::Close { per_s }, None)
             }
         }
     }
@@ -176,13 +176,13 @@ impl<'a> Flood<'a> {
             let connect = move |worker: usize| {
                 let of_worker = share(own, worker + 1, workers) - share(own, worker, workers);
                 let until = (u64::from(of_worker) * until).div_ceil(u64::from(own)) as u32;
-                Work::Connect { until, per_s: rate }
+                PhaseTask::Connect { until, per_s: rate }
             };
             self.work(&connect, None)?;
             if step < steps && !self.is_interrupted() {
                 let next_s = over_s.unwrap_or(0.0) * f64::from(step) / f64::from(steps);
                 let left_s = next_s - self.phase_began.elapsed().as_secs_f64();
-                self.work(&|_| Work::Hold { per_s: 0.0 }, Some(left_s.max(0.0)))?;
+                self.work(&|_| PhaseTask::Hold { per_s: 0.0 }, Some(left_s.max(0.0)))?;
             }
         }
         Ok(())
@@ -201,16 +201,18 @@ impl<'a> Flood<'a> {
         let interval_us = ((1e6 / per_s).round() as u64).clamp(1, MAX_INTERVAL_US);
         // In intervals, so that a rounded one makes no message more or less: 3 a second for 10 seconds are 30.
         let for_us = (for_s * per_s * interval_us as f64).round() as u64;
-        let pace = move |worker: usize| Work::Rate(Pace { start, interval_us, for_us, worker: worker as u64, workers });
+        let pace = move |worker: usize| {
+            PhaseTask::Rate(ScheduleParams { start, interval_us, for_us, worker: worker as u64, workers })
+        };
         self.work(&pace, None)
     }
 
     /// Has every worker do something: all at once, or as many at a time as there are cores. What does not end by itself is
     /// told to when `for_s` has passed.
-    fn work(&mut self, work: &dyn Fn(usize) -> Work, for_s: Option<f64>) -> Result<(), FloodError> {
+    fn work(&mut self, work: &dyn Fn(usize) -> PhaseTask, for_s: Option<f64>) -> Result<(), FloodError> {
         self.serial += 1;
         let (serial, began) = (self.serial, Instant::now());
-        let is_close = matches!(work(0), Work::Close { .. });
+        let is_close = matches!(work(0), PhaseTask::Close { .. });
         let mut waiting: VecDeque<usize> = (0..self.crew.len()).collect();
         if is_close {
             self.hurry();
@@ -218,27 +220,27 @@ impl<'a> Flood<'a> {
         let mut left = waiting.len();
         let at_once = if work(0).is_together() { left } else { self.crew.active };
         for worker in waiting.drain(..at_once) {
-            self.crew.order(worker, Order::Begin(serial, work(worker)));
+            self.crew.order(worker, Command::Begin(serial, work(worker)));
         }
         let mut rest_at = for_s.map(|for_s| began + Duration::from_secs_f64(for_s));
         let mut next_look = began;
         while left > 0 {
             let wake = rest_at.map_or(next_look, |rest_at| rest_at.min(next_look));
             match self.crew.done.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(Done::Phase(done)) if done == serial => {
+                Ok(WorkerEvent::Phase(done)) if done == serial => {
                     left -= 1;
                     if let Some(worker) = waiting.pop_front() {
-                        self.crew.order(worker, Order::Begin(serial, work(worker)));
+                        self.crew.order(worker, Command::Begin(serial, work(worker)));
                     }
                 }
-                Ok(Done::Samples(samples)) => self.add(&samples),
-                Ok(Done::Failed(error)) => return Err(failed(&error)),
+                Ok(WorkerEvent::Samples(samples)) => self.add(&samples),
+                Ok(WorkerEvent::Failed(error)) => return Err(failed(&error)),
                 // From a phase that was interrupted.
-                Ok(Done::Phase(_) | Done::All(_)) => {}
+                Ok(WorkerEvent::Phase(_) | WorkerEvent::All(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if rest_at.is_some_and(|rest_at| rest_at <= Instant::now()) {
                         rest_at = None;
-                        self.crew.order_all(|| Order::Rest);
+                        self.crew.order_all(|| Command::Rest);
                     }
                     if next_look <= Instant::now() {
                         next_look += LOOK_EVERY;
@@ -255,7 +257,7 @@ impl<'a> Flood<'a> {
                         // They have nothing left to close.
                         waiting
                             .drain(..)
-                            .for_each(|worker| self.crew.order(worker, Order::Begin(serial, work(worker))));
+                            .for_each(|worker| self.crew.order(worker, Command::Begin(serial, work(worker))));
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -273,11 +275,11 @@ impl<'a> Flood<'a> {
             return false;
         }
         if !std::mem::replace(&mut self.interrupt.is_told, true) {
-            self.crew.order_all(|| Order::Interrupt);
+            self.crew.order_all(|| Command::Interrupt);
         }
         let is_now = self.interrupt.is_over() && !std::mem::replace(&mut self.interrupt.is_reset, true);
         if is_now {
-            self.crew.order_all(|| Order::Reset);
+            self.crew.order_all(|| Command::Reset);
         }
         is_now
     }
@@ -302,7 +304,7 @@ impl<'a> Flood<'a> {
         self.timeline.end_row();
         if self.timeline.is_due() {
             self.timeline.begin_row(&self.names[self.at], &counts, self.view.user_bytes());
-            self.crew.order_all(|| Order::Sample);
+            self.crew.order_all(|| Command::Sample);
         }
     }
 
@@ -329,7 +331,7 @@ impl<'a> Flood<'a> {
         if self.cpu.is_none() && !self.scenario.phases[self.at..].iter().any(is_work) {
             let client = Some(own_cpu().since(&self.cpu_before));
             let open = States::from(self.crew.counts().stages).held_open();
-            self.cpu = Some(Sides { server: self.view.cpu_since_begin(open), client });
+            self.cpu = Some(PerSide { server: self.view.cpu_since_begin(open), client });
         }
         if matches!(next, Phase::Check {} | Phase::Drain { .. }) && self.memory.is_none() {
             let open = States::from(self.crew.counts().stages).held_open();
@@ -339,19 +341,19 @@ impl<'a> Flood<'a> {
                 user_bytes_per_connection: now.user_bytes_per_connection(&self.memory_before, open),
                 kernel_bytes_per_connection: now.kernel_bytes_per_socket(&self.memory_before),
             };
-            self.memory = Some(Sides { server: self.view.memory(open), client });
+            self.memory = Some(PerSide { server: self.view.memory(open), client });
         }
     }
 
     fn finish(&mut self) -> Result<Vec<Results>, FloodError> {
-        self.crew.order_all(|| Order::Finish);
+        self.crew.order_all(|| Command::Finish);
         let mut results = Vec::new();
         while results.len() < self.crew.len() {
             match self.crew.done.recv() {
-                Ok(Done::All(one)) => results.push(*one),
-                Ok(Done::Samples(samples)) => self.add(&samples),
-                Ok(Done::Failed(error)) => return Err(failed(&error)),
-                Ok(Done::Phase(_)) => {}
+                Ok(WorkerEvent::All(one)) => results.push(*one),
+                Ok(WorkerEvent::Samples(samples)) => self.add(&samples),
+                Ok(WorkerEvent::Failed(error)) => return Err(failed(&error)),
+                Ok(WorkerEvent::Phase(_)) => {}
                 Err(_) => break,
             }
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// What the routes need to know.
 #[derive(Clone, Copy, Debug)]
-pub struct Tour {
+pub struct DemoRoutes {
     /// How often `/push` pushes the time.
     pub push_interval: Duration,
     /// What happens to a message of `/broadcast` and `/chat` for a connection that does not keep up.
@@ -29,19 +29,19 @@ pub struct Tour {
     pub leaves_index: bool,
 }
 
-impl Default for Tour {
+impl Default for DemoRoutes {
     fn default() -> Self {
         Self { push_interval: Duration::from_secs(3), overflow: Overflow::default(), leaves_index: false }
     }
 }
 
-impl Tour {
+impl DemoRoutes {
     /// Adds the routes to a server.
     ///
     /// ```
     /// use steadfast::server::Server;
-    /// use steadfast::server::tour::Tour;
-    /// let server = Tour::default().add_to(Server::new().listen("127.0.0.1:0")?).spawn()?;
+    /// use steadfast::server::demo::DemoRoutes;
+    /// let server = DemoRoutes::default().add_to(Server::new().listen("127.0.0.1:0")?).spawn()?;
     /// server.stop();
     /// server.join()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

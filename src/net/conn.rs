@@ -7,13 +7,13 @@ use super::slots::ConnectionId;
 use super::sources::{Source, SourcePrefixes};
 use super::sys;
 use super::write_queue::{Content, FilePart, Pushed};
-use crate::proto::answer::{Answer, Asked};
 use crate::proto::close::CloseCode;
-use crate::proto::extension::Agreed;
+use crate::proto::extension::NegotiatedCompression;
 use crate::proto::frame::Role;
+use crate::proto::http_write::{Answer, RequestInfo};
 use crate::proto::session::{MessageKind, Output, Session, State};
-use crate::proto::shared::Shared;
-use crate::proto::upgrade::{Acceptance, Opening};
+use crate::proto::shared_frame::Shared;
+use crate::proto::upgrade::{ClientHandshake, ServerHandshake};
 use socket2::{SockAddr, SockRef};
 use std::fs::File;
 use std::io;
@@ -52,7 +52,7 @@ pub struct FileContent {
 
 /// One connection, lent to its driver for the length of a call.
 #[derive(Debug)]
-pub struct Link<'a, S> {
+pub struct Conn<'a, S> {
     pub(super) id: ConnectionId,
     pub(super) connection: &'a mut Connection<S>,
     pub(super) context: &'a mut Context,
@@ -63,18 +63,18 @@ pub struct Link<'a, S> {
 
 /// A connection as its driver sees it.
 #[inline(always)]
-pub(super) fn link<'a, S>(
+pub(super) fn conn<'a, S>(
     connection: &'a mut Connection<S>,
     context: &'a mut Context,
     id: ConnectionId,
     lent: Range<usize>,
-) -> Link<'a, S> {
+) -> Conn<'a, S> {
     let look_from_bytes = if !connection.has_queue() { context.queueing.look_from_bytes } else { 0 };
     context.output.look_from_bytes = look_from_bytes;
-    Link { id, connection, context, lent, in_place: None }
+    Conn { id, connection, context, lent, in_place: None }
 }
 
-impl<S> Link<'_, S> {
+impl<S> Conn<'_, S> {
     /// What the driver keeps for this connection.
     #[inline]
     pub fn state(&mut self) -> &mut S {
@@ -95,7 +95,7 @@ impl<S> Link<'_, S> {
 
     /// The compression that was agreed upon.
     #[inline]
-    pub fn compression(&self) -> Agreed {
+    pub fn compression(&self) -> NegotiatedCompression {
         self.connection.session().compression()
     }
 
@@ -115,7 +115,7 @@ impl<S> Link<'_, S> {
         }
     }
 
-    /// Sends a message in the form in which the last one came: compressed as [`Link::send`] does, or as it is.
+    /// Sends a message in the form in which the last one came: compressed as [`Conn::send`] does, or as it is.
     #[inline(always)]
     pub fn echo(&mut self, kind: MessageKind, payload: &[u8]) -> Sent {
         if self.connection.session().compression().came_compressed() {
@@ -146,7 +146,7 @@ impl<S> Link<'_, S> {
     }
 
     /// Whether there may be more to do than to put a message behind what this turn has made so far: in one comparison, since it
-    /// is asked for every message. [`Link::look`] knows for sure.
+    /// is asked for every message. [`Conn::look`] knows for sure.
     #[inline(always)]
     pub(super) fn is_slow(&self) -> bool {
         self.context.output.bytes.len() >= self.context.output.look_from_bytes
@@ -305,7 +305,7 @@ impl<S> Link<'_, S> {
         self.connection.session_mut().close(code, reason, &mut self.context.output);
     }
 
-    /// Has the request that was just heard wait for its answer: until [`Link::answer`] nothing more is read, and no deadline
+    /// Has the request that was just heard wait for its answer: until [`Conn::answer`] nothing more is read, and no deadline
     /// runs. A client that closes meanwhile, its own direction alone too, ends the connection.
     pub fn defer(&mut self) {
         self.connection.set(Flags::AWAITING_RESPONSE);
@@ -317,14 +317,14 @@ impl<S> Link<'_, S> {
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, answer: &Answer<'_>, asked: Asked) {
+    pub fn answer(&mut self, answer: &Answer<'_>, asked: RequestInfo) {
         self.context.counters.refused(answer.status);
         self.connection.clear(Flags::AWAITING_RESPONSE);
         self.connection.session_mut().answer(answer, asked, &mut self.context.output);
     }
 
     /// Answers a request with a file, in place of the body of `answer`.
-    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: Asked, content: FileContent) {
+    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: RequestInfo, content: FileContent) {
         self.connection.clear(Flags::AWAITING_RESPONSE);
         self.connection.session_mut().answer_head(answer, asked, content.bytes, &mut self.context.output);
         if !asked.without_body {
@@ -352,13 +352,13 @@ impl<S> Link<'_, S> {
 
     /// Answers a request with 101: the connection becomes a WebSocket.
     #[inline]
-    pub fn accept(&mut self, acceptance: &Acceptance<'_>) {
+    pub fn accept(&mut self, acceptance: &ServerHandshake<'_>) {
         self.connection.session_mut().accept(acceptance, &mut self.context.output);
         self.context.counters.upgraded.add(1);
     }
 
     /// Makes this connection a WebSocket client, and sends its request.
-    pub fn upgrade(&mut self, opening: &Opening<'_>) {
+    pub fn upgrade(&mut self, opening: &ClientHandshake<'_>) {
         let session = Session::websocket_client(opening, &mut self.context.output);
         self.connection.set_session(session);
     }
@@ -378,7 +378,7 @@ impl<S> Link<'_, S> {
         self.connection.session_mut().request(host, path, fields, &mut self.context.output);
     }
 
-    /// Reads nothing more until [`Link::resume`]: what the peer sends fills the kernel's buffers, and then it has to wait. No
+    /// Reads nothing more until [`Conn::resume`]: what the peer sends fills the kernel's buffers, and then it has to wait. No
     /// deadline runs meanwhile, and that the peer has closed is not noticed.
     pub fn pause(&mut self) {
         self.connection.set(Flags::READ_PAUSED);
