@@ -82,3 +82,48 @@ impl Thread {
         format!("{} {} panicked: {}", self.kind, self.index, text.unwrap_or("no message"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Thread};
+    use std::io;
+    use std::sync::mpsc::{Receiver, channel};
+
+    const THREAD: Thread =
+        Thread { kind: "worker", name: "test", index: 3, own_table: false, flag: "--max-connections" };
+
+    type Run = fn() -> io::Result<()>;
+
+    /// Runs a thread to its end; returns what it reported, in order.
+    fn reports<R: FnOnce() -> io::Result<()>>(
+        make: impl FnOnce() -> Result<R, String> + Send + 'static,
+    ) -> Vec<String> {
+        let (reports, reported): (_, Receiver<String>) = channel();
+        let failures = reports.clone();
+        let made = move |made: Result<(), String>| {
+            reports.send(made.map_or_else(|error| error, |()| "made".into())).expect("the test listens");
+        };
+        let failed = move |failure| {
+            let text = match failure {
+                Failure::Wait(error) => format!("wait: {error}"),
+                Failure::Panic(text) => text,
+            };
+            failures.send(text).expect("the test listens");
+        };
+        THREAD.spawn(make, made, failed).expect("a thread").join().expect("no panic leaves the thread");
+        reported.iter().collect()
+    }
+
+    #[test]
+    fn outcomes_of_a_thread_are_reported_in_order() {
+        let runs: Run = || Ok(());
+        assert_eq!(reports(move || Ok(runs)), ["made"]);
+        let named = || std::thread::current().name().map(str::to_owned).map_or(Ok(|| Ok(())), Err);
+        assert_eq!(reports(named), ["test-3"]);
+        assert_eq!(reports(|| Ok(|| Err(io::Error::other("no events")))), ["made", "wait: no events"]);
+        let panics: Run = || panic!("run {}", 1);
+        assert_eq!(reports(move || Ok(panics)), ["made", "worker 3 panicked: run 1"]);
+        let cannot_make: fn() -> Result<Run, String> = || panic!("make");
+        assert_eq!(reports(cannot_make), ["worker 3 panicked: make"]);
+    }
+}
