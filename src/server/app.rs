@@ -86,7 +86,7 @@ impl App {
         };
         match (request.method, &route.post) {
             ("OPTIONS", _) => conn.answer(&empty(route.allow()), asked),
-            ("GET" | "HEAD", _) => self.get(conn, request, &routes, (route, &path), asked),
+            ("GET" | "HEAD", _) => self.get(conn, request, &routes, (route, &path)),
             ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(conn, request, route, asked),
             ("POST", Some(_)) if !request.has_length() => {
                 refuse(conn, &Answer::refusal(411), "Content-Length is missing", asked);
@@ -102,8 +102,8 @@ impl App {
         request: &Request<'_>,
         routes: &Routes,
         (route, path): (&Route, &str),
-        asked: RequestInfo,
     ) {
+        let asked = RequestInfo::from(request);
         // A client that tries to upgrade, and does it wrongly, is told so.
         let fields = &request.fields;
         let upgrades = request.minor_version > 0 && (fields.upgrade_websocket || fields.websocket_version.is_some());

@@ -71,7 +71,7 @@ impl Files {
             name.push_str("index.html");
         }
         match self.folder.open(OsStr::new(name.trim_start_matches('/'))) {
-            Ok(file) => self.judge(file.into(), &name, is_folder, (request, today), lease),
+            Ok(file) => found(file.into(), &name, is_folder, (request, today), lease),
             // EAGAIN: something was renamed while it was looked for.
             Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE | errno::EAGAIN)) => {
                 Found::nothing(503, "Retry-After: 1\r\n")
@@ -79,47 +79,47 @@ impl Files {
             Err(_) => Found::nothing(404, ""),
         }
     }
+}
 
-    fn judge(
-        &self,
-        mut file: File,
-        name: &str,
-        is_index: bool,
-        (request, today): (&Request<'_>, &str),
-        lease: impl Lease,
-    ) -> Found {
-        let Ok(about) = file.metadata() else { return Found::nothing(404, "") };
-        let path = request.path();
-        if about.is_dir() && !is_index && !path.starts_with("//") {
-            // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
-            return Found::nothing(301, format!("Location: {}/\r\n", path::encode(path)));
-        }
-        if !about.is_file() {
-            return Found::nothing(404, "");
-        }
-        // A time before 1970 has no date, so there is none to tell or to compare.
-        let (bytes, modified) = (about.len(), about.modified().ok().filter(|time| *time >= UNIX_EPOCH));
-        let fields = format!("{}X-Content-Type-Options: nosniff\r\n", last_modified(modified, today));
-        if !is_as_wanted(request, modified) {
-            return Found::nothing(412, "");
-        }
-        if is_known(request, modified) {
-            return Found::nothing(304, fields);
-        }
-        let guess = mime_guess::from_path(name).first_or_octet_stream();
-        let charset = if guess.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
-        let content_type = format!("{guess}{charset}");
-        if bytes <= SHORT_BYTES {
-            let mut content = Vec::with_capacity(bytes as usize);
-            return match (&mut file).take(SHORT_BYTES).read_to_end(&mut content) {
-                Ok(_) => Found::Content { content, content_type, fields },
-                Err(_) => Found::nothing(404, ""),
-            };
-        }
-        match lease() {
-            Some(lease) => Found::File { file, bytes, content_type, fields, lease },
-            None => Found::nothing(503, "Retry-After: 1\r\n"),
-        }
+/// Finds out what becomes of a request for an open file: `is_index` where the name of a folder led to it.
+fn found(
+    mut file: File,
+    name: &str,
+    is_index: bool,
+    (request, today): (&Request<'_>, &str),
+    lease: impl Lease,
+) -> Found {
+    let Ok(about) = file.metadata() else { return Found::nothing(404, "") };
+    let path = request.path();
+    if about.is_dir() && !is_index && !path.starts_with("//") {
+        // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
+        return Found::nothing(301, format!("Location: {}/\r\n", path::encode(path)));
+    }
+    if !about.is_file() {
+        return Found::nothing(404, "");
+    }
+    // A time before 1970 has no date, so there is none to tell or to compare.
+    let (bytes, modified) = (about.len(), about.modified().ok().filter(|time| *time >= UNIX_EPOCH));
+    let fields = format!("{}X-Content-Type-Options: nosniff\r\n", last_modified(modified, today));
+    if !is_as_wanted(request, modified) {
+        return Found::nothing(412, "");
+    }
+    if is_known(request, modified) {
+        return Found::nothing(304, fields);
+    }
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    let charset = if guess.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
+    let content_type = format!("{guess}{charset}");
+    if bytes <= SHORT_BYTES {
+        let mut content = Vec::with_capacity(bytes as usize);
+        return match (&mut file).take(SHORT_BYTES).read_to_end(&mut content) {
+            Ok(_) => Found::Content { content, content_type, fields },
+            Err(_) => Found::nothing(404, ""),
+        };
+    }
+    match lease() {
+        Some(lease) => Found::File { file, bytes, content_type, fields, lease },
+        None => Found::nothing(503, "Retry-After: 1\r\n"),
     }
 }
 
