@@ -4,8 +4,8 @@
 //! # The map
 //!
 //! ```text
-//!   socket -> ring -> http | frame -> session -> driver -> out -> socket
-//!             (lent)  (sans-IO: no socket, no clock)      (what is refused: outbox)
+//!   socket -> ring -> http | frame -> session -> driver -> output -> socket
+//!             (lent)  (sans-IO: no socket, no clock)       (what is refused: write queue)
 //!
 //!   proto    the core: bytes in, events out, bytes out, in both roles
 //!   net      the shell: descriptor tables, listeners, the reactor; the only place that names mio, libc, socket2
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! One thread does all of that for its share of the connections, alone. An idle connection owns nothing but its slot:
-//! what has arrived in part is kept by its session, what could not be sent by its outbox, message by message and bounded,
-//! and both are gone when they are empty. What one thread has for another goes through a mailbox. Arrows point downwards
+//! what has arrived in part is kept by its session, what could not be sent by its write queue, message by message and
+//! bounded, and both are gone when they are empty. What one thread has for another goes through a mailbox. Arrows point downwards
 //! only: `proto` uses nothing of `net`, `net` nothing of the drivers. A test holds the sources to that.
 //!
 //! # A server

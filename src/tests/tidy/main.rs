@@ -8,6 +8,7 @@ mod circles;
 mod house;
 mod panics;
 mod readmes;
+mod routes;
 
 use house::HOUSE;
 use std::collections::BTreeSet;
