@@ -3,11 +3,13 @@
 
     watch.py PROGRAM MINUTES CONNECTIONS CSV WORK_FOLDER
 """
+import collections
 import csv
 import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import statistics
@@ -90,7 +92,7 @@ class Server:
         if not self.port:
             raise Failed(f"the server does not start: {open(f'{WORK}/serve.log').read().strip()}")
         self.connection = None
-        self.at_start = self.descriptors()
+        self.at_start, self.kinds_at_start = self.descriptors(), self.kinds()
 
     def stats(self):
         """Over one connection that is kept: there is always a place for it."""
@@ -120,6 +122,19 @@ class Server:
             except OSError:
                 pass  # that thread has ended
         return sum_
+
+
+    def kinds(self):
+        """What the descriptors are, for a message that says which of them were left."""
+        folder, kinds = f"/proc/{self.child.pid}/task", collections.Counter()
+        for task in os.listdir(folder) if self.has_own_tables else [self.child.pid]:
+            try:
+                for name in os.listdir(f"{folder}/{task}/fd"):
+                    target = os.readlink(f"{folder}/{task}/fd/{name}")
+                    kinds[re.sub(r":\[\d+\]$", "", target)] += 1
+            except OSError:
+                pass  # that thread has ended, or that descriptor is closed
+        return dict(kinds)
 
 
 def kib_of(path, name):
@@ -340,7 +355,10 @@ def finish(server, floods, peers):
     # Those that do not close are resets within some deadlines.
     wait_for("the last connection to end", 180, empty)
     server.close()
-    wait_for("the descriptors of the start", 60, lambda: server.descriptors() == server.at_start)
+    try:
+        wait_for("the descriptors of the start", 60, lambda: server.descriptors() == server.at_start)
+    except Failed as failed:
+        raise Failed(f"{failed}: {server.kinds_at_start} were there, {server.kinds()} are") from None
     server.child.terminate()
     wait_for("the server to stop", 90, lambda: server.child.poll() is not None)
     said = open(f"{WORK}/serve.log").read()
