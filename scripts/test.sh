@@ -9,8 +9,18 @@
 # What takes longer has scripts of its own: all of Autobahn|Testsuite scripts/autobahn.sh, fuzzing scripts/fuzz.sh,
 # more than 20 seeds of the hostile kernel scripts/faults.sh, a mixed load for minutes or hours scripts/soak.sh.
 #
-#     scripts/test.sh
+#     scripts/test.sh [--fast]
+#
+#   --fast   format, lints, unit and property tests alone: less than three minutes where it has been built before
 set -uo pipefail
+
+is_fast=''
+case $* in
+'') ;;
+--fast) is_fast=yes ;;
+-h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+*) printf "test.sh: unknown argument '%s': expected --fast, --help or nothing\n" "$*" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 
 passed=0 failed=0 log=$(mktemp -d)
@@ -98,19 +108,29 @@ too_many() {
     (($? == 2)) && grep -q 'largest number that fits is' <<<"$said"
 }
 
-check 'strace is here' install_strace
+end() {
+    printf '\n%d passed, %d failed\n' "$passed" "$failed"
+    ((failed == 0))
+    exit
+}
+
+counts='test result: .* ([0-9]+) passed; ([0-9]+) failed.*'
 check 'format' cargo fmt --check
 check 'lints' cargo clippy --quiet --all-targets -- -D warnings
+if [[ $is_fast ]]; then
+    suite 'unit and property tests' "$counts" \
+        cargo test --no-fail-fast --lib --bins --test tidy --test proto --test net
+    end
+fi
+check 'strace is here' install_strace
 check 'lints of the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
 check 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
 check 'oldest Rust' oldest_rust
-suite 'cargo test' 'test result: .* ([0-9]+) passed; ([0-9]+) failed.*' cargo test --no-fail-fast
+suite 'cargo test' "$counts" cargo test --no-fail-fast
 check 'release build' cargo build --release --quiet
 suite 'other clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
 suite 'Autobahn, the quick groups, server and client' '^([0-9]+) passed, ([0-9]+) failed$' scripts/autobahn.sh --quick
 check 'c1000k.sh with 40,000' million_in_small
 check 'c1000k.sh interrupted' interrupted
 check 'c1000k.sh with more than fit' too_many
-
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
-((failed == 0))
+end
