@@ -113,27 +113,28 @@ class Server:
             self.connection.close()
             self.connection = None
 
-    def descriptors(self):
-        """Of all threads, where each reactor has a descriptor table of its own; those that share one count as often."""
-        folder, sum_ = f"/proc/{self.child.pid}/task", 0
-        for task in os.listdir(folder) if self.has_own_tables else [self.child.pid]:
-            try:
-                sum_ += len(os.listdir(f"{folder}/{task}/fd"))
-            except OSError:
-                pass  # that thread has ended
-        return sum_
+    def tables(self):
+        """The folders of all descriptor tables: that of the process, and those of reactors that have one of their own. Other
+        threads share that of the process, and one of them starts after the server has said that it is ready."""
+        yield f"/proc/{self.child.pid}/fd"
+        folder = f"/proc/{self.child.pid}/task"
+        for task in os.listdir(folder) if self.has_own_tables else []:
+            with open(f"{folder}/{task}/comm") as name:
+                if name.read().startswith("reactor-"):
+                    yield f"{folder}/{task}/fd"
 
+    def descriptors(self):
+        return sum(len(os.listdir(table)) for table in self.tables())
 
     def kinds(self):
         """What the descriptors are, for a message that says which of them were left."""
-        folder, kinds = f"/proc/{self.child.pid}/task", collections.Counter()
-        for task in os.listdir(folder) if self.has_own_tables else [self.child.pid]:
-            try:
-                for name in os.listdir(f"{folder}/{task}/fd"):
-                    target = os.readlink(f"{folder}/{task}/fd/{name}")
-                    kinds[re.sub(r":\[\d+\]$", "", target)] += 1
-            except OSError:
-                pass  # that thread has ended, or that descriptor is closed
+        kinds = collections.Counter()
+        for table in self.tables():
+            for name in os.listdir(table):
+                try:
+                    kinds[re.sub(r":\[\d+\]$", "", os.readlink(f"{table}/{name}"))] += 1
+                except OSError:
+                    pass  # that descriptor is closed
         return dict(kinds)
 
 
