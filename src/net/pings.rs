@@ -5,6 +5,9 @@
 //! visits each connection once a second, counts the silent ones by the age of their silence. From that follows the least
 //! steady rate at which none is late: for each deadline, those that have it or an earlier one, over the time until it.
 //! Within that budget the oldest silence is broken first.
+//!
+//! A reactor with little to do sends pings earlier than it has to, so that one with much to do need send few: then only
+//! deadlines that are near count.
 
 use super::clock::TICK_MS;
 
@@ -15,12 +18,17 @@ const STEPS: usize = 64;
 /// a ping is sent whatever the budget says.
 const SLACK_TICKS: u32 = 8;
 
+/// A deadline is near if it is less than this part of the interval away.
+const NEAR: u32 = 4;
+
 /// The budget of a reactor.
 #[derive(Debug)]
 pub(super) struct Pings {
     /// The age of silence from which on a ping may be sent, and at which it must be. The largest value stands for never.
     from_ticks: u32,
     until_ticks: u32,
+    /// The age at which it is sent while there is little to do.
+    target_ticks: u32,
     /// The length of a step, as a power of two.
     shift: u32,
     /// Silent connections that the sweep has visited in this round, by age.
@@ -30,7 +38,7 @@ pub(super) struct Pings {
     /// Pings that may still be sent in this round.
     budget: f32,
     round_began: u32,
-    /// Peers wait for other work: only what must be sent is.
+    /// Peers wait for other work: only deadlines that are near count.
     pub(super) is_yielding: bool,
 }
 
@@ -46,8 +54,18 @@ impl Pings {
         while (until_ticks >> shift) as usize >= STEPS {
             shift += 1;
         }
-        let (ages, oldest_ticks) = ([0; STEPS], until_ticks);
-        Self { from_ticks, until_ticks, shift, ages, oldest_ticks, budget: 0.0, round_began: 0, is_yielding: false }
+        let target_ticks = (from_ticks + (until_ticks - from_ticks) / 2).max(1);
+        Self {
+            from_ticks,
+            until_ticks,
+            target_ticks,
+            shift,
+            ages: [0; STEPS],
+            oldest_ticks: until_ticks,
+            budget: 0.0,
+            round_began: 0,
+            is_yielding: false,
+        }
     }
 
     /// Whether connections are pinged at all.
@@ -73,7 +91,7 @@ impl Pings {
 
     fn is_due(&mut self, age_ticks: u32) -> bool {
         let must = age_ticks >= self.until_ticks;
-        let may = !self.is_yielding && self.budget >= 1.0;
+        let may = self.budget >= 1.0;
         if must || may {
             self.budget -= 1.0;
         }
@@ -96,8 +114,14 @@ impl Pings {
         for (step, &count) in self.ages.iter().enumerate().rev() {
             silent = silent.saturating_add(count);
             let oldest = (step as u32 + 1) << self.shift;
-            let rounds_left = (self.until_ticks.saturating_sub(oldest) / round_ticks).max(1);
-            least = least.max(silent as f32 / rounds_left as f32);
+            let left_ticks = self.until_ticks.saturating_sub(oldest);
+            if !self.is_yielding || left_ticks <= self.until_ticks / NEAR {
+                least = least.max(silent as f32 / (left_ticks / round_ticks).max(1) as f32);
+            }
+        }
+        if !self.is_yielding {
+            // At this rate a silence that is always as long is as long as the target.
+            least = least.max(silent as f32 * round_ticks as f32 / self.target_ticks as f32);
         }
         // A part of a ping that was left over counts for the next round; a budget that found nobody silent does not.
         self.budget = self.budget.clamp(0.0, 1.0) + least;

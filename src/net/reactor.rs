@@ -27,7 +27,7 @@ use std::sync::Arc;
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = 1 << 63;
 
-/// So much work in one iteration says that peers wait for more than housekeeping.
+/// So much work in a round of the sweep, which is a second, says that peers wait for more than housekeeping.
 const BUSY_WORK: u64 = 256;
 
 /// A reactor with its driver.
@@ -37,6 +37,8 @@ pub struct Reactor<D: Driver> {
     driver: D,
     mailbox: Mailbox<D::Command>,
     sweep: Sweep,
+    /// The work that was done when the last round ended.
+    worked: u64,
 }
 
 impl<D: Driver> Drop for Reactor<D> {
@@ -64,7 +66,7 @@ impl<D: Driver> Reactor<D> {
         let poll = Poll::new()?;
         poll.registry().register(&mut SourceFd(&mailbox.bell()), WAKER, Interest::READABLE)?;
         let core = Core::new(poll, settings, counters);
-        Ok(Self { core, driver, mailbox, sweep: Sweep::default() })
+        Ok(Self { core, driver, mailbox, sweep: Sweep::default(), worked: 0 })
     }
 
     /// Accepts from `socket`, which listens and does not block; each connection begins with `session`.
@@ -94,14 +96,12 @@ impl<D: Driver> Reactor<D> {
             }
             // Before anything is stamped: a reactor that had nothing to do has slept through its ticks.
             let ticks = self.core.read_clock();
-            let work_before = self.work();
             if !events.is_empty() || !self.core.ready.is_empty() {
                 self.core.calm.disturb();
             }
             for event in &events {
                 self.dispatch(event);
             }
-            self.core.pings.is_yielding = self.work().wrapping_sub(work_before) >= BUSY_WORK;
             self.turn(ticks);
             if self.core.stopped && self.core.slots.is_empty() && !self.core.is_busy {
                 return Ok(());
@@ -215,6 +215,9 @@ impl<D: Driver> Reactor<D> {
             cursor += 1;
         }
         if self.sweep.visited(slice.start, cursor, end_index) {
+            let work = self.work();
+            self.core.pings.is_yielding = work.wrapping_sub(self.worked) >= BUSY_WORK;
+            self.worked = work;
             self.core.end_round();
         }
         if self.sweep.is_behind() {

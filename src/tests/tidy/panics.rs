@@ -118,7 +118,6 @@ const KNOWN: &[Known] = &[
     ("server/demo/mod", "expect(\"a number has no line break\")", "a number has no line break"),
     ("server/demo/push", "self.interval.as_nanos()", "a millisecond at least"),
     ("server/demo/push", "self.interval - Duration::from_nanos", "the remainder of a division by it"),
-    ("net/pings", "/ round_ticks", "a round has one tick at least"),
     ("proto/authority", "text.split_at(host_bytes)", "a count of its bytes, all ASCII"),
     ("proto/authority", "memchr::memmem::find(text, b\"://\")?", "`find` returned the place"),
     ("server/demo/page", "expect(\"fields without a line break\")", "constants"),
