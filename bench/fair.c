@@ -210,7 +210,7 @@ static void on_event(struct connection *connection, uint32_t events)
         receive(connection, hung_up);
 }
 
-/* Waits for `wait_ns` at the most. Returns how many events there were. */
+/* Waits for `wait_ns` at most. Returns how many events there were. */
 static int turn(uint64_t wait_ns)
 {
     static struct epoll_event events[EVENTS_A_TURN];

@@ -30,7 +30,7 @@ while (($#)); do
     --takeover) takeover=takeover; shift ;;
     --cases) (($# > 1)) || die '--cases wants patterns'; patterns=$2 known=0; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) die "what is '$1'? right would be --quick, --server-only, --client-only, --takeover or --cases 'PATTERN,...'" ;;
+    *) die "what is '$1'? expected --quick, --server-only, --client-only, --takeover or --cases 'PATTERN,...'" ;;
     esac
 done
 cd "$(dirname "$0")/.."
@@ -208,7 +208,7 @@ mkdir -p "$results"
 read -ra list <<<"${patterns//,/ }"
 "${launcher[@]}" list "${list[@]}" >"$results/selected"
 
-# The suite uses one core at the most, and waits much where it does not compress: both roles side by side, and then the
+# The suite uses one core at most, and waits much where it does not compress: both roles side by side, and then the
 # two long groups of each.
 round "${roles[@]/%/ plain ^([1-9]|10)\\.}"
 for role in "${roles[@]}"; do

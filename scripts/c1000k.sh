@@ -24,7 +24,7 @@ while (($#)); do
     --json) (($# > 1)) || die '--json wants a file'; json=(--json "$(realpath -m -- "$2")"); shift 2 ;;
     --hold) (($# > 1)) || die '--hold wants seconds'; hold_s=$2; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *[!0-9]* | '' | 0*) die "what is '$1'? right would be a number of connections, --hold SECONDS or --json FILE" ;;
+    *[!0-9]* | '' | 0*) die "what is '$1'? expected a number of connections, --hold SECONDS or --json FILE" ;;
     *) connections=$1; shift ;;
     esac
 done

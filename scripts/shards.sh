@@ -51,7 +51,7 @@ while (($#)) && [[ $1 != -- ]]; do
     *) hosts+=("$1"); shift ;;
     esac
 done
-(($# > 1)) || die 'right would be: scripts/shards.sh HOST ... -- URL [FLAG ...]'
+(($# > 1)) || die 'expected: scripts/shards.sh HOST ... -- URL [FLAG ...]'
 ((${#hosts[@]} > 0)) || die 'no host stands in front of --'
 shift
 for flag; do

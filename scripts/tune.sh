@@ -9,7 +9,7 @@
 #   N                      builds Steadfast and runs `steadfast doctor --connections N` with these flags: what is there,
 #                          what N connections need, how to set it and how to undo that
 #   --watch PID            looks once a second at the counters of the network that this process is in, at its descriptor
-#   --watch :PORT          tables, memory and processor time, or at those of whoever listens on this port; says in words
+#   --watch :PORT          tables, memory and processor time, or at those of the program that listens on this port; says in words
 #                          which wall is hit. Ends when the process does, at Ctrl-C, or after --seconds N. Exit code 0:
 #                          none was hit; 1: one was
 #   --check [FILE]         runs every block of scripts/TUNING.md and compares what it prints with what stands below it
@@ -296,7 +296,7 @@ watch() {
     elif [[ $what =~ ^[0-9]+$ ]]; then
         pid=$what
     else
-        die "what is '$what'? right would be a process id, or :PORT"
+        die "what is '$what'? expected a process id, or :PORT"
     fi
     [[ -r /proc/$pid/limits ]] || die "there is no process $pid, or it is another user's: run it as root"
     # All that is below /proc/net and /proc/sys/net is of the network that its reader is in.
@@ -320,18 +320,18 @@ watch() {
 }
 
 read_seconds() {
-    [[ $1 == --seconds && $2 =~ ^[1-9][0-9]{0,5}$ ]] || die "what is '$1 $2'? right would be --seconds N"
+    [[ $1 == --seconds && $2 =~ ^[1-9][0-9]{0,5}$ ]] || die "what is '$1 $2'? expected --seconds N"
 }
 
 case ${1:-} in
 -h | --help) print_help ;;
---check) (($# <= 2)) || die '--check wants one file at the most'; check "${@:2}" ;;
+--check) (($# <= 2)) || die '--check wants one file at most'; check "${@:2}" ;;
 --shell) need ip unshare; find_namespace; exec "${apart[@]}" "${SHELL:-bash}" ;;
 --watch)
-    (($# == 2 || $# == 4)) || die 'right would be --watch PID or --watch :PORT, and --seconds N'
+    (($# == 2 || $# == 4)) || die 'expected --watch PID or --watch :PORT, and --seconds N'
     (($# == 2)) || read_seconds "$3" "$4"
     watch "$2" "${4:-}"
     ;;
-'' | *[!0-9]* | 0*) die "what is '${1:-}'? right would be a number of connections, --watch, --check, --shell or --help" ;;
+'' | *[!0-9]* | 0*) die "what is '${1:-}'? expected a number of connections, --watch, --check, --shell or --help" ;;
 *) doctor "$@" ;;
 esac

@@ -108,7 +108,7 @@ pub(super) struct Args {
 /// From a millisecond to a day.
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "right would be 0.001 to 86400".to_owned())
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected 0.001 to 86400".to_owned())
 }
 
 /// Declares the flags of all limits, with their defaults taken from the library, and the line that tells which differ.
@@ -365,7 +365,7 @@ pub(super) fn run(args: Args) -> ExitCode {
             Ok(server) => server,
             Err(error) => {
                 let flag = format!("--static {}", folder.display());
-                return refuse(&format!("{flag}: {error}; right would be a folder that this user can read"));
+                return refuse(&format!("{flag}: {error}; expected a folder that this user can read"));
             }
         },
         None => server,
@@ -421,6 +421,6 @@ fn announce(server: &Handle, protocol: Protocol, changed: &[String]) {
         lines += &format!("limits: {}\n", changed.join(", "));
     }
     lines += "ready\n";
-    // Whoever closed stdout does not want to know, and is served all the same.
+    // The server runs even if stdout is closed.
     let _ = std::io::stdout().write_all(lines.as_bytes());
 }

@@ -178,7 +178,7 @@ impl Client {
         self.session.compression()
     }
 
-    /// Queues a message, and sends what the socket takes of it at once. Text must be UTF-8. Gives whether the
+    /// Queues a message, and sends what the socket takes of it at once. Text must be UTF-8. Returns whether the
     /// connection was open; a queue that grows is for the caller to bound, see [`Client::queued_bytes`].
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
         let open = self.session.send(kind, payload, &mut self.out);
@@ -186,7 +186,7 @@ impl Client {
         open
     }
 
-    /// Queues a ping of at most 125 bytes; gives whether it was short enough and the connection open.
+    /// Queues a ping of at most 125 bytes; returns whether it was short enough and the connection open.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
         let open = self.session.ping(payload, &mut self.out);
         self.flush();

@@ -66,7 +66,7 @@ impl fmt::Display for BadUrl {
             Self::Port => "the port is not one from 1 to 65535",
             Self::Path => "the path has a space, a control character or a letter that has to be percent-encoded",
         })?;
-        f.write_str("; right would be one such as ws://127.0.0.1:8080/echo")
+        f.write_str("; expected one such as ws://127.0.0.1:8080/echo")
     }
 }
 

@@ -97,7 +97,7 @@ struct Seen {
     objects: Vec<Objects>,
 }
 
-/// Opens up to four thousand loopback connections, a quarter of what there is room for at the most, closes them, and tells
+/// Opens up to four thousand loopback connections, a quarter of what there is room for at most, closes them, and tells
 /// what they cost. Takes about half a second, and raises the soft limit of RLIMIT_NOFILE to the hard one.
 ///
 /// # Errors
@@ -143,7 +143,7 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
 }
 
 impl Seen {
-    /// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then. Gives how many they were.
+    /// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then. Returns how many they were.
     fn grow(
         &mut self,
         host: &Host,

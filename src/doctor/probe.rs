@@ -23,7 +23,7 @@ impl Host {
         Self { own_tables: may_unshare(), ..Self::read(tree) }
     }
 
-    /// Adds what the user's processes watch already, which takes a third of a second at the most.
+    /// Adds what the user's processes watch already, which takes a third of a second at most.
     pub fn count_watches(&mut self) {
         self.watches = watches(Instant::now() + COUNT_FOR).unwrap_or(0);
     }

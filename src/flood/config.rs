@@ -48,7 +48,7 @@ pub struct Config {
     pub shard: Option<Shard>,
     /// When to begin, so that all shards do so together.
     pub start_at: Option<SystemTime>,
-    /// Whoever runs this answers for the targets, also where they are neither on this host nor in a private network.
+    /// The user answers for the targets, even if they are neither on this host nor in a private network.
     pub owns_targets: bool,
 }
 
@@ -104,7 +104,7 @@ impl Config {
 /// Loopback, link-local and private addresses: RFC 1122, 3927, 1918; RFC 4291, 4193.
 fn is_own(address: IpAddr) -> bool {
     match address.to_canonical() {
-        // 0.0.0.0 is this host, to whoever connects to it.
+        // A connect to 0.0.0.0 reaches this host.
         IpAddr::V4(address) => {
             address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified()
         }
@@ -151,7 +151,7 @@ impl FromStr for Shard {
             let (index, count) = (index.parse().ok()?, count.parse().ok()?);
             (index >= 1 && index <= count && count <= 100_000).then_some(Self { index, count })
         };
-        parse().ok_or("right would be one such as 1/4: the first of four")
+        parse().ok_or("expected one such as 1/4: the first of four")
     }
 }
 

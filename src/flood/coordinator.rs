@@ -194,7 +194,7 @@ impl<'a> Flood<'a> {
         let per_s = per_s.unwrap_or(total / open.max(1.0));
         if per_s > MAX_PER_S {
             return Err(FloodError::new(format!(
-                "rate: {per_s:.0} messages a second on each of {open} connections; right would be up to {MAX_PER_S}, on more"
+                "rate: {per_s:.0} messages a second on each of {open} connections; expected up to {MAX_PER_S}, on more"
             )));
         }
         let (workers, start) = (self.crew.len() as u64, Instant::now() + SCHEDULE_AFTER);

@@ -99,14 +99,14 @@ impl fmt::Display for MergeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("there is no report to merge"),
-            Self::Schema { schema, .. } => write!(f, "its schema is {schema:?}; right would be {SCHEMA:?}"),
+            Self::Schema { schema, .. } => write!(f, "its schema is {schema:?}; expected {SCHEMA:?}"),
             Self::Target { target, first, .. } => {
                 write!(f, "it is of another target: {target:?}; the first is of {first:?}")
             }
             Self::Phases { phases, first, .. } => {
                 write!(f, "it is of another scenario: its phases are {phases}; those of the first are {first}")
             }
-            Self::NoShard { shard, .. } => write!(f, "{shard:?} is no shard; right would be 1/2 or 2/2, for one"),
+            Self::NoShard { shard, .. } => write!(f, "{shard:?} is no shard; expected 1/2 or 2/2, for one"),
             Self::Mixed { shards, first, .. } => write!(f, "it is {shards}, and the first is {first}"),
             Self::Twice { shard: Some(shard), .. } => write!(f, "shard {shard} is there twice"),
             Self::Twice { shard: None, .. } => f.write_str("the same report is there twice"),

@@ -97,15 +97,15 @@ fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
     let has_fields = config.origin.is_some() || !config.fields.is_empty();
     if is_spoken(Scheme::Tcp) && has_fields {
         return Err(FloodError::new(
-            "tcp:// has no head in which --header or --origin could stand; right would be ws:// or http://",
+            "tcp:// has no head in which --header or --origin could stand; expected ws:// or http://",
         ));
     }
     if !is_websocket && (!config.subprotocols.is_empty() || config.compression.is_some()) {
-        return Err(FloodError::new("--subprotocol and --compression are WebSocket's; right would be ws://"));
+        return Err(FloodError::new("--subprotocol and --compression are WebSocket's; expected ws://"));
     }
     if config.own_connections().is_empty() {
         return Err(FloodError::new(format!(
-            "--connections {} are too few for --shard {}; right would be one for each shard at least",
+            "--connections {} are too few for --shard {}; expected one for each shard at least",
             config.connections,
             config.shard.map_or_else(String::new, |shard| shard.to_string())
         )));

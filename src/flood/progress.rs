@@ -1,4 +1,4 @@
-//! Where a flood stands: for whoever looks on, and second by second for its report.
+//! The progress of a flood: for the display, and second by second for its report.
 
 use super::latency::Latencies;
 use super::ledger::Counts;

@@ -50,8 +50,8 @@ impl Report {
         let bad = |what: String| BadReport(format!("it is no report: {what}"));
         match parsed::<Head>(text).map_err(bad)?.schema {
             Some(schema) if schema == SCHEMA => {}
-            Some(schema) => return Err(BadReport(format!("its schema is {schema:?}; right would be {SCHEMA:?}"))),
-            None => return Err(bad(format!("it has no \"schema\"; right would be {SCHEMA:?}"))),
+            Some(schema) => return Err(BadReport(format!("its schema is {schema:?}; expected {SCHEMA:?}"))),
+            None => return Err(bad(format!("it has no \"schema\"; expected {SCHEMA:?}"))),
         }
         let whole = |what: String| BadReport(format!("it is no whole report: {what}"));
         let report: Self = parsed(text).map_err(whole)?;

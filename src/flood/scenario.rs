@@ -75,7 +75,7 @@ pub enum Phase {
     },
     /// Receives what the server pushes, and measures its age where it has a stamp.
     Receive {
-        /// How long at the most.
+        /// How long at most.
         for_s: f64,
         /// Ends when each connection has received so many messages.
         messages: Option<u32>,
@@ -160,7 +160,7 @@ impl Phase {
         match self {
             Self::Ramp { connections, per_s, over_s, steps } => {
                 if *connections == Some(0) {
-                    return Err(BadScenario::new("ramp: connections is 0; right would be at least 1"));
+                    return Err(BadScenario::new("ramp: connections is 0; expected at least 1"));
                 }
                 each(&steps.map(f64::from), &|value| within("ramp", "steps", value, 1.0, 100_000.0))?;
                 if per_s.is_some() && (over_s.is_some() || steps.is_some()) {
@@ -183,9 +183,7 @@ impl Phase {
                 each(total_per_s, &|value| within("rate", "total_per_s", value, 0.001, 1e9))?;
                 match (per_s, total_per_s) {
                     (Some(_), None) | (None, Some(_)) => Ok(()),
-                    _ => {
-                        Err(BadScenario::new("rate: right would be one of per_s (for each connection) or total_per_s"))
-                    }
+                    _ => Err(BadScenario::new("rate: expected one of per_s (for each connection) or total_per_s")),
                 }
             }
             Self::Receive { for_s, messages } => {
@@ -206,7 +204,7 @@ fn within(phase: &str, name: &str, value: f64, least: f64, most: f64) -> Result<
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(BadScenario::new(format!("{phase}: {name} is {value}; right would be {least} to {most}")))
+    Err(BadScenario::new(format!("{phase}: {name} is {value}; expected {least} to {most}")))
 }
 
 impl FromStr for Phase {
@@ -218,7 +216,7 @@ impl FromStr for Phase {
         let name = words.next().unwrap_or_default();
         let table: Vec<&str> = words.collect();
         let toml = format!("do = {name:?}\n{}", table.join("\n"));
-        let right = |wrong: &str| BadScenario::new(format!("{wrong}; right would be such as 'hold for_s=30'"));
+        let right = |wrong: &str| BadScenario::new(format!("{wrong}; expected e.g. 'hold for_s=30'"));
         let table: Table = toml::from_str(&toml).map_err(|error| right(error.message()))?;
         let phase = Self::of(&table).map_err(|wrong| right(&wrong))?;
         phase.check().map(|()| phase)
@@ -229,7 +227,7 @@ impl Phase {
     /// What a table says, or what is wrong with it.
     fn of(table: &Table) -> Result<Self, String> {
         if table.len() > MAX_KEYS {
-            return Err(format!("it has {} keys; right would be at most {MAX_KEYS}", table.len()));
+            return Err(format!("it has {} keys; expected at most {MAX_KEYS}", table.len()));
         }
         let read = |table: Table| table.try_into::<Self>().map_err(|error| error.message().to_owned());
         let Err(wrong) = read(table.clone()) else { return read(table.clone()) };
@@ -287,7 +285,7 @@ impl Scenario {
     pub fn planned(&self, connections: u32) -> Result<Self, BadScenario> {
         if self.phases.len() >= MAX_PHASES {
             let (phases, most) = (self.phases.len(), MAX_PHASES - 1);
-            return Err(BadScenario::new(format!("there are {phases} phases; right would be at most {most}")));
+            return Err(BadScenario::new(format!("there are {phases} phases; expected at most {most}")));
         }
         self.phases.iter().try_for_each(Phase::check)?;
         let mut phases = self.phases.clone();

@@ -128,7 +128,7 @@ impl<'a> ServerView<'a> {
                 self.places = Some(places);
                 let warning = format!(
                     "the server has {places} places, which leaves none for /stats beside {} connections: what it says of \
-                     memory and CPU time may be missing; right would be {wanted} places or more, or --server-pid",
+                     memory and CPU time may be missing; expected {wanted} places or more, or --server-pid",
                     self.config.connections
                 );
                 self.warn(warning);
@@ -294,7 +294,7 @@ fn compare(before: &Stats, after: &Stats, counts: &Counts) -> Reconciliation {
     Reconciliation::of(figures.into())
 }
 
-/// Connections of a server beside that of whoever asks.
+/// Connections of a server, without the one that asks.
 fn guests(stats: &Stats) -> u64 {
     stats.connections.now.saturating_sub(1)
 }

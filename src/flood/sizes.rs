@@ -83,7 +83,7 @@ impl fmt::Display for BadSizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; right would be bytes from 1 to {MAX_BYTES}: 20, or a range 20-2000, or exp:MEAN, or lengths with weights \
+            "{}; expected bytes from 1 to {MAX_BYTES}: 20, or a range 20-2000, or exp:MEAN, or lengths with weights \
              64:90,4096:10",
             self.0
         )

@@ -35,7 +35,7 @@ pub struct BadTarget(String);
 
 impl fmt::Display for BadTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; right would be ws://127.0.0.1:8080/echo, http://[::1]/ or tcp://127.0.0.1:7000-7099", self.0)
+        write!(f, "{}; expected ws://127.0.0.1:8080/echo, http://[::1]/ or tcp://127.0.0.1:7000-7099", self.0)
     }
 }
 

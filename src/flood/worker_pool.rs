@@ -100,7 +100,7 @@ impl WorkerPool {
             let driver = driver.map_err(|_| {
                 let bytes = config.payload.max_bytes();
                 FloodError::new(format!(
-                    "no memory for messages of {bytes} bytes in each of {} workers; right would be a shorter --payload, or \
+                    "no memory for messages of {bytes} bytes in each of {} workers; expected a shorter --payload, or \
                      a higher limit (ulimit -v)",
                     plan.reactors
                 ))

@@ -41,7 +41,7 @@ impl<S> Core<S> {
         self.memory.forget(id);
     }
 
-    /// Sets memory aside for the answer to what a connection has begun, which takes as much again once it is complete; gives how
+    /// Sets memory aside for the answer to what a connection has begun, which takes as much again once it is complete; returns how
     /// much that is, for [`Core::give_back`]. `None` if the connection is not to be read now: there is no room for that, or
     /// none for more of what it has begun. It is read on when there is.
     #[cold]

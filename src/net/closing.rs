@@ -1,4 +1,4 @@
-//! How a connection comes to its end: in the way that loses the peer nothing, or by a deadline.
+//! Closes connections: gracefully, without losing data already sent, or because a deadline passed.
 
 use super::cause::{Cause, Deadline};
 use super::connection::Flags;
@@ -20,7 +20,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
-/// Calls that empty the queue of one connection in one turn, and what each takes of a file at the most: peers who take as
+/// Calls that empty the queue of one connection in one turn, and what each takes of a file at most: peers who take as
 /// fast as we send wait for the others too.
 const TURN_CALLS: u32 = 4;
 const CALL_FILE_BYTES: u64 = 64 << 10;
@@ -100,7 +100,7 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
                 took(queue, sent, &core.context.counters);
                 queue.note_room(core.context.queueing.limits);
                 queue.taken_bytes += sent as u64;
-                // Taking is life, and a close takes as long as what stands before it.
+                // A successful write counts as activity and restarts the close deadline.
                 let is_empty = queue.is_empty();
                 connection.touch(core.context.now.tick);
                 if is_empty {

@@ -131,7 +131,7 @@ impl<S> Core<S> {
         Some((id, connection.state_mut()))
     }
 
-    /// Works on a connection outside its own turn; what that sends goes out at once. Gives `None` if the connection is gone.
+    /// Works on a connection outside its own turn; what that sends goes out at once. Returns `None` if the connection is gone.
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Conn<'_, S>) -> R) -> Option<R> {
         self.calm.disturb();
         let connection = self.slots.get(id).filter(|connection| !connection.is_freed())?;

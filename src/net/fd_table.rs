@@ -152,7 +152,7 @@ impl PlanRequest {
     }
 }
 
-/// Raises the soft limit on descriptors to the hard one; gives the limit that now holds for each table.
+/// Raises the soft limit on descriptors to the hard one; returns the limit that now holds for each table.
 ///
 /// # Errors
 /// As getrlimit(2) and setrlimit(2).

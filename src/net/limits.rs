@@ -16,7 +16,7 @@ impl ConnectionLimit {
         Arc::new(Self { used: AtomicUsize::new(0), max })
     }
 
-    /// Takes up to `wanted` places; gives how many it got.
+    /// Takes up to `wanted` places; returns how many it got.
     pub(super) fn take(&self, wanted: usize) -> usize {
         let before = self.used.fetch_add(wanted, Ordering::Relaxed);
         let got = self.max.saturating_sub(before).min(wanted);

@@ -35,7 +35,7 @@ impl fmt::Display for BadEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; right would be 127.0.0.1:8080, 0.0.0.0:7000-7099, [::1]:8080, unix:/run/steadfast.sock or \
+            "{}; expected 127.0.0.1:8080, 0.0.0.0:7000-7099, [::1]:8080, unix:/run/steadfast.sock or \
              unix:@name",
             self.0
         )

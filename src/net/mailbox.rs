@@ -46,7 +46,7 @@ impl<M> Mailbox<M> {
         self.put(|letters| letters.push(letter))
     }
 
-    /// Puts all of `more` in, in order, with one wake-up at the most.
+    /// Puts all of `more` in, in order, with one wake-up at most.
     ///
     /// # Errors
     /// As [`Mailbox::send`].
@@ -65,7 +65,7 @@ impl<M> Mailbox<M> {
         let first = letters.is_empty();
         put(letters);
         drop(lock);
-        // Whoever found letters there knows that the reactor is already on its way.
+        // If commands were there already, the reactor has been woken.
         if first { self.ring() } else { Ok(()) }
     }
 

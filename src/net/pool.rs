@@ -11,7 +11,7 @@ const KEPT: usize = 3;
 /// The rings of one reactor.
 #[derive(Debug)]
 pub struct Pool {
-    /// The one that is lent to whoever has its turn; empty between turns.
+    /// The ring that is lent for the current turn; empty between turns.
     pub(super) current: Ring,
     spare: Vec<Ring>,
     ring_bytes: usize,

@@ -59,7 +59,7 @@ pub(super) fn on_event<D: Driver>(
         connection.set(Flags::URGENT);
     }
     if connection.has_queue() {
-        // Whoever does not take its answers is not read; the queue's end brings it back.
+        // A connection with queued output is not read; reading resumes when the queue is empty.
         return flush(core, driver, id);
     }
     if !readable {
@@ -96,7 +96,7 @@ fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     }
 }
 
-/// Gives a connection its turn outside of an event: the first one, or one from the ready list.
+/// Returns a connection its turn outside of an event: the first one, or one from the ready list.
 #[inline(never)]
 pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
@@ -202,7 +202,7 @@ fn process<D: Driver>(
     if drained && input.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
 }
 
-/// Hands the driver what stands in the ring, event by event, as far as the budget goes; gives how many there were.
+/// Hands the driver what stands in the ring, event by event, as far as the budget goes; returns how many there were.
 #[inline(always)]
 fn parse<D: Driver>(
     connection: &mut Connection<D::State>,
@@ -242,7 +242,7 @@ fn parse<D: Driver>(
             at = unparsed.len(); // nothing is read behind the end
             break;
         }
-        // Whoever takes nothing more, or waits for an answer, is not read. What has been gathered is sent before it is more
+        // A connection that takes no more output, or awaits a response, is not read. The output is sent before it is more
         // than may wait: so what one message is answered with never counts against the next.
         if connection.has(Flags::WAITS) || (conn.is_slow() && conn.is_blocked()) {
             break;

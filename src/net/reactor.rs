@@ -272,7 +272,7 @@ impl<D: Driver> Reactor<D> {
         self.core.context.settings.quota.give_back(places - accepted);
     }
 
-    /// Takes a connection in, unless its source has too many; gives whether it took a place. Its first turn comes at once:
+    /// Takes a connection in, unless its source has too many; returns whether it took a place. Its first turn comes at once:
     /// often the request is there. Then it is registered, if it stays.
     #[inline]
     fn welcome(&mut self, socket: OwnedFd, session: Session) -> bool {

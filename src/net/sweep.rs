@@ -28,7 +28,7 @@ pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Dead
     let missed = |limit_s: u32, deadline: Deadline| {
         if over(stamp, limit_s) { Due::Missed(deadline) } else { Due::Nothing }
     };
-    // Who waits for an answer waits for us.
+    // No deadline applies while the peer waits for our response.
     if connection.is_freed() || connection.has(Flags::WAITS) {
         return Due::Nothing;
     }

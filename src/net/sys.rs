@@ -254,7 +254,7 @@ pub fn poll(descriptors: &[(BorrowedFd<'_>, bool)], timeout: Duration) -> io::Re
 }
 
 /// Waits until `descriptor` can be read, for as long as `timeout` at most, to the nanosecond as far as the kernel's timers go;
-/// ppoll(2). A signal ends the wait, and so does an error: whoever reads then will hear of it.
+/// ppoll(2). A signal ends the wait, and so does an error, which the next read reports.
 pub fn wait_readable(descriptor: &impl AsRawFd, timeout: Duration) {
     let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let time = libc::timespec {
@@ -272,7 +272,7 @@ pub fn wake_exactly() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }
 
-/// A counter that wakes whoever waits for it; eventfd(2), non-blocking.
+/// A counter that wakes the thread that waits for it; eventfd(2), non-blocking.
 ///
 /// # Errors
 /// As eventfd(2).
@@ -381,7 +381,7 @@ pub fn use_one_arena() {
     };
 }
 
-/// Gives the calling thread a descriptor table of its own, a copy of the one it shared; unshare(2), CLONE_FILES.
+/// Returns the calling thread a descriptor table of its own, a copy of the one it shared; unshare(2), CLONE_FILES.
 ///
 /// RLIMIT_NOFILE bounds each table, not the process, and no privilege is needed.
 ///
@@ -418,7 +418,7 @@ pub mod errno {
     pub const ENOBUFS: u16 = libc::ENOBUFS as u16;
 }
 
-/// Gives memory that was freed back to the system, wherever in the heap it is; malloc_trim(3).
+/// Returns memory that was freed back to the system, wherever in the heap it is; malloc_trim(3).
 pub(super) fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes and gives no pointers.

@@ -62,7 +62,7 @@ impl Thread {
         Builder::new().name(format!("{}-{}", self.name, self.index)).stack_size(STACK_BYTES).spawn(body)
     }
 
-    /// Gives the calling thread its own descriptor table, if it is to have one.
+    /// Returns the calling thread its own descriptor table, if it is to have one.
     fn take_table(self) -> Result<(), String> {
         if !self.own_table {
             return Ok(());

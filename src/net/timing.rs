@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 const CATCH_UP_TICKS: u32 = 20;
 
 impl<S> Core<S> {
-    /// How long to sleep at the most.
+    /// How long to sleep at most.
     pub(super) fn timeout(&mut self) -> Option<Duration> {
         let accepting = !self.accept_paused && self.listeners.iter().any(|listener| listener.ready);
         if !self.ready.is_empty() || accepting || std::mem::take(&mut self.is_busy) {
@@ -23,8 +23,8 @@ impl<S> Core<S> {
         }
     }
 
-    /// epoll_wait(2) counts milliseconds, and what is left of one is rounded up: too late for whoever asked to be woken at an
-    /// instant. So all but the last millisecond is waited for there, and the rest here; gives what is left.
+    /// Waits for the last part of a timeout that ends at an instant, and returns the timeout for epoll_wait(2). That call
+    /// counts milliseconds and rounds up, so it waits for all but the last millisecond, and ppoll(2) for the rest.
     pub(super) fn wait_exactly(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(left) = timeout.filter(|left| self.wake_at.is_some() && !left.is_zero()) else { return timeout };
         let left = left.saturating_sub(self.context.now.instant.elapsed()); // the turn has taken its time

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// Pieces that one call sends at the most; IOV_MAX of limits.h is 1024, and more than these seldom fit a socket.
+/// Pieces that one call sends at most; IOV_MAX of limits.h is 1024, and more than these seldom fit a socket.
 const GATHERED: usize = 64;
 
 /// What happens to a message for a connection whose queue is full.
@@ -185,10 +185,10 @@ impl WriteQueue {
         self.pieces.iter().filter(|piece| piece.is_message()).count()
     }
 
-    /// What one turn gathered, and of which the first `sent` bytes are gone: its first `head_bytes` are no frames, and the
-    /// rest is frames, all of them whole. Gives how many messages are all gone.
+    /// Queues the output of one turn, of which the first `sent` bytes have been sent: the first `head_bytes` are no frames, and
+    /// the rest are whole frames. Returns how many messages have been sent completely.
     ///
-    /// All of it is taken in: a turn is bounded, and whoever does not take what it made has no other before it does.
+    /// All of it is queued: a turn is bounded, and a connection has no other turn until its queue is empty.
     pub(super) fn queue_unsent(&mut self, bytes: &[u8], head_bytes: usize, sent: usize, topic: Topic) -> u32 {
         let mut delivered = 0;
         let mut at = 0;
@@ -315,7 +315,7 @@ impl WriteQueue {
         true
     }
 
-    /// Drops all messages of which nothing is gone; gives how many those were.
+    /// Drops all messages of which nothing is gone; returns how many those were.
     pub(super) fn drop_waiting(&mut self) -> u32 {
         let dropped = self.waiting_messages as u32;
         let begun = self.is_begun;
@@ -339,7 +339,7 @@ impl WriteQueue {
         self.pop_first();
     }
 
-    /// What comes next, as far as one call sends it; gives how many pieces that is.
+    /// What comes next, as far as one call sends it; returns how many pieces that is.
     pub(super) fn next<'a>(&'a self, slices: &mut [IoSlice<'a>; GATHERED]) -> usize {
         let pieces = self.pieces.iter().take_while(|piece| !matches!(piece.content, Content::File(_)));
         let mut count = 0;
@@ -367,7 +367,7 @@ impl WriteQueue {
         }
     }
 
-    /// The socket took so many bytes of what comes next; gives how many messages are now all gone.
+    /// The socket took so many bytes of what comes next; returns how many messages are now all gone.
     pub(super) fn took(&mut self, mut bytes: usize) -> u32 {
         let mut delivered = 0;
         while let Some(piece) = self.pieces.front() {

@@ -73,7 +73,7 @@ impl Deflate {
 
     /// Compresses a message: with `own`, made at need, where the connection keeps its window, else with a shared one.
     ///
-    /// Gives `None` for a message that is to be sent as it is: too short, no shorter when compressed, or without the memory
+    /// Returns `None` for a message that is to be sent as it is: too short, no shorter when compressed, or without the memory
     /// that a compressor takes. With a window that is kept, the peer has to see all that went into it.
     pub(super) fn compress(
         &mut self,

@@ -44,7 +44,7 @@ pub struct Output {
     pub head_bytes: usize,
     /// How many messages stand in `bytes`; control frames are none.
     pub messages: u32,
-    /// The length of `bytes` from which on whoever sends has to look at more than that: for the shell to set.
+    /// The length of `bytes` from which on a sender has to look at the limits of the queue; the shell sets it.
     pub look_from_bytes: usize,
     /// Fresh random bytes, for a client's keys and masks.
     pub random: RandomSource,

@@ -166,7 +166,7 @@ struct Parameters {
 
 /// Chooses among a client's offers, the values of its Sec-WebSocket-Extensions fields: the first that can be met.
 ///
-/// Gives `None` if there is none; what is malformed, unknown or twice there declines the offer that it stands in
+/// Returns `None` if there is none; what is malformed, unknown or twice there declines the offer that it stands in
 /// (RFC 7692 section 7.1), and nothing else.
 ///
 /// ```
@@ -223,7 +223,7 @@ pub fn offer(ours: &Compression) -> String {
 
 /// Judges a server's answer to [`offer`], the values of its Sec-WebSocket-Extensions fields (RFC 7692 section 7.1).
 ///
-/// Gives `None` for anything that was not offered: then the client fails the connection (RFC 6455 section 4.1).
+/// Returns `None` for anything that was not offered: then the client fails the connection (RFC 6455 section 4.1).
 pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<NegotiatedCompression> {
     let mut accepted = values.into_iter().flat_map(|value| split(value, b',')).filter(|element| !element.is_empty());
     let answer = accepted.next().and_then(parameters)?;

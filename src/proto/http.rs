@@ -324,7 +324,7 @@ fn boxed_request(input: &[u8], limits: HeadLimits) -> Parsed<Box<Request<'_>>> {
     Ok(Some((request, bytes)))
 }
 
-/// Reads the version of a head that httparse does not know; gives what follows it, or `None` while it is not all there. In
+/// Reads the version of a head that httparse does not know; returns what follows it, or `None` while it is not all there. In
 /// `form`, which is that of RFC 9112 section 2.3, a 0 stands for any digit.
 ///
 /// RFC 9110 section 2.5: "A recipient that receives a message with a major version number that it implements and a minor

@@ -5,7 +5,7 @@ use super::body::Body;
 use super::http::{Expectation, HeadError, Request, TransferEncoding};
 use super::quote::{Field, Quoted};
 
-/// Judges a request by RFC 9112 sections 3.2, 6.1 and 6.3 and RFC 9110 section 10.1.1; gives how its body is framed.
+/// Judges a request by RFC 9112 sections 3.2, 6.1 and 6.3 and RFC 9110 section 10.1.1; returns how its body is framed.
 ///
 /// # Errors
 /// The first rule that it broke, with the status that answers it.

@@ -139,7 +139,7 @@ impl fmt::Display for BadField {
             Self::Value => "the value has a control character, such as CR, LF or NUL",
             Self::Reserved => "that field is written by the program itself",
         })?;
-        f.write_str("; right would be one such as 'X-Served-By: steadfast'")
+        f.write_str("; expected one such as 'X-Served-By: steadfast'")
     }
 }
 

@@ -37,7 +37,7 @@ impl Session {
         matches!(partial.progress, Progress::RequestBody { .. }).then_some(partial.buffer.len())
     }
 
-    /// Gives up the window of its own compressor, which the peer need not know: the next message refers to nothing before it.
+    /// Returns up the window of its own compressor, which the peer need not know: the next message refers to nothing before it.
     pub fn forget_own_window(&mut self) {
         Partial::drop_deflater(&mut self.partial);
     }

@@ -244,7 +244,7 @@ impl Partial {
 
     /// Takes a head, whole from `input` where it is, else through `this`, which keeps the part that has come.
     ///
-    /// Gives the bytes of `input` used and the parsed head, which borrows from `input` or from `message`.
+    /// Returns the bytes of `input` used and the parsed head, which borrows from `input` or from `message`.
     pub(super) fn take_head<'a, T: Head<'a>>(
         this: &mut Option<Box<Self>>,
         input: &'a [u8],

@@ -155,7 +155,7 @@ impl Session {
 
     /// Answers a request with a body of so many bytes, which the caller sends.
     pub fn answer_head(&mut self, answer: &Answer<'_>, asked: RequestInfo, body_bytes: u64, out: &mut Output) {
-        // Whoever hears this in place of "100 Continue" may send the body or not: behind it, nothing can be read.
+        // A client that gets this in place of "100 Continue" may send the body or not, so nothing can be read after it.
         let asked = RequestInfo { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
         answer.encode_head(&mut out.bytes, asked, &out.standing, body_bytes);
         out.seal_head();
@@ -184,7 +184,7 @@ impl Session {
         out.seal_head();
     }
 
-    /// Sends a message, compressed where that was agreed upon and is worth it; gives whether the state allowed it. Text
+    /// Sends a message, compressed where that was agreed upon and is worth it; returns whether the state allowed it. Text
     /// must be UTF-8.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
@@ -216,7 +216,7 @@ impl Session {
         self.state == State::Open
     }
 
-    /// Sends a ping of at most 125 bytes; gives whether the state allowed it.
+    /// Sends a ping of at most 125 bytes; returns whether the state allowed it.
     pub fn ping(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if self.state != State::Open || payload.len() > 125 {
             return false;
@@ -479,7 +479,7 @@ impl Session {
         }
     }
 
-    /// Gives up: nothing more is read or sent.
+    /// Returns up: nothing more is read or sent.
     pub fn abandon(&mut self) {
         (self.partial, self.state) = (None, State::Closed);
     }

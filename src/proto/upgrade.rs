@@ -148,7 +148,7 @@ impl Refusal {
     }
 }
 
-/// Judges a request by RFC 6455 section 4.2.1 and the policy; gives what the answer has to say.
+/// Judges a request by RFC 6455 section 4.2.1 and the policy; returns what the answer has to say.
 ///
 /// # Errors
 /// The first rule that it breaks.
@@ -327,7 +327,7 @@ pub enum Rejected {
     NotOffered,
 }
 
-/// Judges a server's answer by RFC 6455 section 4.1, with what [`keep`] kept; gives the compression.
+/// Judges a server's answer by RFC 6455 section 4.1, with what [`keep`] kept; returns the compression.
 ///
 /// # Errors
 /// The first rule that it breaks.
@@ -379,12 +379,12 @@ impl fmt::Display for BadSetting {
         match self {
             Self::Field(field, bad) => write!(f, "header {field:?}: {bad}"),
             Self::Origin(origin) => {
-                write!(f, "origin {origin:?} is none; right would be one such as https://example.org, or null")
+                write!(f, "origin {origin:?} is none; expected one such as https://example.org, or null")
             }
             Self::TwoOrigins => f.write_str("the origin is set twice, once among the headers; once would be right"),
             Self::Subprotocol(name) => write!(
                 f,
-                "subprotocol {name:?} is no token of RFC 9110, or stands there twice; right would be one such as \
+                "subprotocol {name:?} is no token of RFC 9110, or stands there twice; expected one such as \
                  chat or v2.example.org"
             ),
         }

@@ -256,7 +256,7 @@ impl App {
         more
     }
 
-    /// Whoever has waited long enough for something to be published is told that nothing was.
+    /// Answers long polls that have waited as long as they may: nothing was published.
     fn give_up_waiting(&mut self, core: &mut Core<HandlerSlot>) {
         let ReactorState { topics, waiting, shared, .. } = &mut self.reactor;
         let now = core.now().instant;
@@ -408,7 +408,7 @@ impl Driver for App {
             Command::Send { to, kind, payload, from, receipt } => {
                 let sent = self.send(core, to, kind, &payload);
                 if let Some(receipt) = receipt {
-                    let _ = receipt.send(sent); // whoever asked may not wait for it
+                    let _ = receipt.send(sent); // the sender may not wait for it
                 } else if let (Err(_), Some((reactor, route))) = (sent, from) {
                     let to = id::ConnectionId { reactor: self.reactor.index, within: to };
                     self.reactor.letters.push(Envelope { reactor, mail: Command::Undelivered { to, route } });

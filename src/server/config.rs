@@ -138,12 +138,12 @@ impl Config {
     pub(super) fn check(&self) -> Result<String, StartError> {
         if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
             return Err(StartError(format!(
-                "--subprotocol {name:?} is no token of RFC 9110; right would be one such as chat or v2.example.org"
+                "--subprotocol {name:?} is no token of RFC 9110; expected one such as chat or v2.example.org"
             )));
         }
         if let Some(wrong) = self.upgrade.origins.first_wrong() {
             return Err(StartError(format!(
-                "--origin {wrong:?} is no origin that a browser would send; right would be same or any, alone, or one such \
+                "--origin {wrong:?} is no origin that a browser would send; expected same or any, alone, or one such \
                  as https://example.org, http://10.0.0.1:8080, https://*.example.org or null"
             )));
         }
@@ -168,7 +168,7 @@ impl Config {
     fn check_ranges(&self) -> Result<(), StartError> {
         if !(MIN_READ_BUFFER_BYTES..=MAX_READ_BUFFER_BYTES).contains(&self.read_buffer_bytes) {
             return Err(StartError(format!(
-                "a read buffer of {} bytes is out of range; right would be {MIN_READ_BUFFER_BYTES} to \
+                "a read buffer of {} bytes is out of range; expected {MIN_READ_BUFFER_BYTES} to \
                  {MAX_READ_BUFFER_BYTES}",
                 self.read_buffer_bytes
             )));

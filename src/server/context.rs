@@ -90,7 +90,7 @@ impl ReactorContext<'_> {
     ///
     /// It is sent when this turn is over; and as it may go to many, others have their turns in between. What waits for that
     /// at a reactor is bounded, to 1,024 messages, 16 MiB and 262,144 deliveries, of which one topic has half: beyond that a
-    /// message is dropped, and counted for each receiver. Gives whether this reactor has taken it; the others tell by their
+    /// message is dropped, and counted for each receiver. Returns whether this reactor has taken it; the others tell by their
     /// counters alone.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
         let message = message.into();

@@ -56,7 +56,7 @@ impl Drain {
 }
 
 /// A WebSocket is closed with 1001; all others end when what is queued for them has gone.
-/// Gives whether there was one.
+/// Returns whether there was one.
 fn say_good_bye(core: &mut Core<HandlerSlot>, index: usize) -> bool {
     let Some(id) = core.at(index).map(|(id, _)| id) else { return false };
     core.with(id, |conn| {

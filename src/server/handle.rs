@@ -69,7 +69,7 @@ impl Handle {
     /// Names the first reactor that could not go on, and says why: an error of epoll_wait(2), or a panic. A panic of a
     /// handler is none, see [`super::Handler`].
     pub fn join(&self) -> io::Result<()> {
-        // Whoever else waits, waits as long.
+        // Other callers of `join` wait as long.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {

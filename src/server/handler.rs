@@ -127,12 +127,12 @@ impl<S> Peer<'_, '_, S> {
         self.conn.ping(&stamp);
     }
 
-    /// Has it receive what is published on `topic`; gives whether that is new.
+    /// Has it receive what is published on `topic`; returns whether that is new.
     pub fn subscribe(&mut self, topic: &str) -> bool {
         self.context.reactor.topics.subscribe(self.conn.id().index(), topic)
     }
 
-    /// Ends that; gives whether it had been so.
+    /// Ends that; returns whether it had been so.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         self.context.reactor.topics.unsubscribe(self.conn.id().index(), topic)
     }

@@ -16,7 +16,7 @@ pub(super) enum Command {
     Stop,
     /// The same over some time.
     Drain,
-    /// To send a message; whoever asked hears how that went.
+    /// Sends a message; the receipt gets the outcome.
     Send {
         to: ConnectionId,
         kind: MessageKind,
@@ -60,8 +60,7 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// What comes of a message that was handed to another thread. Whoever does not care drops it: the message is sent all the
-/// same.
+/// The outcome of a message that was handed to another thread. The message is sent even if its receipt is dropped.
 #[derive(Debug)]
 #[must_use = "to be waited for, or dropped on purpose"]
 pub struct Receipt(Receiver<Result<Sent, SendError>>);

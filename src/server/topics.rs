@@ -80,7 +80,7 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// Adds a connection to a topic, which is made if need be; gives whether it was none of its members.
+    /// Adds a connection to a topic, which is made if need be; returns whether it was none of its members.
     pub(super) fn subscribe(&mut self, connection: usize, name: &str) -> bool {
         let topic = self.by_name.get(name).copied().unwrap_or_else(|| self.make(name));
         if self.find(connection, topic).is_some() {
@@ -122,7 +122,7 @@ impl Topics {
         None
     }
 
-    /// Takes a connection out of a topic; gives whether it was a member.
+    /// Takes a connection out of a topic; returns whether it was a member.
     pub(super) fn unsubscribe(&mut self, connection: usize, name: &str) -> bool {
         let found = self.by_name.get(name).and_then(|&topic| self.find(connection, topic));
         let Some((at, before)) = found else { return false };
@@ -177,7 +177,7 @@ impl Topics {
         }
     }
 
-    /// Has a message sent to all who are members now; gives how many will not get it because too much waits already.
+    /// Has a message sent to all who are members now; returns how many will not get it because too much waits already.
     pub(super) fn publish(&mut self, name: &str, message: &Arc<Shared>) -> usize {
         let Some(&index) = self.by_name.get(name) else { return 0 };
         let topic = &mut self.topics[index as usize];
@@ -206,8 +206,8 @@ impl Topics {
         self.waiting.is_empty()
     }
 
-    /// Sends on what waits, to `budget` members at the most, and to fewer where it is long: each by a call of `deliver`, with its
-    /// place in the slab and the number of the topic. Gives whether more waits.
+    /// Sends on what waits, to `budget` members at most, and to fewer where it is long: each by a call of `deliver`, with its
+    /// place in the slab and the number of the topic. Returns whether more waits.
     pub(super) fn deliver(&mut self, mut budget: usize, mut deliver: impl FnMut(usize, &Arc<Shared>, u32)) -> bool {
         while budget > 0 {
             let Some(publication) = self.waiting.front_mut() else { return false };

@@ -64,7 +64,7 @@ fn every_seconds(text: &str) -> Result<Duration, String> {
 fn seconds(text: &str, least: f64) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(value) if (least..=86_400.0).contains(&value) => Ok(Duration::from_secs_f64(value)),
-        _ => Err(format!("right would be a number from {least} to 86400, such as 1 or 0.5")),
+        _ => Err(format!("expected a number from {least} to 86400, such as 1 or 0.5")),
     }
 }
 

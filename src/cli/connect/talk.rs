@@ -345,7 +345,7 @@ impl Talk {
     fn round_trip(&mut self, payload: &[u8]) -> Option<Duration> {
         let number: u64 = std::str::from_utf8(payload).ok()?.parse().ok()?;
         let at = self.pings.iter().position(|(sent, _)| *sent == number)?;
-        // RFC 6455 section 5.5.3: whoever gets several pings may answer the last of them alone.
+        // RFC 6455 section 5.5.3: a peer that gets several pings may answer the last of them alone.
         self.pings.drain(..=at).next_back().map(|(_, sent)| sent.elapsed())
     }
 
@@ -356,7 +356,7 @@ impl Talk {
         line.push('\n');
         let mut stdout = io::stdout().lock();
         if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
-            // Whoever has closed stdout knows, as `head` does when it has seen enough.
+            // stdout is closed on purpose, e.g. by `head`.
             self.is_mute = true;
             if error.kind() != ErrorKind::BrokenPipe {
                 self.is_complete = false;

@@ -106,7 +106,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         let myths = if args.explain { myths::text() } else { String::new() };
         script::applied(&applied) + &table::table(&diagnosis, &host) + &myths
     };
-    // Whoever closed stdout still gets the exit code.
+    // The exit code is right even if stdout is closed.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if diagnosis.fits { ExitCode::SUCCESS } else { ExitCode::from(EXIT_TOO_MANY) }
 }

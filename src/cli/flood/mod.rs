@@ -116,14 +116,14 @@ struct Sources(Vec<IpAddr>);
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1e9).contains(&value) => Ok(value),
-        _ => Err("right would be a number from 0 to 1000000000, such as 30 or 0.5".into()),
+        _ => Err("expected a number from 0 to 1000000000, such as 30 or 0.5".into()),
     }
 }
 
 fn per_second(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value == 0.0 || (0.001..=1e9).contains(&value) => Ok(value),
-        _ => Err("right would be 0, or a number from 0.001 to 1000000000".into()),
+        _ => Err("expected 0, or a number from 0.001 to 1000000000".into()),
     }
 }
 
@@ -132,7 +132,7 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
     let time = match seconds {
         Some(seconds) => UNIX_EPOCH + Duration::from_secs_f64(seconds),
         None => humantime::parse_rfc3339(text)
-            .map_err(|_| "right would be seconds since 1970, such as $(($(date +%s) + 10)), or 2026-01-31T12:00:00Z")?,
+            .map_err(|_| "expected seconds since 1970, such as $(($(date +%s) + 10)), or 2026-01-31T12:00:00Z")?,
     };
     // Who is late by a little begins at once: a shard that is missing would be worse.
     if time + MOST_LATE < SystemTime::now() {
@@ -146,7 +146,7 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
 }
 
 fn source(text: &str) -> Result<Sources, String> {
-    let right = || "right would be an address such as 10.0.0.1, or a range 10.0.0.1-10.0.0.9".to_owned();
+    let right = || "expected an address such as 10.0.0.1, or a range 10.0.0.1-10.0.0.9".to_owned();
     let Some((first, last)) = text.split_once('-') else {
         return text.parse().map(|one| Sources(vec![one])).map_err(|_| right());
     };
@@ -232,7 +232,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     if let [first, rest @ ..] = &args.targets[..]
         && let Some(other) = rest.iter().find(|target| target.scheme != first.scheme)
     {
-        return refuse(&format!("{first} and {other} differ in their scheme; right would be one scheme for all"));
+        return refuse(&format!("{first} and {other} differ in their scheme; expected one scheme for all"));
     }
     let output = args.output.clone();
     let config = match args.into_config() {

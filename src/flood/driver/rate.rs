@@ -1,6 +1,6 @@
 //! Messages at a constant rate: each has a time at which it is due, and its response time counts from then, whether or not
-//! the server lets it be sent. Whoever waits for an answer before he looks at the clock again measures a server that
-//! stalls as one that had little to do.
+//! the server lets it be sent. A client that waits for a response before it looks at the clock again measures a
+//! stalled server as an idle one.
 
 use super::phase::SendSchedule;
 use super::{Peer, PeerFlags, Worker};

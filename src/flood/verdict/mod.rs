@@ -73,9 +73,9 @@ impl FromStr for Assertion {
 
     fn from_str(text: &str) -> Result<Self, BadAssertion> {
         if text.len() > MAX_BYTES {
-            return Err(BadAssertion(format!("it has {} bytes; right would be at most {MAX_BYTES}", text.len())));
+            return Err(BadAssertion(format!("it has {} bytes; expected at most {MAX_BYTES}", text.len())));
         }
-        let right = "right would be NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
+        let right = "expected NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
         // What stands in quotes is the cause of a loss, and may hold anything.
         let unquoted = text.rfind('"').map_or(0, |at| at + 1);
         let at = text[unquoted..].find(['=', '!', '<', '>']).map(|at| unquoted + at);
@@ -83,7 +83,7 @@ impl FromStr for Assertion {
         let (sign, comparison) = COMPARISONS
             .into_iter()
             .find(|(sign, _)| rest.starts_with(sign))
-            .ok_or_else(|| BadAssertion("right would be one of == != < <= > >= between name and number".into()))?;
+            .ok_or_else(|| BadAssertion("expected one of == != < <= > >= between name and number".into()))?;
         let (name, value) = (name.trim(), rest[sign.len()..].trim());
         let (phase, figure) = figure(name)?;
         let unit_at = value.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '_' | '-' | '+'));
@@ -93,7 +93,7 @@ impl FromStr for Assertion {
         let factor = figure.dimension().factor(unit.trim()).map_err(|units| {
             let has =
                 if unit.is_empty() { "needs a unit".to_owned() } else { format!("has no unit {:?}", unit.trim()) };
-            BadAssertion(format!("{name} {has}; right would be {units}"))
+            BadAssertion(format!("{name} {has}; expected {units}"))
         })?;
         let is_percent = unit.trim() == "%";
         Ok(Self { text: text.trim().to_owned(), phase, figure, comparison, number: number * factor, is_percent })
@@ -118,7 +118,7 @@ impl Assertion {
             return Ok(());
         }
         let right =
-            if phases.is_empty() { "there are none".into() } else { format!("right would be {}", phases.join(" or ")) };
+            if phases.is_empty() { "there are none".into() } else { format!("expected {}", phases.join(" or ")) };
         Err(BadAssertion(format!("there is no phase {wanted:?}; {right}")))
     }
 

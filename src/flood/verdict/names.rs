@@ -175,7 +175,7 @@ fn timing(name: &str) -> Option<Result<Figure, BadAssertion>> {
 
 fn lost_by(cause: &str) -> Result<Figure, BadAssertion> {
     let cause = cause.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| {
-        BadAssertion(format!("lost[{cause}] has no quotes; right would be lost[\"refused\"] or lost[\"timeout\"]"))
+        BadAssertion(format!("lost[{cause}] has no quotes; expected lost[\"refused\"] or lost[\"timeout\"]"))
     })?;
     // Other errors of the system come as it words them, with their number.
     let goes_on = || cause.contains("(os error ") || OPEN_CAUSES.iter().any(|known| begins_with(cause, known));
@@ -202,7 +202,7 @@ fn near(name: &str, known: impl Iterator<Item = String>) -> String {
         .map(|(_, known)| known.as_str())
         .collect();
     if !close.is_empty() {
-        return format!("right would be {}", close.join(" or "));
+        return format!("expected {}", close.join(" or "));
     }
     let mut all: Vec<&str> = known.iter().take(6).map(|(_, known)| known.as_str()).collect();
     all.sort_unstable();

@@ -57,7 +57,7 @@ impl Rooms {
         Welcome { name, here, count: names.len(), change: *change }
     }
 
-    /// Takes it out again; gives how many are left, and the number of that change.
+    /// Takes it out again; returns how many are left, and the number of that change.
     fn leave(&self, room: &str, name: &str) -> (usize, u64) {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Book { rooms, change } = &mut *book;

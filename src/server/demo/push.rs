@@ -31,8 +31,8 @@ impl Ticker {
         self.interval - Duration::from_nanos(into as u64)
     }
 
-    /// A tick, the time, the interval, and the time once more, in microseconds since 1970: whoever receives it can tell how
-    /// old it is. As JSON.
+    /// A tick, the time, the interval, and the time once more, in microseconds since 1970, from which a receiver
+    /// knows how old it is. As JSON.
     pub fn text(self, tick: u64) -> String {
         let now = SystemTime::now();
         let (time, interval_ms) = (date::format(now).unwrap_or_default(), self.interval.as_millis());

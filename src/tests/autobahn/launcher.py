@@ -31,7 +31,7 @@ def list_cases(*patterns):
     ids = all_ids()
     for pattern in patterns:
         if not fnmatch.filter(ids, pattern):
-            sys.exit("no case matches %r; right would be such as 7.*, 9.1.1 or *" % pattern)
+            sys.exit("no case matches %r; expected e.g. 7.*, 9.1.1 or *" % pattern)
     for one in ids:
         if any(fnmatch.fnmatchcase(one, pattern) for pattern in patterns):
             print(one)

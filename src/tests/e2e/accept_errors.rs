@@ -22,7 +22,7 @@ fn failing(error: &str, which: &str) -> Serve {
     Serve::of(command)
 }
 
-/// Connections that come while accepting fails are all served; gives how long that took.
+/// Connections that come while accepting fails are all served; returns how long that took.
 fn assert_served(server: &Serve) -> Duration {
     let since = Instant::now();
     let mut wires: Vec<Wire> = (0..20).map(|_| Wire::connect(server.address())).collect();

@@ -144,7 +144,7 @@ const BAD_FIELDS: [(&str, &str); 17] = [
 
 #[test]
 fn fields_that_would_break_an_answer_are_refused_at_start() {
-    let right = "right would be";
+    let right = "expected";
     for (field, why) in BAD_FIELDS {
         let value = format!("{field:?}");
         let words = ["--response-header", &value, why, right];
@@ -329,7 +329,7 @@ fn a_refusal_cannot_be_made_into_anything_else() {
     }
 }
 
-/// Sends upgrades in pairs, until one of a pair is refused; gives that, and how many were let in.
+/// Sends upgrades in pairs, until one of a pair is refused; returns that, and how many were let in.
 fn storm(address: SocketAddr) -> (Wire, Answer, usize) {
     let since = Instant::now();
     let mut let_in = 0;

@@ -103,7 +103,7 @@ fn what_cannot_be_judged_or_written_is_refused_before_the_flood() {
     assert!(wrong.err[0].contains("'lost < 5ms'") && wrong.err[0].contains("lost has no unit \"ms\""), "{wrong:?}");
     let phase = flood(&["--assert", "nothing9.connect.p99 < 5ms"]);
     assert_eq!(phase.code(), 2);
-    assert!(phase.err[0].contains("there is no phase \"nothing9\"; right would be "), "{phase:?}");
+    assert!(phase.err[0].contains("there is no phase \"nothing9\"; expected "), "{phase:?}");
     let both = flood(&["--csv", text(&file), "--html", text(&file)]);
     let said = format!("--html {}: the same file is named twice; name one for each", file.display());
     assert_refused(&both, &said);
@@ -264,9 +264,9 @@ fn files_that_are_no_reports_are_named() {
     assert_refused(&run("", &["report", "show", text(&missing)]), &format!("{}: {said}", missing.display()));
     let said = "it is no report: it is not JSON: expected value at line 1 column 1";
     assert_refused(&shown("<html>"), &format!("{named}: {said}"));
-    let said = "it is no report: it has no \"schema\"; right would be \"steadfast.flood/2\"";
+    let said = "it is no report: it has no \"schema\"; expected \"steadfast.flood/2\"";
     assert_refused(&shown("{}"), &format!("{named}: {said}"));
-    let said = "its schema is \"steadfast.flood/1\"; right would be \"steadfast.flood/2\"";
+    let said = "its schema is \"steadfast.flood/1\"; expected \"steadfast.flood/2\"";
     assert_refused(&shown(r#"{"schema":"steadfast.flood/1"}"#), &format!("{named}: {said}"));
     let said = "it is no whole report: missing field `program` at line 1 column 30";
     assert_refused(&shown(r#"{"schema":"steadfast.flood/2"}"#), &format!("{named}: {said}"));

@@ -172,7 +172,7 @@ impl Kind {
             Object(members) => members_of(value, &[members], path),
             Both(some, more) => members_of(value, &[some, more], path),
         };
-        assert!(fits, "{path} is {value}; right would be {self:?}");
+        assert!(fits, "{path} is {value}; expected {self:?}");
     }
 }
 

@@ -51,7 +51,7 @@ fn phases_that_make_no_sense() {
         (&["jump"], &["jump", "ramp", "drain"]),
         (&["hold"], &["hold", "for_s", "hold for_s=30"]),
         (&["hold for_s=-1"], &["hold for_s=-1", "0 to"]),
-        (&["hold for_s=x"], &["hold for_s=x", "right would be"]),
+        (&["hold for_s=x"], &["hold for_s=x", "expected"]),
         (&["ramp conections=5"], &["conections", "connections"]),
         (&["ramp per_s=5 over_s=2"], &["per_s", "over_s"]),
         (&["ramp steps=5"], &["steps", "over_s"]),

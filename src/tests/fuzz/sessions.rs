@@ -136,7 +136,7 @@ pub(crate) fn drive(entry: &Entry, mut script: Script<'_>) {
     memory_is_bounded(entry.start, limits, pieces(&input, lengths));
 }
 
-/// Gives every head an end. A fault in a long one is told as soon as it is there if the head came at once, and else when
+/// Returns every head an end. A fault in a long one is told as soon as it is there if the head came at once, and else when
 /// it ends: without an end, how it is cut makes a difference.
 pub(crate) fn end_heads(input: &mut Vec<u8>, before_bytes: usize) {
     if before_bytes + input.len() > EAGER_HEAD_BYTES {
@@ -144,7 +144,7 @@ pub(crate) fn end_heads(input: &mut Vec<u8>, before_bytes: usize) {
     }
 }
 
-/// Feeds `input` whole, in single bytes, and in pieces at each pace; gives what all of them came to.
+/// Feeds `input` whole, in single bytes, and in pieces at each pace; returns what all of them came to.
 pub(crate) fn cuts_change_nothing(
     start: Start,
     limits: Limits,
@@ -301,7 +301,7 @@ impl End {
         }
     }
 
-    /// Gives `to` at most `bytes` of what this one sent; whether there was anything.
+    /// Returns `to` at most `bytes` of what this one sent; whether there was anything.
     pub(crate) fn deliver(&mut self, bytes: usize, to: &mut Self) -> bool {
         let undelivered = &self.peer.out.bytes[self.delivered..];
         let piece = &undelivered[..undelivered.len().min(bytes).min(RING_BYTES)];

@@ -119,7 +119,7 @@ impl Handler<Kept> for Ender {
     }
 }
 
-/// Brings a connection to where the handler ends it, with more behind that it would answer; gives the connection.
+/// Brings a connection to where the handler ends it, with more behind that it would answer; returns the connection.
 fn lead_to(at: At, local: &Local, told: &Receiver<Told>) -> Wire {
     let mut wire = Wire::connect(local.address);
     let more = [frame(TEXT, b"behind"), frame(PING, b"behind")].concat();

@@ -136,7 +136,7 @@ fn all_hear_who_stay_at_all_reactors_while_others_come_and_go() {
     assert_all_hear(3);
 }
 
-/// Two speak at once to many; gives what each hears, and at which reactor it is.
+/// Two speak at once to many; returns what each hears, and at which reactor it is.
 fn two_speakers(config: Config) -> Vec<(usize, Vec<String>)> {
     // Together fewer than may wait for their turn at a reactor.
     const SAID: usize = 200;

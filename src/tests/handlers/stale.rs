@@ -156,7 +156,7 @@ impl Client {
         self.unread.drain(..end);
     }
 
-    /// Takes out what has come whole: it is its own, up to the last word; gives whether that was there.
+    /// Takes out what has come whole: it is its own, up to the last word; returns whether that was there.
     fn take_own(&mut self) -> bool {
         let own = self.nonce.to_string();
         while let [first, length @ 0..=125, rest @ ..] = &self.unread[..]
@@ -184,7 +184,7 @@ impl Client {
         assert!(is_open && !self.take_own(), "{} was closed by the server", self.nonce);
     }
 
-    /// Says the last word, and reads up to its echo; gives how much it received in all.
+    /// Says the last word, and reads up to its echo; returns how much it received in all.
     fn finish(mut self) -> usize {
         self.socket.write_all(&frame(TEXT, LAST_WORD)).expect("it is taken");
         while !self.take_own() {
@@ -193,7 +193,7 @@ impl Client {
         self.received
     }
 
-    /// Ends with a reset; gives how much it received.
+    /// Ends with a reset; returns how much it received.
     fn reset(mut self) -> usize {
         self.check();
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");

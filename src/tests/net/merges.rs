@@ -163,7 +163,7 @@ fn what_does_not_belong_together_is_refused() {
     let said = |report: Option<usize>, text: &str| (report, text.to_owned());
     assert_eq!(
         refused(vec![good(), changed(|report| report.schema = "steadfast.flood/1".into())]),
-        said(Some(1), "its schema is \"steadfast.flood/1\"; right would be \"steadfast.flood/2\"")
+        said(Some(1), "its schema is \"steadfast.flood/1\"; expected \"steadfast.flood/2\"")
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.target = "ws://[::1]/".into())]),
@@ -178,7 +178,7 @@ fn what_does_not_belong_together_is_refused() {
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.shards = vec!["4/3".into()])]),
-        said(Some(1), "\"4/3\" is no shard; right would be 1/2 or 2/2, for one")
+        said(Some(1), "\"4/3\" is no shard; expected 1/2 or 2/2, for one")
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.shards = vec!["2/2".into()])]),

@@ -151,15 +151,15 @@ fn scenarios_and_assertions_that_go_on_without_end_are_refused() {
     assert!(nested.parse::<Scenario>().is_err());
     let keys: String = (0..100_000).map(|at| format!("k{at} = 1\n")).collect();
     let said = format!("[[phase]]\ndo = 'ramp'\n{keys}").parse::<Scenario>().map_err(|bad| bad.to_string());
-    assert_eq!(said, Err("line 1: it has 100001 keys; right would be at most 8".into()));
+    assert_eq!(said, Err("line 1: it has 100001 keys; expected at most 8".into()));
     let mut phases = vec![Phase::Ramp { connections: None, per_s: None, over_s: None, steps: None }];
     phases.resize(100_000, Phase::Check {});
     let said = Scenario { phases }.planned(10).map_err(|bad| bad.to_string());
-    assert_eq!(said, Err("there are 100000 phases; right would be at most 999".into()));
+    assert_eq!(said, Err("there are 100000 phases; expected at most 999".into()));
     // Each name would be looked up within the one before it.
     let deep = format!("{}p99 < 5ms", "hold.".repeat(100_000));
     let said = deep.parse::<Assertion>().map_err(|bad| bad.to_string());
-    assert_eq!(said, Err("it has 500009 bytes; right would be at most 1024".into()));
+    assert_eq!(said, Err("it has 500009 bytes; expected at most 1024".into()));
 }
 
 proptest! {

@@ -111,35 +111,32 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn what_is_refused_says_what_would_be_right() {
-    let right = "right would be NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
+    let right = "expected NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
     for (text, said) in [
         ("", format!("it compares nothing; {right}")),
         ("lost", format!("it compares nothing; {right}")),
-        ("lost = 0", "right would be one of == != < <= > >= between name and number".into()),
+        ("lost = 0", "expected one of == != < <= > >= between name and number".into()),
         ("lost == none", format!("\"none\" is no number; {right}")),
         ("lost < ", format!("\"\" is no number; {right}")),
-        ("lsot == 0", "\"lsot\" is no figure of a report; right would be lost".into()),
-        ("conect.p99 < 5ms", "\"conect.p99\" is no figure of a report; right would be connect.p99".into()),
-        ("connect.p99 < 5", "connect.p99 needs a unit; right would be us, ms or s".into()),
-        ("connect.p99 < 5KiB", "connect.p99 has no unit \"KiB\"; right would be us, ms or s".into()),
-        ("connect.p999 < 5ms", "connect has no \"p999\"; right would be p99".into()),
-        ("lost < 5ms", "lost has no unit \"ms\"; right would be a number without unit, or %".into()),
-        ("replies > 5%", "replies has no unit \"%\"; right would be a number without unit".into()),
-        ("server.cpu_s < 5B", "server.cpu_s has no unit \"B\"; right would be us, ms or s".into()),
-        ("reply.per_second > 5s", "reply.per_second has no unit \"s\"; right would be /s".into()),
+        ("lsot == 0", "\"lsot\" is no figure of a report; expected lost".into()),
+        ("conect.p99 < 5ms", "\"conect.p99\" is no figure of a report; expected connect.p99".into()),
+        ("connect.p99 < 5", "connect.p99 needs a unit; expected us, ms or s".into()),
+        ("connect.p99 < 5KiB", "connect.p99 has no unit \"KiB\"; expected us, ms or s".into()),
+        ("connect.p999 < 5ms", "connect has no \"p999\"; expected p99".into()),
+        ("lost < 5ms", "lost has no unit \"ms\"; expected a number without unit, or %".into()),
+        ("replies > 5%", "replies has no unit \"%\"; expected a number without unit".into()),
+        ("server.cpu_s < 5B", "server.cpu_s has no unit \"B\"; expected us, ms or s".into()),
+        ("reply.per_second > 5s", "reply.per_second has no unit \"s\"; expected /s".into()),
         (
             "server.user_bytes_per_connection < 5kB",
-            "server.user_bytes_per_connection has no unit \"kB\"; right would be B, KiB, MiB or GiB".into(),
+            "server.user_bytes_per_connection has no unit \"kB\"; expected B, KiB, MiB or GiB".into(),
         ),
-        ("lost[\"refusd\"] == 0", "\"refusd\" is no cause of a loss; right would be refused".into()),
+        ("lost[\"refusd\"] == 0", "\"refusd\" is no cause of a loss; expected refused".into()),
         (
             "lost[\"timeout: conect\"] == 0",
-            "\"timeout: conect\" is no cause of a loss; right would be timeout: connect".into(),
+            "\"timeout: conect\" is no cause of a loss; expected timeout: connect".into(),
         ),
-        (
-            "lost[refused] == 0",
-            "lost[refused] has no quotes; right would be lost[\"refused\"] or lost[\"timeout\"]".into(),
-        ),
+        ("lost[refused] == 0", "lost[refused] has no quotes; expected lost[\"refused\"] or lost[\"timeout\"]".into()),
     ] {
         assert!(refused(text).starts_with(&said), "{text}: {}", refused(text));
     }
@@ -151,7 +148,7 @@ fn phases_are_known_before_the_flood_begins() {
     assert_eq!(check("ramp2.connect.p99 < 1s"), Ok(()));
     assert_eq!(check("connect.p99 < 1s"), Ok(()));
     let error = check("ramp3.connect.p99 < 1s").expect_err("there is none");
-    assert_eq!(error.to_string(), "there is no phase \"ramp3\"; right would be ramp or ramp2");
+    assert_eq!(error.to_string(), "there is no phase \"ramp3\"; expected ramp or ramp2");
 }
 
 proptest! {

@@ -71,7 +71,7 @@ fn they_add_up_in_every_answer_while_things_go_on() {
             queued = queued.max(counter(&answer, "messages_queued"));
         }
     }
-    assert!(queued > 5, "{queued} waited at the most");
+    assert!(queued > 5, "{queued} waited at most");
     for wire in &wires {
         SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }

@@ -43,7 +43,7 @@ fn nearly_fill(probed: &Probed, stats: &mut Wire, share: f64) -> Wire {
     slow
 }
 
-/// Asks for an upgrade until it is granted; gives how often it was answered 503 before.
+/// Asks for an upgrade until it is granted; returns how often it was answered 503 before.
 fn upgraded_at_last(probed: &Probed) -> usize {
     let mut refused = 0;
     until("there is room", || {

@@ -11,7 +11,7 @@ use crate::probe::{
 use crate::wire::{CLOSE, Wire, close_body, frame};
 use steadfast::server::{Overflow, QueueLimits, Sent};
 
-/// What waits at the most.
+/// What waits at most.
 const FEW: usize = 10;
 
 #[test]

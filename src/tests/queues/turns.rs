@@ -79,7 +79,7 @@ fn what_a_turn_has_answered_waits_together() {
     POLICIES.into_iter().for_each(|overflow| assert_all_answered(overflow, IN_PLACE_BYTES));
 }
 
-/// One says something, and is reset while the reactor is held up; gives how many of the two answers were dropped.
+/// One says something, and is reset while the reactor is held up; returns how many of the two answers were dropped.
 fn leave_unheard(local: &Local, gate: &mut Wire, (entered, key): (&Receiver<()>, &SyncSender<()>)) -> u64 {
     let before = local.server.counters();
     let mut leaving = upgraded(Wire::connect(local.address), "/twice");

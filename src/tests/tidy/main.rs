@@ -9,6 +9,7 @@ mod house;
 mod panics;
 mod readmes;
 mod routes;
+mod words;
 
 use house::HOUSE;
 use std::collections::BTreeSet;
@@ -184,7 +185,7 @@ fn name_bytes(code: &str) -> usize {
     code.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(code.len())
 }
 
-/// Reads one path, or a group of them, from the front of `code`; gives how long that was.
+/// Reads one path, or a group of them, from the front of `code`; returns how long that was.
 fn path(code: &str, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let mut path = before.to_vec();
     let mut at = 0;

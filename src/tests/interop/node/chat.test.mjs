@@ -7,7 +7,7 @@ import { load, Server } from "./steadfast.mjs";
 
 const { WebSocket } = load("ws");
 
-// The bytes that are said at once, at the most.
+// The bytes that are said at once, at most.
 const LIMIT = 16 << 10;
 
 let browser, server, pages, allowed;

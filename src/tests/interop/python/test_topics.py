@@ -12,7 +12,7 @@ from steadfast import DEADLINE, Server
 
 CROWD = 200
 MESSAGES = 50
-# The bytes that are said at once in the chat, at the most.
+# The bytes that are said at once in the chat, at most.
 LIMIT = 16 << 10
 
 each_proxy = pytest.mark.parametrize("kind", PROXIES, ids=lambda kind: kind.__name__)
