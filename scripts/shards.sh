@@ -100,9 +100,11 @@ trap 'exec {hold}>&-' INT TERM HUP
 SHELL=$BASH setsid parallel --will-cite --jobs 0 --line-buffer --tagstring '{1}' on_host '{1}' '{#}' ::: "${hosts[@]}" \
     </dev/null >&2 {hold}>&- &
 running=$!
+# Not `wait` alone: bash does not run a trap for a signal that comes just before its wait begins, until that is over.
 while kill -0 "$running" 2>/dev/null; do
-    wait "$running" || true
+    sleep 0.2
 done
+wait "$running" || true
 
 [[ ! -e $scratch/failed ]] || die "$(<"$scratch/failed"), so nothing is merged"
 worst=0 files=()
