@@ -86,7 +86,8 @@ on_host() {
     [[ ! -s $scratch/$shard.json ]] || return 0
     # Without it there is no flood of all shards, so that the others end too, and the first to fail is why.
     (set -o noclobber; echo "shard $shard on $host ended with $status and gave no report" >"$scratch/failed") 2>/dev/null
-    kill -HUP "$script"
+    # Not SIGHUP: under nohup(1) it is ignored, and bash cannot trap what was ignored when it began.
+    kill -USR1 "$script"
 }
 export -f on_host
 
@@ -94,17 +95,15 @@ export -f on_host
 mkfifo "$scratch/hold"
 exec {hold}<>"$scratch/hold" {input}<"$scratch/hold"
 export input
-trap 'exec {hold}>&-' INT TERM HUP
+trap 'exec {hold}>&-' INT TERM HUP USR1
 
 # In a session of its own: Ctrl-C reaches this script alone, which waits for the reports.
 SHELL=$BASH setsid parallel --will-cite --jobs 0 --line-buffer --tagstring '{1}' on_host '{1}' '{#}' ::: "${hosts[@]}" \
     </dev/null >&2 {hold}>&- &
 running=$!
-# Not `wait` alone: bash does not run a trap for a signal that comes just before its wait begins, until that is over.
 while kill -0 "$running" 2>/dev/null; do
-    sleep 0.2
+    wait "$running" || true
 done
-wait "$running" || true
 
 [[ ! -e $scratch/failed ]] || die "$(<"$scratch/failed"), so nothing is merged"
 worst=0 files=()
