@@ -5,13 +5,13 @@ use super::write_queue::{Overflow, WriteQueue};
 use crate::proto::session::Session;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Where a connection is in its life: one of these at a time, and in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a connection is in its life: one of these at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// connect(2) is under way.
-    Connecting,
     /// Bytes go both ways, as far as the session lets them.
     Open,
+    /// connect(2) is under way.
+    Connecting,
     /// Nothing more is sent; what comes is discarded until the peer closes.
     Draining,
     /// It is to be freed when the batch of events is done, since the batch may still speak of it.
@@ -52,6 +52,9 @@ impl Flags {
     pub(super) const WAITS: Self = Self(Self::AWAITING_RESPONSE.0 | Self::READ_PAUSED.0);
     /// An event means more than that there is something to read.
     const SPECIAL: Self = Self(Self::READY.0 | Self::WAITS.0 | Self::PARTIAL_INPUT.0 | Self::KEEPS.0);
+    /// The two bits of its [`Phase`]: a byte of its own would make the record longer by eight.
+    const PHASE_SHIFT: u32 = 12;
+    const PHASE: Self = Self(3 << Self::PHASE_SHIFT);
     /// The two bits of its [`Overflow`].
     const OVERFLOW_SHIFT: u32 = 14;
 
@@ -81,7 +84,6 @@ pub(super) struct Connection<S> {
     /// When it last showed life, or since when a deadline runs.
     last_active_tick: u32,
     flags: Flags,
-    phase: Phase,
     /// Why it ends, once that is known.
     cause: Option<Cause>,
     /// The driver's own.
@@ -99,7 +101,6 @@ impl<S> Connection<S> {
             queue: None,
             last_active_tick: now_tick,
             flags: Flags::default(),
-            phase: Phase::Open,
             cause: None,
             state,
         }
@@ -172,7 +173,7 @@ impl<S> Connection<S> {
     /// Whether an event means more than that there is something to read.
     #[inline(always)]
     pub(super) fn is_special(&self) -> bool {
-        self.flags.has(Flags::SPECIAL) || self.phase != Phase::Open
+        self.flags.has(Flags::SPECIAL | Flags::PHASE)
     }
 
     /// What happens to a message when the queue is full.
@@ -191,45 +192,59 @@ impl<S> Connection<S> {
     }
 
     #[inline]
+    fn phase(&self) -> Phase {
+        match self.flags.0 >> Flags::PHASE_SHIFT & 3 {
+            0 => Phase::Open,
+            1 => Phase::Connecting,
+            2 => Phase::Draining,
+            _ => Phase::Freed,
+        }
+    }
+
+    fn set_phase(&mut self, phase: Phase) {
+        self.flags.0 = self.flags.0 & !Flags::PHASE.0 | (phase as u16) << Flags::PHASE_SHIFT;
+    }
+
+    #[inline]
     pub(super) fn is_connecting(&self) -> bool {
-        self.phase == Phase::Connecting
+        self.phase() == Phase::Connecting
     }
 
     #[inline]
     pub(super) fn is_draining(&self) -> bool {
-        self.phase == Phase::Draining
+        self.phase() == Phase::Draining
     }
 
     #[inline]
     pub(super) fn is_freed(&self) -> bool {
-        self.phase == Phase::Freed
+        self.phase() == Phase::Freed
     }
 
     /// connect(2) has been called.
     pub(super) fn connecting(&mut self) {
-        self.phase = Phase::Connecting;
+        self.set_phase(Phase::Connecting);
     }
 
     /// connect(2) has succeeded.
     pub(super) fn connected(&mut self, now_tick: u32) {
-        self.phase = Phase::Open;
+        self.set_phase(Phase::Open);
         self.last_active_tick = now_tick;
     }
 
     /// Nothing more is sent, and the peer has as long as a close may take.
     pub(super) fn drain(&mut self, now_tick: u32) {
-        debug_assert!(self.queue.is_none() && self.phase == Phase::Open, "{:?}", self.phase);
-        self.phase = Phase::Draining;
+        debug_assert!(self.queue.is_none() && self.phase() == Phase::Open, "{:?}", self.phase());
+        self.set_phase(Phase::Draining);
         self.last_active_tick = now_tick;
     }
 
     /// Ends for `cause`, unless one is known that says more; returns whether it had not been freed before. What a socket says
     /// last does not change why it came to that.
     pub(super) fn free(&mut self, cause: Cause) -> bool {
-        if self.phase == Phase::Freed {
+        if self.phase() == Phase::Freed {
             return false;
         }
-        self.phase = Phase::Freed;
+        self.set_phase(Phase::Freed);
         self.cause = match (self.cause, cause) {
             (Some(known), Cause::Io(_)) => Some(known),
             _ => Some(cause),
@@ -315,8 +330,8 @@ impl<S> Connection<S> {
     /// What holds between two events.
     pub(super) fn check(&self) {
         debug_assert!(self.queue.as_ref().is_none_or(|queue| !queue.is_empty()), "an empty queue exists");
-        debug_assert!(self.phase != Phase::Draining || self.queue.is_none(), "nothing more is sent");
-        debug_assert!(self.phase != Phase::Freed || self.cause.is_some(), "it ends for a reason");
+        debug_assert!(self.phase() != Phase::Draining || self.queue.is_none(), "nothing more is sent");
+        debug_assert!(self.phase() != Phase::Freed || self.cause.is_some(), "it ends for a reason");
         debug_assert!(!self.flags.has(Flags::UNSENT_DATA) || self.queue.is_some(), "what is unsent is queued");
     }
 }

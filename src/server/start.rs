@@ -321,3 +321,13 @@ impl Start {
         Ok(reactor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HandlerSlot, Slots};
+
+    #[test]
+    fn record_of_an_idle_connection_has_48_bytes() {
+        assert_eq!(Slots::<HandlerSlot>::record_bytes(), 48);
+    }
+}
