@@ -64,7 +64,7 @@ pub(super) fn end_dirty<S>(core: &mut Core<S>) {
     }
 }
 
-/// Sends what an queue holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
+/// Sends what a queue holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
 pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     flush_some(core, driver, id);
     core.account(id, false);

@@ -91,12 +91,12 @@ pub(super) struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    /// Begins with `session`; with `Phase::Open` if its socket was accepted.
+    /// Begins with `session`, as the `generation`-th user of its slot, on a socket that is connected.
     #[inline]
-    pub(super) fn new(socket: OwnedFd, session: Session, now_tick: u32, state: S) -> Self {
+    pub(super) fn new(socket: OwnedFd, session: Session, generation: u32, now_tick: u32, state: S) -> Self {
         Self {
             socket,
-            generation: 0,
+            generation,
             session,
             queue: None,
             last_active_tick: now_tick,
@@ -110,12 +110,6 @@ impl<S> Connection<S> {
     #[inline]
     pub(super) fn generation(&self) -> u32 {
         self.generation
-    }
-
-    /// The slot says which user of it this is.
-    #[inline]
-    pub(super) fn set_generation(&mut self, generation: u32) {
-        self.generation = generation;
     }
 
     #[inline(always)]

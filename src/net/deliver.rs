@@ -15,43 +15,38 @@ impl<S> Core<S> {
     /// or behind what waits for it. `topic` is for [`super::conn::Overflow::KeepLatest`].
     #[inline]
     pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: Topic) -> Sent {
-        deliver(self, index, message, topic)
-    }
-}
-
-/// Sends a message that is shared to the connection in a place of the slab: at once, or behind what waits for it.
-#[inline]
-fn deliver<S>(core: &mut Core<S>, index: usize, message: &Arc<Shared>, topic: Topic) -> Sent {
-    let Some((id, connection)) = core.slots.at(index) else { return Sent::Dropped };
-    if connection.session().state() != State::Open || connection.is_freed() {
-        core.context.counters.messages_out.add(1);
-        core.context.counters.messages_dropped.add(1);
-        return Sent::Dropped;
-    }
-    if connection.has_queue() {
-        return deliver_late(core, id, message, topic);
-    }
-    let Some(frame) = message.frame_for(connection.session().compression(), &mut core.context.output.deflate) else {
-        return core.with(id, |conn| conn.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
-    };
-    core.context.counters.messages_out.add(1);
-    match send_some(connection.socket(), frame) {
-        Ok(sent) => {
-            core.context.counters.bytes_out.add(sent as u64);
-            if sent == frame.len() {
-                core.context.counters.messages_delivered.add(1);
-                return Sent::Sent;
-            }
-            let mut queue = WriteQueue::new(core.context.now.tick);
-            queue.queue_partly_sent(content(message, frame), topic, sent);
-            connection.set_queue(queue);
-            core.account(id, false);
-            Sent::Queued
+        let Some((id, connection)) = self.slots.at(index) else { return Sent::Dropped };
+        if connection.session().state() != State::Open || connection.is_freed() {
+            self.context.counters.messages_out.add(1);
+            self.context.counters.messages_dropped.add(1);
+            return Sent::Dropped;
         }
-        Err(error) => {
-            core.context.counters.messages_dropped.add(1);
-            core.schedule_free(id, Cause::Io(sys::error_code(&error)));
-            Sent::Dropped
+        if connection.has_queue() {
+            return deliver_late(self, id, message, topic);
+        }
+        let Some(frame) = message.frame_for(connection.session().compression(), &mut self.context.output.deflate)
+        else {
+            return self.with(id, |conn| conn.send(message.kind(), message.payload())).unwrap_or(Sent::Dropped);
+        };
+        self.context.counters.messages_out.add(1);
+        match send_some(connection.socket(), frame) {
+            Ok(sent) => {
+                self.context.counters.bytes_out.add(sent as u64);
+                if sent == frame.len() {
+                    self.context.counters.messages_delivered.add(1);
+                    return Sent::Sent;
+                }
+                let mut queue = WriteQueue::new(self.context.now.tick);
+                queue.queue_partly_sent(content(message, frame), topic, sent);
+                connection.set_queue(queue);
+                self.account(id, false);
+                Sent::Queued
+            }
+            Err(error) => {
+                self.context.counters.messages_dropped.add(1);
+                self.schedule_free(id, Cause::Io(sys::error_code(&error)));
+                Sent::Dropped
+            }
         }
     }
 }

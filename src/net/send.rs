@@ -146,7 +146,7 @@ pub(super) fn send_in_place<S>(
     Ok(())
 }
 
-/// Puts a message into an queue, whatever waits there.
+/// Puts a message into a queue, whatever waits there.
 pub(super) fn admit(queue: &mut WriteQueue, content: Content, counters: &Counters) {
     counters.messages_out.add(1);
     queue.queue_unchecked(content, Topic::None);
@@ -160,7 +160,7 @@ pub(super) struct Policy {
     pub(super) topic: Topic,
 }
 
-/// Puts a message into an queue, by the policy of its connection. One that is too many for [`Overflow::Close`] is
+/// Puts a message into a queue, by the policy of its connection. One that is too many for [`Overflow::Close`] is
 /// dropped, and all that waits with it; the caller closes. That policy promises that no message is missing: where memory is
 /// used up it goes on, and those who keep most end.
 pub(super) fn enqueue(queue: &mut WriteQueue, content: Content, policy: Policy, context: &Context) -> Pushed {

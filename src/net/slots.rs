@@ -41,9 +41,7 @@ impl<S> Slots<S> {
     pub(super) fn insert(&mut self, socket: OwnedFd, session: Session, now_tick: u32, state: S) -> ConnectionId {
         let generation = self.next_generation;
         self.next_generation = (generation + 1) & 0x7fff_ffff;
-        let mut connection = Connection::new(socket, session, now_tick, state);
-        connection.set_generation(generation);
-        let index = self.slab.insert(connection);
+        let index = self.slab.insert(Connection::new(socket, session, generation, now_tick, state));
         ConnectionId::new(generation, index)
     }
 

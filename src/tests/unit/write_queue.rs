@@ -72,7 +72,7 @@ impl Item {
     }
 }
 
-/// What an queue is, without regard to cost.
+/// What a queue is, without regard to cost.
 #[derive(Debug, Default)]
 struct Twin {
     items: Vec<Item>,
