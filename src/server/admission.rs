@@ -1,49 +1,49 @@
-//! How many upgrades a reactor grants in a second, and to whom.
+//! The limit of upgrades per second of one reactor, shared fairly among sources.
 //!
-//! The upgrades of a second are shared among sources, as max-min fairness has it: a source that asks for no more than its
-//! share gets all that it asks for, and what such sources leave is shared by those that ask for more. What each asks for is
-//! known from the seconds before: an average over about five of them, of requests granted and refused alike. In every second
-//! the sources that ask for more than their share leave room for what the others have asked for lately; so a source that is
-//! new may be refused for the rest of the second in which it comes, and not in those that follow.
+//! Sources share the upgrades of a second by max-min fairness: a source that requests no more than its share gets all of
+//! them, and sources that request more share the rest. The demand of a source is its average over about the last five
+//! seconds; it counts granted and refused requests alike. In every second, sources above their share leave room for the
+//! recent demand of the others. A new source may therefore be refused for the rest of the second in which it arrives, but not
+//! in the following ones.
 
 use crate::net::sources::Source;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Sources that are told apart; those that come when the table is full are one source together.
+/// The most sources with an entry of their own. When the table is full, new sources share one entry.
 const MAX_SOURCES: usize = 4096;
 
-/// What is left of an average after a second: its memory is about five seconds.
+/// The factor by which an average decays in a second: it covers about five seconds.
 const KEPT_OF_AVERAGE: f64 = 0.8;
 
-/// Averages below this, in requests per second, are forgotten: one request is after about twenty seconds.
+/// Averages below this, in requests per second, are removed. The average of a single request decays to it in about 20 s.
 const LEAST_AVERAGE: f64 = 0.01;
 
-/// A source, `None` for those that have no address, and for those that do not fit in the table.
+/// A source; `None` for peers without an address, and for sources that do not fit in the table.
 type Key = Option<Source>;
 
 #[derive(Clone, Copy, Debug)]
 struct Demand {
-    /// Requests in a second, on average, before this one.
+    /// The average number of requests per second, before the current second.
     average: f64,
-    /// Requests in the second before this one.
+    /// Requests in the previous second.
     asked_last: f64,
-    /// Requests in this second.
+    /// Requests in the current second.
     asked: u32,
-    /// What it may still be granted; a share below one adds up over seconds.
+    /// Upgrades that the source may still get. A share below one accumulates over several seconds.
     credit: f64,
 }
 
-/// The upgrades of one second: when it began, how many there were, and who asked.
+/// The state of the limit: the current second, the upgrades granted in it, and the demand of each source.
 #[derive(Debug)]
 pub(super) struct UpgradeRateLimit {
     began: Instant,
     granted: u32,
-    /// Of those, how many went to sources that ask for more than their share.
+    /// How many of them went to sources whose demand is above the share.
     granted_to_greedy: u32,
-    /// Upgrades in a second for each of those.
+    /// The share: upgrades per second for each such source.
     share: f64,
-    /// Upgrades that are left to the others.
+    /// Upgrades that are reserved for the other sources.
     reserved: u32,
     demands: HashMap<Key, Demand>,
 }
@@ -60,7 +60,7 @@ impl UpgradeRateLimit {
         }
     }
 
-    /// Whether one more for `source` is within its share of `max` for a second.
+    /// Returns whether `source` may have one more upgrade in the second of `now`, of which there are `max` in all.
     pub(super) fn admit(&mut self, max: u32, source: Option<Source>, now: Instant) -> bool {
         let seconds = now.saturating_duration_since(self.began).as_secs();
         if seconds > 0 {
@@ -86,8 +86,8 @@ impl UpgradeRateLimit {
         is_within
     }
 
-    /// Takes into the averages what was asked for, and shares the next second by them. With `seconds` above one, nothing
-    /// was asked for in those that follow the first.
+    /// Updates the averages with the demand of the second that has ended, and computes the shares of the next one. If more
+    /// than one of the `seconds` has passed, there was no demand after the first.
     fn next_second(&mut self, max: u32, seconds: u64) {
         let kept_later = KEPT_OF_AVERAGE.powf((seconds - 1) as f64);
         self.demands.retain(|_, demand| {
@@ -103,14 +103,14 @@ impl UpgradeRateLimit {
             demand.credit = demand.credit.min(1.0) + self.share;
             modest += if demand.average > self.share { 0.0 } else { demand.average.max(demand.asked_last) };
         }
-        // One more than they asked for, since what is asked for differs from second to second.
+        // One more than the recent demand, because demand varies from second to second.
         let wanted = if modest > 0.0 { modest.ceil() as u32 + 1 } else { 0 };
         self.reserved = wanted.min(max / 2);
         (self.granted, self.granted_to_greedy) = (0, 0);
     }
 }
 
-/// The share at which all demands, each cut to it, fill `max`; without an end if they do not.
+/// Returns the share at which all demands, each capped at it, add up to `max`; infinity if they are less than `max`.
 fn share_of(max: u32, mut demands: Vec<f64>) -> f64 {
     demands.sort_by(f64::total_cmp);
     let mut left = f64::from(max);

@@ -1,4 +1,4 @@
-//! What a server is asked to be.
+//! The settings of a server, and their checks.
 
 use super::hook::Hook;
 use crate::net::conn::QueueLimits;
@@ -13,20 +13,20 @@ use crate::proto::session::Limits;
 use crate::proto::upgrade::Policy;
 use std::fmt;
 
-/// Bounds of [`Config::read_buffer_bytes`]: no less than a page, and no more than what a reactor can touch in a turn.
+/// The bounds of [`Config::read_buffer_bytes`]: a page, and what a reactor can process in one iteration.
 const MIN_READ_BUFFER_BYTES: usize = 4 << 10;
 const MAX_READ_BUFFER_BYTES: usize = 16 << 20;
 
-/// Most of [`Config::max_long_files`]: half of the reserve of a descriptor table.
+/// The maximum of [`Config::max_long_files`]: half of the reserve of a descriptor table.
 const MAX_LONG_FILES: u32 = 32;
 
-/// What the server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1 and WebSocket.
     #[default]
     Ws,
-    /// Whatever comes is sent back, without framing.
+    /// Raw TCP: all input is echoed, without framing.
     Tcp,
 }
 
@@ -39,69 +39,69 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Calls a macro with all settings of a server but where it listens: what each means, its name, its type and its default.
+/// Calls a macro with all settings of a server except `listen`: the documentation, name, type and default of each.
 macro_rules! for_each_setting {
     ($declare:ident) => {
         $declare! {
-            /// What to speak.
+            /// The protocol.
             protocol: Protocol = Protocol::default(),
-            /// The most connections in all; `None` for as many as one descriptor table holds.
+            /// The maximum number of connections; `None` for as many as one descriptor table holds.
             max_connections: Option<usize> = None,
-            /// The most connections of one source; more are answered 503 with Retry-After and closed when they are
-            /// accepted, and take no place. The largest value is "no limit". Connections over unix sockets have no source.
+            /// The maximum number of connections of one source. Further ones get 503 with Retry-After, are closed when they
+            /// are accepted, and do not count as connections. The largest value means no limit. Connections over unix
+            /// sockets have no source.
             max_connections_per_source: u32 = u32::MAX,
-            /// Bits of an IPv4 address that make a source: 1 to 32.
+            /// The number of bits of an IPv4 address that identify a source: 1 to 32.
             source_prefix_v4: u32 = SourcePrefixes::default().v4,
-            /// Bits of an IPv6 address that make a source: 1 to 128. A host is usually given a /64, and has all addresses
-            /// in it.
+            /// The number of bits of an IPv6 address that identify a source: 1 to 128. A host usually has all addresses of a
+            /// /64.
             source_prefix_v6: u32 = SourcePrefixes::default().v6,
             /// The number of reactors; `None` for as many as cores, or as many tables as the connections need.
             reactors: Option<usize> = None,
-            /// What a peer may make grow.
+            /// The limits of messages and request heads.
             limits: Limits = Limits::default(),
-            /// What may wait for a connection that takes no more, and never less than the longest message; what happens
-            /// beyond it is for each route to say.
+            /// The limits of the output that is queued for a connection; at least the longest message fits. The overflow policy
+            /// of the route decides what happens beyond.
             queue: QueueLimits = QueueLimits::default(),
-            /// How long a queue may be over these limits before [`super::Overflow::Close`] closes the connection: the time
-            /// in which a healthy client takes a burst. 0 closes at once.
+            /// How many seconds a queue may be over these limits before [`super::Overflow::Close`] closes the connection. A
+            /// healthy client receives a burst in that time. 0 closes at once.
             queue_grace_s: u32 = QUEUE_GRACE_S,
-            /// How long a peer may take.
+            /// The deadlines of connections.
             deadlines: Deadlines = Deadlines::default(),
-            /// What is granted to those who ask for an upgrade: origins, subprotocols, compression.
+            /// The policy for upgrades: origins, subprotocols, compression.
             upgrade: Policy = Policy::default(),
-            /// Sees each of them, and may refuse.
+            /// Sees each valid upgrade request, and may refuse it.
             hook: Option<Hook> = None,
-            /// Upgrades of one reactor in a second, shared fairly among sources; more are answered 503 with Retry-After.
-            /// The largest value is "no limit".
+            /// The maximum number of upgrades per second and reactor, shared fairly among sources. Further ones get 503 with
+            /// Retry-After. The largest value means no limit.
             max_upgrades_per_s: u32 = u32::MAX,
-            /// Files longer than 64 KiB that a reactor sends at a time, 1 to 32: each takes a descriptor of its reserve. A
-            /// source has at most half of what the others leave; more are answered 503 with Retry-After.
+            /// The maximum number of files over 64 KiB that a reactor sends at a time, 1 to 32: each takes a descriptor of its
+            /// reserve. A source gets at most half of what is free; further requests get 503 with Retry-After.
             max_long_files: u32 = MAX_LONG_FILES,
-            /// Fields for every HTTP answer, that to an upgrade too, each as `Name: value`.
+            /// Fields that are added to every HTTP response, including that to an upgrade; each is `Name: value`.
             response_fields: Vec<String> = Vec::new(),
-            /// What a connection may read in one turn; each reactor has a buffer of this size, or a few.
+            /// The maximum number of bytes that are read from a connection before others are processed. Each reactor has one
+            /// buffer of this size, or a few.
             read_buffer_bytes: usize = RING_BYTES,
-            /// Messages and requests of one connection that are handed on in one turn of its reactor; then others have theirs.
+            /// The maximum number of messages and requests of one connection that are processed before those of others.
             max_events_per_turn: u32 = TURN_EVENTS,
-            /// Connections that are accepted from one listener in one turn.
+            /// The maximum number of connections that are accepted from one listener before other work is done.
             max_accepts_per_turn: u32 = TURN_ACCEPTS,
-            /// Bytes that all connections together keep: what is queued or received in part, and the windows of
-            /// compression. At four fifths of it the oldest unfinished messages and requests end, and new connections are
-            /// answered 503; at all of it nothing more is queued or lent, and the connections that keep most are reset.
-            /// `None` for a quarter of what this host, its control group or RLIMIT_AS has.
+            /// The maximum number of bytes that all connections together keep: queued output, partial input, and the windows
+            /// of compression. At 80 % of it, the oldest unfinished messages and requests are ended, and new connections get
+            /// 503. At 100 %, nothing more is queued or lent, and the connections that keep most are reset.
+            /// `None` for a quarter of the memory of this host, its control group or RLIMIT_AS.
             max_buffer_bytes: Option<u64> = None,
-            /// The kernel's buffers of a TCP connection.
+            /// The sizes of the kernel's buffers of a TCP connection.
             socket_buffers: SocketBuffers = SocketBuffers::default(),
-            /// Seconds of silence after which the kernel asks whether the peer of a raw TCP connection is still there
-            /// (SO_KEEPALIVE), three times within half of that: 1 to 32,767. WebSockets are pinged instead, and requests
-            /// have deadlines.
+            /// Seconds of silence after which the kernel probes the peer of a raw TCP connection (SO_KEEPALIVE, tcp(7)), three
+            /// times within half of that: 1 to 32,767. WebSockets are pinged instead, and requests have deadlines.
             tcp_keepalive_s: u32 = 60,
-            /// How old the document of [`super::Server::stats`] may be, in milliseconds: it is made anew at most so often.
-            /// 0 makes it for each request.
+            /// The maximum age of the document of [`super::Server::stats`], in milliseconds. 0 makes it for each request.
             stats_max_age_ms: u32 = 250,
-            /// Over how many seconds [`super::Handle::drain`] closes the connections.
+            /// The number of seconds over which [`super::Handle::drain`] closes the connections.
             drain_s: u32 = 30,
-            /// After how many seconds of a drain or a stop the connections that do not close are reset.
+            /// The number of seconds of a drain or a stop after which the remaining connections are reset.
             drain_hard_s: u32 = 60,
         }
     };
@@ -110,7 +110,7 @@ macro_rules! for_each_setting {
 /// Declares [`Config`].
 macro_rules! declare_config {
     ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:expr,)*) => {
-        /// What a server is asked to be. The default listens nowhere.
+        /// The settings of a server. The default listens nowhere.
         #[derive(Clone, Debug)]
         pub struct Config {
             /// Where to listen.
@@ -134,7 +134,8 @@ impl Config {
         SourcePrefixes { v4: self.source_prefix_v4, v6: self.source_prefix_v6 }
     }
 
-    /// What a mistake in the policy would only show when a connection comes.
+    /// Checks all settings, and returns the lines of the response fields. A mistake is found at start, and not when the
+    /// first connection arrives.
     pub(super) fn check(&self) -> Result<String, StartError> {
         if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
             return Err(StartError(format!(
@@ -164,7 +165,7 @@ impl Config {
         self.response_fields.iter().map(line).collect()
     }
 
-    /// Numbers that are out of range by themselves.
+    /// Checks the range of each number.
     fn check_ranges(&self) -> Result<(), StartError> {
         if !(MIN_READ_BUFFER_BYTES..=MAX_READ_BUFFER_BYTES).contains(&self.read_buffer_bytes) {
             return Err(StartError(format!(
@@ -197,7 +198,7 @@ impl Config {
         Ok(())
     }
 
-    /// Numbers that defeat each other.
+    /// Checks for settings that contradict each other.
     fn check_pairs(&self) -> Result<(), StartError> {
         if let Some(contradiction) = self.deadlines.contradiction() {
             return Err(StartError(contradiction));
@@ -226,7 +227,7 @@ impl Config {
     }
 }
 
-/// Whether a field line is that of Server.
+/// Whether a field line has the name Server.
 pub(super) fn is_server(line: &str) -> bool {
     line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("server"))
 }

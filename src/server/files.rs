@@ -1,4 +1,4 @@
-//! Files of a folder, as they are asked for: with type, length and date, and no way out of the folder.
+//! Serves the files of a folder, with type, length and modification date, and none outside of it.
 
 use crate::net::beneath::Beneath;
 use crate::net::date;
@@ -18,22 +18,22 @@ pub(super) struct Files {
     folder: Arc<Beneath>,
 }
 
-/// Files up to this size are read at once, and closed again.
+/// Files up to this size are read whole and closed again, so they need no lease.
 const SHORT_BYTES: u64 = 64 << 10;
 
-/// Takes a lease for a long file, if there is one; see [`super::leases::Leases`].
+/// Takes a lease for a long file, if one is free; see [`super::leases::Leases`].
 pub(super) trait Lease: FnOnce() -> Option<Arc<()>> {}
 
 impl<F: FnOnce() -> Option<Arc<()>>> Lease for F {}
 
-/// What becomes of a request for a file.
+/// The result of a request for a file.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// It is this one, so long, with these fields. As long as it is open, the lease is to be held.
+    /// A long file. The lease is held as long as the file is open.
     File { file: File, bytes: u64, content_type: String, fields: String, lease: Arc<()> },
-    /// It is a short one, and this is all of it.
+    /// The whole content of a short file.
     Content { content: Vec<u8>, content_type: String, fields: String },
-    /// There is none to be sent, for this reason.
+    /// No file is sent; the status says why.
     Nothing { status: u16, fields: String },
 }
 
@@ -56,13 +56,14 @@ impl Files {
         Ok(Self { folder: Arc::new(Beneath::new(file.into())?) })
     }
 
-    /// Finds what `path`, as it stands in the request behind the route's own, names; `today` is the answer's own date.
+    /// Finds the file that `path` names: the part of the request's path after that of the route. `today` is the Date of the
+    /// response.
     pub(super) fn find(&self, path: &str, request: &Request<'_>, today: &str, lease: impl Lease) -> Found {
         let Ok(mut name) = percent_encoding::percent_decode_str(path).decode_utf8().map(|name| name.into_owned())
         else {
             return Found::nothing(404, "");
         };
-        // A name that begins with a dot is not for everyone, on any level.
+        // Dot files are private, on any level.
         if name.contains('\0') || name.split('/').any(|part| part.starts_with('.')) {
             return Found::nothing(404, "");
         }
@@ -72,7 +73,7 @@ impl Files {
         }
         match self.folder.open(OsStr::new(name.trim_start_matches('/'))) {
             Ok(file) => found(file.into(), &name, is_folder, (request, today), lease),
-            // EAGAIN: something was renamed while it was looked for.
+            // EAGAIN: a rename interfered with openat2(2).
             Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE | errno::EAGAIN)) => {
                 Found::nothing(503, "Retry-After: 1\r\n")
             }
@@ -81,7 +82,7 @@ impl Files {
     }
 }
 
-/// Finds out what becomes of a request for an open file: `is_index` where the name of a folder led to it.
+/// Decides how to respond with an open file. `is_index` is set if the request named its folder.
 fn found(
     mut file: File,
     name: &str,
@@ -92,13 +93,13 @@ fn found(
     let Ok(about) = file.metadata() else { return Found::nothing(404, "") };
     let path = request.path();
     if about.is_dir() && !is_index && !path.starts_with("//") {
-        // A link that is relative in its page has to be below the folder; RFC 9110 section 15.4.2.
+        // Relative links of the index page resolve below the folder only if its path ends with a slash (RFC 3986 section 5.2.3).
         return Found::nothing(301, format!("Location: {}/\r\n", path::encode(path)));
     }
     if !about.is_file() {
         return Found::nothing(404, "");
     }
-    // A time before 1970 has no date, so there is none to tell or to compare.
+    // A time before 1970 cannot be written as a date, so it is neither sent nor compared.
     let (bytes, modified) = (about.len(), about.modified().ok().filter(|time| *time >= UNIX_EPOCH));
     let fields = format!("{}X-Content-Type-Options: nosniff\r\n", last_modified(modified, today));
     if !is_as_wanted(request, modified) {
@@ -123,8 +124,8 @@ fn found(
     }
 }
 
-/// The field Last-Modified (RFC 9110 section 8.8.2). A time in the future is replaced by that of the answer (section
-/// 8.8.2.1), so no year from 10000 on is written unless the clock has one too.
+/// Returns the field Last-Modified (RFC 9110 section 8.8.2). A time in the future is replaced by the Date of the response
+/// (section 8.8.2.1), so a year after 9999 is never written.
 fn last_modified(modified: Option<SystemTime>, today: &str) -> String {
     let is_future = |time| date::parse(today).is_some_and(|today| !date::is_until(time, today));
     let written = match modified {
@@ -135,13 +136,13 @@ fn last_modified(modified: Option<SystemTime>, today: &str) -> String {
     written.map_or_else(String::new, |date| format!("Last-Modified: {date}\r\n"))
 }
 
-/// RFC 9110 section 13.1.3: whether the client has what was modified last at `modified`.
+/// Whether the client already has the version of `modified` (RFC 9110 section 13.1.3).
 fn is_known(request: &Request<'_>, modified: Option<SystemTime>) -> bool {
     is_until(modified, request, "if-modified-since").unwrap_or(false)
         && request.fields.values("if-none-match").next().is_none()
 }
 
-/// RFC 9110 section 13.2.2: whether what the client insists on holds. Nothing here has an entity tag.
+/// Whether the preconditions If-Match and If-Unmodified-Since hold (RFC 9110 section 13.2.2). No file has an entity tag.
 fn is_as_wanted(request: &Request<'_>, modified: Option<SystemTime>) -> bool {
     let mut tags = request.fields.values("if-match").peekable();
     if tags.peek().is_some() {
@@ -150,8 +151,8 @@ fn is_as_wanted(request: &Request<'_>, modified: Option<SystemTime>) -> bool {
     is_until(modified, request, "if-unmodified-since").unwrap_or(true)
 }
 
-/// Whether `modified` is no later than the date in a field of the request. A condition on a date does not count where
-/// either of them is no date (RFC 9110 sections 13.1.3 and 13.1.4).
+/// Whether `modified` is no later than the date in a field of the request. Returns `None`, so that the condition is ignored,
+/// if either is not a valid date (RFC 9110 sections 13.1.3 and 13.1.4).
 fn is_until(modified: Option<SystemTime>, request: &Request<'_>, field: &str) -> Option<bool> {
     let text = std::str::from_utf8(request.fields.values(field).next()?).ok()?;
     Some(date::is_until(modified?, date::parse(text)?))

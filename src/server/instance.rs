@@ -1,4 +1,4 @@
-//! A handler of any type as its reactor has it, with what it keeps for its connections.
+//! A handler of any type, as its reactor calls it, with the states of its connections.
 
 use super::context::{ReactorContext, ReactorState};
 use super::guard;
@@ -13,8 +13,8 @@ use crate::proto::session::MessageKind;
 use slab::Slab;
 use std::time::Duration;
 
-/// A handler and its states, of types that the reactor does not know. One of these calls is a jump by a table: a few
-/// instructions, and all that is inside is compiled for its types.
+/// A handler and its states, whose types the reactor does not know. A call costs one jump through a table; the code behind it
+/// is compiled for the handler's types.
 pub(super) trait DynHandler {
     fn opened(
         &mut self,
@@ -42,16 +42,16 @@ struct HandlerInstance<H, S> {
     states: Slab<S>,
 }
 
-/// A handler that has no connection yet.
+/// Wraps a handler that has no connection yet.
 pub(super) fn instance<S: Default + 'static>(handler: impl Handler<S>) -> Box<dyn DynHandler> {
     Box::new(HandlerInstance { handler, states: Slab::<S>::new() })
 }
 
 impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
-    /// A state that has no bytes and ends without a trace need not be kept.
+    /// Whether states are stored: a zero-sized state without a destructor need not be.
     const KEEPS: bool = size_of::<S>() > 0 || std::mem::needs_drop::<S>();
 
-    /// Calls the handler for a connection, which ends if that panics.
+    /// Calls the handler for a connection, and closes the connection if the call panics.
     #[inline(always)]
     fn with(
         &mut self,
@@ -73,7 +73,7 @@ impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
     }
 }
 
-/// The handler has panicked in a call for this connection.
+/// Closes a connection after its handler has panicked.
 #[cold]
 fn fail(conn: &mut Conn<'_, HandlerSlot>, reactor: &ReactorState) {
     reactor.counters().handler_panics.add(1);
@@ -84,7 +84,7 @@ fn fail(conn: &mut Conn<'_, HandlerSlot>, reactor: &ReactorState) {
 fn state<S: Default + 'static>(states: &mut Slab<S>, at: usize, keeps: bool) -> Option<&mut S> {
     match keeps {
         true => states.get_mut(at),
-        // A box of nothing is no allocation, and there is nothing in it to leak.
+        // The box of a zero-sized type allocates nothing, so nothing is leaked.
         false => Some(Box::leak(Box::new(S::default()))),
     }
 }
@@ -99,7 +99,7 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
     ) {
         if Self::KEEPS {
             let Some(state) = guard::call(S::default) else {
-                // Without a state there is nothing to call the handler with, now or later.
+                // Without a state the handler cannot be called for this connection, now or later.
                 conn.state().leave();
                 return fail(conn, reactor);
             };
@@ -129,7 +129,7 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
 
     fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>) {
         let (route, at) = (conn.state().route(), conn.state().state());
-        // Whatever the handler does now, this was the last that it hears of the connection.
+        // This is the last call for the connection, whatever the handler does in it.
         conn.state().leave();
         let Self { handler, states } = self;
         let told = guard::call(|| {

@@ -1,14 +1,15 @@
-//! Long files that are being sent: how many at a time, and how many of them to one source.
+//! The limit of long files that are sent at a time, in all and to one source.
 
 use crate::net::sources::Source;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The leases of one reactor. Each file that is being sent holds one until it is closed.
+/// The leases of one reactor. A file that is being sent holds one until it is closed.
 #[derive(Debug)]
 pub(super) struct Leases {
     max: usize,
-    /// Each held once here, and once more for each file. Peers without an address are one source together.
+    /// The leases of each source: one reference here, and one more for each open file. Peers without an address share one
+    /// entry.
     by_source: HashMap<Option<Source>, Arc<()>>,
 }
 
@@ -17,8 +18,8 @@ impl Leases {
         Self { max: max as usize, by_source: HashMap::new() }
     }
 
-    /// One more lease for `source`, if there is one. A source has at most half of what the others leave, and at least one:
-    /// so a source that takes all that it can leaves as much to the next.
+    /// Takes one more lease for `source`, if one is free. A source may hold half of the leases that the others do not hold,
+    /// but always one: a source that takes as many as it can leaves as many to the next.
     pub(super) fn take(&mut self, source: Option<Source>) -> Option<Arc<()>> {
         self.by_source.retain(|_, lease| Arc::strong_count(lease) > 1);
         let taken = |lease: &Arc<()>| Arc::strong_count(lease) - 1;

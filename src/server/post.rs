@@ -1,10 +1,10 @@
-//! Mail to the other reactors, gathered for the length of a turn: one wake-up for each of them, however much there is.
+//! Collects the commands for other reactors during an iteration, so that each reactor is woken at most once for all of them.
 
 use super::mail::Command;
 use crate::net::mailbox::Mailbox;
 use std::sync::Arc;
 
-/// What one reactor has for the others.
+/// The commands that one reactor sends to the others at the end of its iteration.
 #[derive(Debug)]
 pub(super) struct MailBatch {
     own: u16,
@@ -19,12 +19,12 @@ impl MailBatch {
         Self { own, mailboxes, outgoing, is_empty: true }
     }
 
-    /// The number of the reactor that sends it.
+    /// Returns the number of the reactor that sends.
     pub(super) fn own(&self) -> u16 {
         self.own
     }
 
-    /// For all others.
+    /// Adds commands for all other reactors.
     pub(super) fn broadcast(&mut self, mails: &mut Vec<Command>) {
         for mail in mails.drain(..) {
             self.is_empty = false;
@@ -36,7 +36,7 @@ impl MailBatch {
         }
     }
 
-    /// For one of them.
+    /// Adds a command for one reactor.
     pub(super) fn put(&mut self, reactor: u16, mail: Command) {
         if let Some(outgoing) = self.outgoing.get_mut(usize::from(reactor)) {
             outgoing.push(mail);
@@ -44,13 +44,13 @@ impl MailBatch {
         }
     }
 
-    /// Hands it all over.
+    /// Sends all collected commands.
     pub(super) fn flush(&mut self) {
         if std::mem::replace(&mut self.is_empty, true) {
             return;
         }
         for (mailbox, outgoing) in self.mailboxes.iter().zip(&mut self.outgoing) {
-            // A reactor that cannot be woken has ended, and its connections with it.
+            // A reactor that cannot be woken has ended, and so have its connections.
             let _ = mailbox.send_all(outgoing);
         }
     }

@@ -1,4 +1,4 @@
-//! What the reactors of a server share, and `/stats`: what they count, summed and for each, as JSON.
+//! The state that the reactors of a server share, and the document of `/stats`.
 
 use super::config::Protocol;
 use super::hook::Hook;
@@ -15,7 +15,7 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the reactors of one server share, all of it read only or counted.
+/// The state that the reactors of one server share: read only, counters, or behind a lock off the hot path.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) counters: Vec<Arc<Counters>>,
@@ -27,24 +27,24 @@ pub(super) struct Shared {
     pub(super) max_upgrades_per_s: u32,
     pub(super) max_long_files: u32,
     pub(super) source_prefixes: SourcePrefixes,
-    /// Over how long connections are closed, and when they are not waited for any more.
+    /// The time over which a drain closes connections, and the time after which it resets the rest.
     pub(super) drain: (Duration, Duration),
-    /// The owner's fields have no Server, which may stand in an answer once.
+    /// Whether responses get our field Server: the program's own fields have none.
     pub(super) says_server: bool,
     pub(super) started: Instant,
-    /// Tells this server from another at the same address: random.
+    /// A random number that distinguishes this server from another one at the same address.
     pub(super) instance: u64,
     /// Memory when the server was ready and had no connection.
     pub(super) at_ready: OnceLock<Memory>,
-    /// How old a document of `/stats` may be.
+    /// The maximum age of a cached document of `/stats`.
     pub(super) stats_max_age: Duration,
     pub(super) stats: Mutex<StatsCache>,
-    /// Why a reactor could not go on: the first one, which ended the others.
+    /// The error of the first reactor that failed; it stopped the others.
     pub(super) failure: OnceLock<(io::ErrorKind, String)>,
 }
 
 impl Shared {
-    /// Counts messages that one of the reactors had to drop before it looked for who should get them.
+    /// Counts messages that a reactor dropped for `lost` receivers because too many publications are waiting.
     #[inline]
     pub(super) fn count_lost(&self, reactor: u16, lost: usize) {
         if lost > 0 {
@@ -58,13 +58,13 @@ impl Shared {
 /// The last documents of `/stats`.
 #[derive(Debug, Default)]
 pub(super) struct StatsCache {
-    /// Without the reactors, and with them; each with the time at which it was made.
+    /// Without the counters of each reactor, and with them; each with the time at which it was made.
     documents: [Option<(Instant, Arc<[u8]>)>; 2],
 }
 
 /// Returns the document of `/stats`: the sums over all reactors and, if `with_reactors`, the numbers of each.
 ///
-/// It is at most `stats_max_age_ms` old: a request of 31 bytes must not become a load.
+/// The document may be up to `stats_max_age_ms` old, so that a flood of small requests causes little work.
 pub(super) fn json(shared: &Shared, with_reactors: bool) -> Arc<[u8]> {
     let mut cache = shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let cached = &mut cache.documents[usize::from(with_reactors)];
@@ -79,7 +79,7 @@ pub(super) fn json(shared: &Shared, with_reactors: bool) -> Arc<[u8]> {
     document
 }
 
-/// Whether the query of a request for the counters asks for those of each reactor: `/stats?reactors`.
+/// Whether the query of a request asks for the counters of each reactor: `/stats?reactors`.
 pub(super) fn wants_reactors(request: &Request<'_>) -> bool {
     let query = request.target.split_once('?').map_or("", |(_, query)| query);
     query.split('&').any(|word| matches!(word, "reactors" | "reactors=1" | "reactors=true"))

@@ -1,43 +1,43 @@
-//! Topics of one reactor: who has subscribed to which, and what is on its way to them.
+//! The topics of one reactor: their members, and the publications that are being delivered.
 //!
-//! A topic's members stand in one array, so that publishing is one pass over it. The pass may stop in the middle, since
-//! others want their turns too, and members come and go meanwhile: it goes from the end to the front, new ones are added
-//! at the end, and one that goes leaves its place to one of the same side of the pass.
+//! The members of a topic are one array, so that a publication is one pass over it. The pass is interrupted to let other
+//! connections be processed, and members come and go meanwhile. It therefore runs from the end to the front: new members are
+//! appended, and a removed member is replaced by one from the same side of the pass.
 
 use crate::proto::shared_frame::Shared;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Messages that may wait at a reactor for being sent to the members of their topics.
+/// The most publications that may wait at a reactor for their delivery.
 pub(super) const MAX_WAITING: usize = 1024;
 
-/// And bytes of them.
+/// The most bytes of waiting publications.
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
-/// And receivers of them, together: some seconds of work. One topic has no more than half of that, so that another is heard
-/// beside it.
+/// The most deliveries of waiting publications, which is some seconds of work. One topic may use half of them, so that it
+/// cannot keep out the others.
 const MAX_WAITING_DELIVERIES: usize = 1 << 18;
 
-/// A delivery counts once more for each so many bytes.
+/// A delivery counts once more for each multiple of this size.
 const DELIVERY_BYTES: usize = 4 << 10;
 
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Member {
-    /// Its place in the slab of connections.
+    /// Its index in the slab of connections.
     connection: u32,
     subscription: u32,
-    /// The first publication that it gets. In 64 bits it never comes around.
+    /// The sequence number of the first publication that it gets. 64 bits do not wrap around.
     since: u64,
 }
 
-/// One topic of one connection; all of one connection are a list.
+/// One topic of one connection. The subscriptions of a connection form a linked list.
 #[derive(Debug)]
 struct Subscription {
     topic: u32,
-    /// Among the members of the topic.
+    /// Its index among the members of the topic.
     position: u32,
     next: u32,
 }
@@ -45,12 +45,12 @@ struct Subscription {
 #[derive(Debug)]
 struct Topic {
     name: Arc<str>,
-    /// Never that of another topic: 1 is the first one's.
+    /// Identifies the topic: unlike its index, a number is not reused when a topic is removed. The first one is 1.
     number: u32,
     members: Vec<Member>,
-    /// Publications that wait.
+    /// How many of its publications wait.
     waiting: usize,
-    /// How many of the first members the publication that is under way has yet to reach.
+    /// The members before this index have not been reached by the pass of the current publication.
     ahead: usize,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Topics {
     by_name: HashMap<Arc<str>, u32>,
     topics: Slab<Topic>,
     subscriptions: Slab<Subscription>,
-    /// By the place of a connection, its first subscription; as long as it has to be.
+    /// The first subscription of each connection, by its index in the slab; grown on demand.
     firsts: Vec<u32>,
     waiting: VecDeque<Publication>,
     waiting_bytes: usize,
@@ -80,7 +80,8 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// Adds a connection to a topic, which is made if need be; returns whether it was none of its members.
+    /// Adds a connection to a topic, which is created if it does not exist. Returns whether the connection was not a member
+    /// before.
     pub(super) fn subscribe(&mut self, connection: usize, name: &str) -> bool {
         let topic = self.by_name.get(name).copied().unwrap_or_else(|| self.make(name));
         if self.find(connection, topic).is_some() {
@@ -100,7 +101,7 @@ impl Topics {
 
     fn make(&mut self, name: &str) -> u32 {
         let name: Arc<str> = name.into();
-        // The first and the last number stand for no topic.
+        // 0 and `u32::MAX` are not numbers of topics.
         self.last_number = self.last_number % (u32::MAX - 1) + 1;
         let topic =
             Topic { name: Arc::clone(&name), number: self.last_number, members: Vec::new(), waiting: 0, ahead: 0 };
@@ -109,7 +110,7 @@ impl Topics {
         index
     }
 
-    /// The subscription of a connection to a topic, and the one that is before it in the list.
+    /// Finds the subscription of a connection to a topic, and the previous one in its list.
     fn find(&self, connection: usize, topic: u32) -> Option<(u32, u32)> {
         let (mut before, mut at) = (NONE, *self.firsts.get(connection)?);
         while at != NONE {
@@ -122,7 +123,7 @@ impl Topics {
         None
     }
 
-    /// Takes a connection out of a topic; returns whether it was a member.
+    /// Removes a connection from a topic. Returns whether it was a member.
     pub(super) fn unsubscribe(&mut self, connection: usize, name: &str) -> bool {
         let found = self.by_name.get(name).and_then(|&topic| self.find(connection, topic));
         let Some((at, before)) = found else { return false };
@@ -135,7 +136,7 @@ impl Topics {
         true
     }
 
-    /// Takes a connection out of all topics: it has ended.
+    /// Removes a connection that has ended from all topics.
     #[inline]
     pub(super) fn leave(&mut self, connection: usize) {
         let Some(first) = self.firsts.get_mut(connection) else { return };
@@ -152,7 +153,7 @@ impl Topics {
         let (index, mut hole) = (topic as usize, position as usize);
         let topic = &mut self.topics[index];
         if hole < topic.ahead {
-            // The last of those that are still to be reached takes its place, and leaves one that is behind the pass.
+            // The last member that is still to be reached takes its place. The hole moves to the side that has been reached.
             topic.ahead -= 1;
             topic.members.swap(hole, topic.ahead);
             self.subscriptions_of(index, hole);
@@ -168,22 +169,22 @@ impl Topics {
         }
     }
 
-    /// The member at `position` has come there from elsewhere.
+    /// Updates the subscription of a member that has moved to `position`.
     fn subscriptions_of(&mut self, topic: usize, position: usize) {
         let moved = self.topics[topic].members[position].subscription;
-        // The one that is being removed has no subscription any more.
+        // The member that is being removed has no subscription any more.
         if let Some(subscription) = self.subscriptions.get_mut(moved as usize) {
             subscription.position = position as u32;
         }
     }
 
-    /// Has a message sent to all who are members now; returns how many will not get it because too much waits already.
+    /// Queues a message for all current members. Returns for how many it is dropped because too much waits already.
     pub(super) fn publish(&mut self, name: &str, message: &Arc<Shared>) -> usize {
         let Some(&index) = self.by_name.get(name) else { return 0 };
         let topic = &mut self.topics[index as usize];
-        // One that has more members than its share counts as if it had that, or a small one could silence it.
+        // A topic with more members than its share is counted with its share; otherwise a small topic could block it for good.
         let (bytes, receivers) = (message.frame().len(), topic.members.len().min(MAX_WAITING_DELIVERIES / 2));
-        // Where nothing waits, any one message may.
+        // A topic without a waiting publication may always queue one.
         let own_share = (topic.waiting + 1) * receivers <= MAX_WAITING_DELIVERIES / 2 || topic.waiting == 0;
         let fits = self.waiting.len() < MAX_WAITING
             && self.waiting_bytes + bytes <= MAX_WAITING_BYTES
@@ -201,18 +202,18 @@ impl Topics {
         0
     }
 
-    /// Whether something is to be sent.
+    /// Whether no publication waits.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Sends on what waits, to `budget` members at most, and to fewer where it is long: each by a call of `deliver`, with its
-    /// place in the slab and the number of the topic. Returns whether more waits.
+    /// Delivers waiting publications to at most `budget` members, and to fewer if they are long. Calls `deliver` for each with
+    /// its index in the slab and the number of the topic. Returns whether more waits.
     pub(super) fn deliver(&mut self, mut budget: usize, mut deliver: impl FnMut(usize, &Arc<Shared>, u32)) -> bool {
         while budget > 0 {
             let Some(publication) = self.waiting.front_mut() else { return false };
             let topic = self.topics.get_mut(publication.topic as usize);
-            // Its last member may have gone meanwhile, and another topic come to its place.
+            // The topic may have been removed meanwhile, and its index given to another one.
             if let Some(topic) = topic.filter(|topic| topic.number == publication.number) {
                 if !std::mem::replace(&mut publication.begun, true) {
                     topic.ahead = topic.members.len();

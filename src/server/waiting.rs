@@ -1,4 +1,4 @@
-//! Long polling: requests that wait for what is published next.
+//! Long polling: requests that wait for the next publication on a topic.
 
 use super::guard;
 use super::response::{Response, Wanted};
@@ -9,17 +9,17 @@ use crate::net::slots;
 use crate::proto::http_write::{Answer, RequestInfo};
 use std::time::Instant;
 
-/// What a waiting request is answered with.
+/// The outcome of a waiting request.
 pub(super) enum Outcome<'a> {
-    /// This was published.
+    /// A message was published.
     Published(&'a [u8]),
-    /// Nothing was, for as long as a request waits.
+    /// No message was published in the time that a request may wait.
     Nothing,
-    /// The program's own code panicked.
+    /// The program's filter panicked.
     Failed,
 }
 
-/// A request that waits for what is published next.
+/// A request that waits for the next publication.
 pub(super) struct Waiting {
     pub(super) asked: RequestInfo,
     pub(super) since: Instant,
@@ -29,7 +29,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Answers the request if it is still waiting.
+    /// Responds if the request is still waiting.
     pub(super) fn answer(&self, core: &mut Core<HandlerSlot>, outcome: &Outcome<'_>, says_server: bool) {
         let (status, body, close): (_, &[u8], _) = match *outcome {
             Outcome::Published(payload) => (self.like.status, payload, false),
@@ -45,8 +45,8 @@ impl Waiting {
         });
     }
 
-    /// Answers it with a message, if that is one that it waits for, and with 500 if finding that out panics; returns whether it
-    /// has its answer.
+    /// Responds with a message if the filter of the request accepts it, and with 500 if the filter panics. Returns whether
+    /// the request has its response.
     pub(super) fn take(
         &self,
         core: &mut Core<HandlerSlot>,

@@ -1,4 +1,4 @@
-//! A chat: rooms by path, names, who is here, who comes and goes.
+//! A chat: rooms by path, names, the members of a room, joins and leaves.
 
 use super::name;
 use super::query::query;
@@ -7,29 +7,29 @@ use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most characters of a name, and of a room's.
+/// The most characters of a member's name, and of a room's.
 const MAX_NAME_CHARS: usize = 32;
 const MAX_ROOM_CHARS: usize = 64;
 
-/// The longest text: as JSON it may be six times as long.
+/// The longest text of a message, in bytes. As JSON it may be six times as long.
 const MAX_SAID_BYTES: usize = 16 << 10;
 
-/// The most names that a newcomer is told.
+/// The most names in a welcome message.
 const MAX_TOLD: usize = 100;
 
-/// Who is in which room, over all reactors.
+/// The members of all rooms, over all reactors.
 #[derive(Debug, Default)]
 pub struct Rooms(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
     rooms: HashMap<String, BTreeSet<String>>,
-    /// How often somebody came or went. What two reactors tell of that may arrive in any order: by this number a client knows
-    /// which came first.
+    /// The number of joins and leaves. Messages from two reactors may arrive in any order; clients sort them by this
+    /// number.
     change: u64,
 }
 
-/// What a newcomer is told.
+/// The content of a welcome message.
 struct Welcome {
     name: String,
     here: Vec<String>,
@@ -38,13 +38,13 @@ struct Welcome {
 }
 
 impl Rooms {
-    /// Adds a name to a room, or one like it where it is taken.
+    /// Adds a member to a room. If the name is taken, it gets a number.
     fn enter(&self, room: &str, wanted: &str) -> Welcome {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Book { rooms, change } = &mut *book;
         let names = rooms.entry(room.to_owned()).or_default();
         *change += 1;
-        // Where thousands have the same name, the number of the change is one that nobody has looked for yet.
+        // If all small numbers are taken, the number of the change is very likely free.
         let mut numbers = (2..10).chain(*change..);
         let mut name = wanted.to_owned();
         while names.contains(&name)
@@ -57,7 +57,7 @@ impl Rooms {
         Welcome { name, here, count: names.len(), change: *change }
     }
 
-    /// Takes it out again; returns how many are left, and the number of that change.
+    /// Removes a member from a room. Returns how many are left, and the number of the change.
     fn leave(&self, room: &str, name: &str) -> (usize, u64) {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Book { rooms, change } = &mut *book;
@@ -72,27 +72,27 @@ impl Rooms {
     }
 }
 
-/// Who a connection is, and where.
+/// The state of a connection: its name and room.
 #[derive(Debug, Default)]
 pub struct Guest {
     room: String,
     name: String,
 }
 
-/// Sends what one says to all in the room, as JSON with the name.
+/// Sends each message to all members of the room, as JSON with the name of its sender.
 #[derive(Debug)]
 pub struct Chat {
     rooms: Arc<Rooms>,
 }
 
 impl Chat {
-    /// A chat in these rooms, which all reactors share.
+    /// Creates a chat with these rooms, which all reactors share.
     pub fn new(rooms: Arc<Rooms>) -> Self {
         Self { rooms }
     }
 }
 
-/// The topic of a room.
+/// Returns the topic of a room.
 fn topic(room: &str) -> String {
     format!("chat/{room}")
 }
@@ -118,7 +118,7 @@ impl Handler<Guest> for Chat {
         });
         peer.send(&welcome.to_string());
         let join = json!({ "type": "join", "name": name, "count": count, "change": change });
-        // Who comes is told to those who are here already.
+        // The join is published before the subscription, so that only the others get it.
         peer.publish(&topic(&room), &join.to_string());
         peer.subscribe(&topic(&room));
         *peer.state = Guest { room, name };
@@ -139,7 +139,7 @@ impl Handler<Guest> for Chat {
     fn closed(&mut self, peer: &mut Peer<Guest>, _closed: &Closed) {
         let Guest { room, name } = std::mem::take(peer.state);
         if name.is_empty() {
-            return; // it was never let in
+            return; // it never joined
         }
         let (count, change) = self.rooms.leave(&room, &name);
         let leave = json!({ "type": "leave", "name": name, "count": count, "change": change });

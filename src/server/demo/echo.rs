@@ -1,8 +1,8 @@
-//! Every message comes back, to whom it came from or to all.
+//! Echo and broadcast.
 
 use crate::server::{Handler, Message, Peer, Request};
 
-/// Sends every message back: text as text, binary as binary, compressed as compressed.
+/// Sends every message back to its sender: text as text, binary as binary, compressed as compressed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Echo;
 
@@ -13,7 +13,7 @@ impl Handler for Echo {
     }
 }
 
-/// Sends every message to all who are connected.
+/// Sends every message to all connections of the route.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Broadcast;
 

@@ -1,5 +1,5 @@
-//! The routes of `steadfast serve`: the three ways of the tutorials (echo, push at an interval, broadcast), a chat, and for
-//! comparison polling and long polling, each with a page that works in a browser.
+//! The routes of `steadfast serve`: echo, push at an interval, broadcast, chat, and for comparison polling and long polling;
+//! most have a page for a browser.
 
 mod chat;
 mod echo;
@@ -18,14 +18,14 @@ use super::{Overflow, Reply, Request, Response, Server};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the routes need to know.
+/// The settings of the routes.
 #[derive(Clone, Copy, Debug)]
 pub struct DemoRoutes {
     /// How often `/push` pushes the time.
     pub push_interval: Duration,
-    /// What happens to a message of `/broadcast` and `/chat` for a connection that does not keep up.
+    /// The overflow policy of `/broadcast` and `/chat`.
     pub overflow: Overflow,
-    /// Whether a folder that is served at all other paths has the page at `/` too.
+    /// Whether `/` is left to a folder that is served at all other paths.
     pub leaves_index: bool,
 }
 
@@ -59,7 +59,7 @@ impl DemoRoutes {
             .route_with(&["/", "/echo"], Overflow::Close, || Echo)
             .page("/echo", page(include_str!("../pages/echo.html")))
             .answer_post("/echo", |request| Response::new("application/octet-stream", request.body.to_vec()))
-            // A time that is late is of no use when a newer one is there.
+            // A newer time replaces an older one that has not been sent.
             .route_with(&["/push"], Overflow::KeepLatest, move || Push::new(ticker))
             .page("/push", page(include_str!("../pages/push.html")))
             .route_with(&["/broadcast"], self.overflow, || Broadcast)
@@ -73,20 +73,20 @@ impl DemoRoutes {
     }
 }
 
-/// With the length of the request's head, which a page of the web cannot know.
+/// Makes a JSON response that tells the length of the request's head, which a script in a browser cannot see.
 fn counted(request: &Request<'_>, document: String) -> Response {
     let field = format!("X-Request-Bytes: {}", request.head_bytes());
     Response::json(document).with_field(&field).expect("a number has no line break")
 }
 
-/// At once what is newer than `after`, and else the first that is.
+/// Responds with the current tick if it is not the one that the client has (`after`), and else waits for the next one.
 fn long_poll(request: &Request<'_>, ticker: Ticker) -> Reply {
     let after = query(request, "after").and_then(|after| after.parse::<u64>().ok());
     let now = ticker.now();
     let response = counted(request, ticker.text(now));
     match after {
-        // The tick that the client knows may still be on its way to this reactor. A later one it has from another life of the
-        // server, and is told of this one.
+        // Its publication may still be on its way to this reactor, so the wait is for a later tick. A client with a tick that
+        // is yet to come has it from an earlier run of the server, and gets the current one.
         Some(after) if after == now => {
             Reply::next_where(push::TOPIC, response, move |text| push::tick_of(text).is_some_and(|tick| tick > after))
         }

@@ -1,4 +1,4 @@
-//! Names of people and of rooms.
+//! The names of members and rooms.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use std::fmt;
 pub(super) enum BadName {
     /// It is not percent-encoded UTF-8.
     NotUtf8,
-    /// There is nothing to see of it.
+    /// It has no visible character.
     Blank,
     /// It has more characters than this.
     TooLong(usize),
-    /// It has this character, which is not seen itself and changes how others are seen, or nothing at all.
+    /// It has this character, which is invisible and may change how others are displayed.
     Invisible(char),
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for BadName {
 /// Decodes a name, and removes spaces around it.
 ///
 /// # Errors
-/// [`BadName`]: two names that look alike must not be two persons, and no name may turn around the text beside it.
+/// [`BadName`]: two different names must not look alike, and a name must not change how the text beside it is displayed.
 pub(super) fn decode(text: &str, max_chars: usize) -> Result<String, BadName> {
     let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(|_| BadName::NotUtf8)?;
     let name = decoded.trim();
@@ -43,13 +43,13 @@ pub(super) fn decode(text: &str, max_chars: usize) -> Result<String, BadName> {
     Ok(name.to_owned())
 }
 
-/// Spaces of all kinds, and the Braille pattern without dots, which is a letter by its category.
+/// Whether a character is a kind of space, or the Braille pattern without dots, whose category is that of a symbol.
 fn is_blank(char: char) -> bool {
     char.is_whitespace() || char == '\u{2800}'
 }
 
-/// Controls (Cc), separators of lines and paragraphs, and what Unicode has as Default_Ignorable_Code_Point: marks for the
-/// direction of text, spaces without a width, fillers, selectors of variants, tags.
+/// Whether a character is a control (Cc), a separator of lines or paragraphs, or has the Unicode property
+/// Default_Ignorable_Code_Point: bidirectional marks, zero-width spaces, fillers, variation selectors, tags.
 fn is_invisible(char: char) -> bool {
     let ignorable = matches!(char,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -1,11 +1,11 @@
-//! The pages, with what tells a browser to run nothing in them that is not theirs.
+//! The pages, with a Content-Security-Policy that allows no other scripts than their own.
 
 use crate::server::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-/// A page with one style and one script, both inline.
+/// Makes the response for a page with one style and one script, both inline.
 ///
 /// Content-Security-Policy allows these two by their hashes (CSP3 section 2.3.1). `'self'` covers WebSockets of the same host.
 /// No other site may show the page in a frame.
@@ -21,7 +21,7 @@ pub(super) fn page(html: &'static str) -> Response {
         .expect("fields without a line break")
 }
 
-/// What the policy says of the element `name`, of which the page has one.
+/// Returns the source expression of the policy for the only element `name` of the page.
 fn hash_of(html: &str, name: &str) -> String {
     let (start, end) = (format!("<{name}>"), format!("</{name}>"));
     let content = html.split_once(&start).and_then(|(_, rest)| rest.split_once(&end));

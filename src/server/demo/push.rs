@@ -1,13 +1,13 @@
-//! The time, pushed at an interval.
+//! Pushes the time at an interval.
 
 use crate::net::date;
 use crate::server::{Handler, Message, Peer, ReactorContext, Request};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Who is pushed to, and who waits by long polling.
+/// The topic of the pushed time, for WebSockets and for long polling.
 pub(super) const TOPIC: &str = "push";
 
-/// A clock that ticks at an interval, the same for all reactors and for all ways to ask for it.
+/// A clock that ticks at an interval. All reactors and routes share it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticker {
     began: Instant,
@@ -15,24 +15,24 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Ticks from now on, every `interval`, which is no less than a millisecond.
+    /// Creates a clock that ticks every `interval` from now on; at least every millisecond.
     pub fn new(interval: Duration) -> Self {
         Self { began: Instant::now(), interval: interval.max(Duration::from_millis(1)) }
     }
 
-    /// How many ticks there have been.
+    /// Returns the number of ticks so far.
     pub fn now(self) -> u64 {
         (self.began.elapsed().as_nanos() / self.interval.as_nanos()) as u64
     }
 
-    /// How long it is to the next one.
+    /// Returns the time until the next tick.
     pub fn next_in(self) -> Duration {
         let into = self.began.elapsed().as_nanos() % self.interval.as_nanos();
         self.interval - Duration::from_nanos(into as u64)
     }
 
-    /// A tick, the time, the interval, and the time once more, in microseconds since 1970, from which a receiver
-    /// knows how old it is. As JSON.
+    /// Returns a tick as JSON: its number, the time as a date, the interval, and the time in microseconds since 1970, from
+    /// which a receiver computes the age of the message.
     pub fn text(self, tick: u64) -> String {
         let now = SystemTime::now();
         let (time, interval_ms) = (date::format(now).unwrap_or_default(), self.interval.as_millis());
@@ -41,7 +41,7 @@ impl Ticker {
     }
 }
 
-/// Sends the time when a connection opens, and to all at every tick.
+/// Sends the time to a connection when it opens, and to all connections at every tick.
 #[derive(Debug)]
 pub struct Push {
     ticker: Ticker,
@@ -49,7 +49,7 @@ pub struct Push {
 }
 
 impl Push {
-    /// Pushes as `ticker` ticks.
+    /// Pushes at each tick of `ticker`.
     pub fn new(ticker: Ticker) -> Self {
         Self { ticker, last: ticker.now() }
     }
@@ -57,18 +57,18 @@ impl Push {
 
 impl Handler for Push {
     fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
-        // How much the upgrade took, for those who compare: a page of the web cannot know it.
+        // The page compares the bytes of the upgrade with those of polling; a script in a browser cannot see them.
         let (text, bytes) = (self.ticker.text(self.ticker.now()), (request.head_bytes(), peer.answer_bytes()));
         let text = text.trim_end_matches('}');
         peer.send(&format!(r#"{text},"upgrade_bytes":{{"in":{},"out":{}}}}}"#, bytes.0, bytes.1));
         peer.subscribe(TOPIC);
     }
 
-    /// What is said here is of no interest.
+    /// Ignores what clients send.
     fn message(&mut self, _peer: &mut Peer, _message: Message) {}
 
     fn tick(&mut self, context: &mut ReactorContext) {
-        // One reactor tells all others: it is encoded once.
+        // Reactor 0 publishes for all, so that the message is encoded once.
         if context.reactor() != 0 {
             return;
         }
@@ -80,7 +80,7 @@ impl Handler for Push {
     }
 }
 
-/// The tick that a text of [`Ticker::text`] tells of.
+/// Returns the number of the tick in a text of [`Ticker::text`].
 pub(super) fn tick_of(text: &[u8]) -> Option<u64> {
     let digits = text.strip_prefix(br#"{"n":"#)?.split(|&byte| byte == b',').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
