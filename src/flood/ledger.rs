@@ -143,7 +143,7 @@ pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause,
 fn name(cause: Cause) -> String {
     match cause {
         Cause::Closed(code) => format!("close code {}", code.0),
-        Cause::EndOfStream | Cause::Abrupt | Cause::Answered => "closed by peer".into(),
+        Cause::EndOfStream | Cause::Abrupt | Cause::ResponseSent => "closed by peer".into(),
         Cause::Io(code) | Cause::Connect(code) => error_name(code),
         Cause::Local(code) => format!("local limit: {}", error_name(code)),
         Cause::Deadline(deadline) => match deadline {

@@ -52,7 +52,7 @@ impl<S> Core<S> {
         let bytes = connection.session().unfinished_bytes().filter(|&bytes| bytes >= RESERVED_FROM_BYTES).unwrap_or(0);
         let memory = &mut self.memory;
         let has_room =
-            !self.context.queueing.is_full && memory.used_bytes().saturating_add(bytes) <= memory.buffers.max_bytes();
+            !self.context.queueing.is_full && memory.used_bytes().saturating_add(bytes) <= memory.limit.max_bytes();
         if !has_room
             && !holds_ring
             && let Some(kept) = memory.kept.get_mut(&id)
@@ -79,7 +79,7 @@ impl<S> Core<S> {
 
     /// Finds out how much memory is left, and has what is too much go at once.
     pub(super) fn look_at_memory(&mut self) {
-        let (used, buffers) = (self.memory.used_bytes(), &self.memory.buffers);
+        let (used, buffers) = (self.memory.used_bytes(), &self.memory.limit);
         self.context.queueing.is_full = used >= buffers.full_bytes();
         if used > buffers.max_bytes() {
             self.shed(used - buffers.full_bytes());
@@ -94,7 +94,7 @@ impl<S> Core<S> {
         }
         // What was freed is of many sizes, and what grows next may not fit there.
         sys::trim_heap();
-        self.context.queueing.is_full = self.memory.used_bytes() >= self.memory.buffers.full_bytes();
+        self.context.queueing.is_full = self.memory.used_bytes() >= self.memory.limit.full_bytes();
     }
 
     /// Frees what a connection keeps, and resets it.
@@ -117,7 +117,7 @@ impl<S> Core<S> {
     /// Those who have been at something for longest, if memory is short: as many as it takes. Where it is not, but some are
     /// paused for want of room, the oldest of these: else they might all wait for each other.
     pub(super) fn oldest(&self) -> Vec<ConnectionId> {
-        let excess_bytes = self.memory.used_bytes().saturating_sub(self.memory.buffers.tight_bytes());
+        let excess_bytes = self.memory.used_bytes().saturating_sub(self.memory.limit.tight_bytes());
         let (now_tick, is_tight) = (self.context.now.tick, excess_bytes > 0);
         let class_of = |kept: &Kept| {
             let age = kept.age_ticks(now_tick);

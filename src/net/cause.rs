@@ -31,7 +31,7 @@ pub enum Cause {
     /// The close handshake, with the peer's code.
     Closed(CloseCode),
     /// We answered a request with `Connection: close`.
-    Answered,
+    ResponseSent,
     /// The peer closed where its protocol allows it.
     EndOfStream,
     /// The peer closed without a Close, or in the middle of something.

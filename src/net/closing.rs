@@ -13,7 +13,7 @@ use super::sys;
 use super::write_queue::WriteQueue;
 use crate::proto::close::{CloseCode, Fault};
 use crate::proto::frame::Role;
-use crate::proto::http_write::{Answer, RequestInfo, reason_body};
+use crate::proto::http_write::{HttpResponse, RequestInfo, reason_body};
 use crate::proto::session::State;
 use socket2::SockRef;
 use std::io;
@@ -40,7 +40,7 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
         _ if connection.has(Flags::PEER_CLOSED) => false,
         // The peer may still be sending; closing with bytes unread makes TCP reset, and the reset overtakes what we
         // said last (RFC 1122 section 4.2.2.13).
-        (_, Cause::Fault(_)) | (Role::Server, Cause::BadHead(_) | Cause::Answered | Cause::Deadline(_)) => {
+        (_, Cause::Fault(_)) | (Role::Server, Cause::BadHead(_) | Cause::ResponseSent | Cause::Deadline(_)) => {
             // A peer that is already gone cannot be shut down, and then needs no lingering either.
             SockRef::from(&connection.socket()).shutdown(Shutdown::Write).is_ok()
         }
@@ -56,8 +56,8 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
 }
 
 /// Ends those whose end came outside their turn.
-pub(super) fn end_dirty<S>(core: &mut Core<S>) {
-    for id in std::mem::take(&mut core.dirty) {
+pub(super) fn finish_pending<S>(core: &mut Core<S>) {
+    for id in std::mem::take(&mut core.needs_finish) {
         let Some(connection) = core.slots.get(id) else { continue };
         connection.clear(Flags::NEEDS_FINISH);
         finish(core, id);
@@ -212,8 +212,8 @@ pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
         State::Head => {
             let more_fields = "Retry-After: 10\r\n";
             let asked = RequestInfo { without_body: conn.connection.session().is_head(), ..RequestInfo::default() };
-            conn.answer(&Answer { more_fields, ..Answer::refusal(503) }, asked);
-            conn.end(Cause::Answered);
+            conn.respond(&HttpResponse { more_fields, ..HttpResponse::refusal(503) }, asked);
+            conn.end(Cause::ResponseSent);
         }
         _ => {
             conn.close(CloseCode::TRY_AGAIN_LATER, Fault::OutOfMemory.reason());
@@ -238,7 +238,7 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
                     format!("the request did not come within {head_s} s, or its content at {rate} bytes a second");
                 let body = reason_body(408, &why);
                 let asked = RequestInfo { without_body: conn.connection.session().is_head(), ..RequestInfo::default() };
-                conn.answer(&Answer { body: body.as_bytes(), ..Answer::refusal(408) }, asked);
+                conn.respond(&HttpResponse { body: body.as_bytes(), ..HttpResponse::refusal(408) }, asked);
                 conn.connection.ended_with(cause);
             });
         }

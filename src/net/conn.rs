@@ -10,9 +10,9 @@ use super::write_queue::{Content, FilePart, Pushed};
 use crate::proto::close::CloseCode;
 use crate::proto::extension::NegotiatedCompression;
 use crate::proto::frame::Role;
-use crate::proto::http_write::{Answer, RequestInfo};
+use crate::proto::http_write::{HttpResponse, RequestInfo};
 use crate::proto::session::{MessageKind, Output, Session, State};
-use crate::proto::shared_frame::Shared;
+use crate::proto::shared_frame::SharedFrame;
 use crate::proto::upgrade::{ClientHandshake, ServerHandshake};
 use socket2::{SockAddr, SockRef};
 use std::fs::File;
@@ -205,7 +205,7 @@ impl<S> Conn<'_, S> {
             return if sent { Sent::Sent } else { self.drop_message() };
         };
         // What may yet be dropped must not be in the window that the peer shares (RFC 7692 section 7.2.3.2).
-        let shared = Shared::new(kind, payload);
+        let shared = SharedFrame::new(kind, payload);
         let frame = if compress { shared.frame_for(agreed, &mut self.context.output.deflate) } else { None };
         let content = Content::Own(frame.unwrap_or(shared.frame()).into());
         // The message that goes beyond what a call may gather is no matter of policy, and all that follow it are.
@@ -268,7 +268,7 @@ impl<S> Conn<'_, S> {
     }
 
     /// Bytes of the answer that this turn has written so far, behind which nothing else stands.
-    pub fn answer_bytes(&self) -> usize {
+    pub fn response_bytes(&self) -> usize {
         self.context.output.head_bytes
     }
 
@@ -305,28 +305,28 @@ impl<S> Conn<'_, S> {
         self.connection.session_mut().close(code, reason, &mut self.context.output);
     }
 
-    /// Has the request that was just heard wait for its answer: until [`Conn::answer`] nothing more is read, and no deadline
+    /// Has the request that was just heard wait for its answer: until [`Conn::respond`] nothing more is read, and no deadline
     /// runs. A client that closes meanwhile, its own direction alone too, ends the connection.
     pub fn defer(&mut self) {
         self.connection.set(Flags::AWAITING_RESPONSE);
     }
 
-    /// Whether a request waits for its answer.
+    /// Whether a request waits for its response.
     pub fn is_deferred(&self) -> bool {
         self.connection.has(Flags::AWAITING_RESPONSE)
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, answer: &Answer<'_>, asked: RequestInfo) {
-        self.context.counters.refused(answer.status);
+    pub fn respond(&mut self, response: &HttpResponse<'_>, asked: RequestInfo) {
+        self.context.counters.refused(response.status);
         self.connection.clear(Flags::AWAITING_RESPONSE);
-        self.connection.session_mut().answer(answer, asked, &mut self.context.output);
+        self.connection.session_mut().respond(response, asked, &mut self.context.output);
     }
 
     /// Answers a request with a file, in place of the body of `answer`.
-    pub fn answer_file(&mut self, answer: &Answer<'_>, asked: RequestInfo, content: FileContent) {
+    pub fn respond_file(&mut self, response: &HttpResponse<'_>, asked: RequestInfo, content: FileContent) {
         self.connection.clear(Flags::AWAITING_RESPONSE);
-        self.connection.session_mut().answer_head(answer, asked, content.bytes, &mut self.context.output);
+        self.connection.session_mut().respond_head(response, asked, content.bytes, &mut self.context.output);
         if !asked.without_body {
             self.send_file(content);
         }
@@ -352,14 +352,14 @@ impl<S> Conn<'_, S> {
 
     /// Answers a request with 101: the connection becomes a WebSocket.
     #[inline]
-    pub fn accept(&mut self, acceptance: &ServerHandshake<'_>) {
-        self.connection.session_mut().accept(acceptance, &mut self.context.output);
+    pub fn accept(&mut self, handshake: &ServerHandshake<'_>) {
+        self.connection.session_mut().accept(handshake, &mut self.context.output);
         self.context.counters.upgraded.add(1);
     }
 
     /// Makes this connection a WebSocket client, and sends its request.
-    pub fn upgrade(&mut self, opening: &ClientHandshake<'_>) {
-        let session = Session::websocket_client(opening, &mut self.context.output);
+    pub fn upgrade(&mut self, handshake: &ClientHandshake<'_>) {
+        let session = Session::websocket_client(handshake, &mut self.context.output);
         self.connection.set_session(session);
     }
 
@@ -370,7 +370,7 @@ impl<S> Conn<'_, S> {
 
     /// The date of an answer that is made now; empty where the clock has none.
     pub fn date(&self) -> &str {
-        &self.context.output.standing.date
+        &self.context.output.default_headers.date
     }
 
     /// Sends a GET, with more field lines, each with its CRLF; for a session of [`Session::http_client`].

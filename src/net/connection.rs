@@ -40,7 +40,7 @@ impl Flags {
     pub(super) const KEEP_ALIVE_IDLE: Self = Self(1 << 6);
     /// It is on the list of those that are finished before the reactor sleeps.
     pub(super) const NEEDS_FINISH: Self = Self(1 << 7);
-    /// A request is to be answered by [`super::conn::Conn::answer`]: nothing is read, and no deadline runs.
+    /// A request is to be answered by [`super::conn::Conn::respond`]: nothing is read, and no deadline runs.
     pub(super) const AWAITING_RESPONSE: Self = Self(1 << 8);
     /// The driver reads nothing until [`super::conn::Conn::resume`], and no deadline runs.
     pub(super) const READ_PAUSED: Self = Self(1 << 9);

@@ -49,7 +49,7 @@ pub struct Core<S> {
     pub(super) input: Input,
     pub(super) partial_input: HashMap<ConnectionId, Ring>,
     pub(super) ready: VecDeque<ConnectionId>,
-    pub(super) dirty: Vec<ConnectionId>,
+    pub(super) needs_finish: Vec<ConnectionId>,
     pub(super) to_free: Vec<ConnectionId>,
     pub(super) clock: Clock,
     /// The tick until which the limit on control frames is wider than it was set, and what it was set to.
@@ -78,7 +78,7 @@ impl<S> Core<S> {
         let clock = Clock::new(Instant::now());
         let mut output = Output::new(RandomSource::new(sys::random));
         output.deflate = Deflate::new(&settings.compression);
-        output.standing.fields.clone_from(&settings.response_fields);
+        output.default_headers.fields.clone_from(&settings.response_fields);
         let queueing = Queueing::new(settings.queue, settings.queue_grace_s);
         Self {
             poll,
@@ -86,7 +86,7 @@ impl<S> Core<S> {
             input: Input { pool: Pool::new(settings.read_buffer_bytes), message: Vec::new() },
             partial_input: HashMap::new(),
             ready: VecDeque::new(),
-            dirty: Vec::new(),
+            needs_finish: Vec::new(),
             to_free: Vec::new(),
             pings: Pings::new(settings.deadlines.ping_s),
             calm: Calm::default(),
@@ -95,7 +95,7 @@ impl<S> Core<S> {
             sources: HashMap::new(),
             closing: HashMap::new(),
             refusals: Refusals::default(),
-            memory: MemoryUse::new(Arc::clone(&settings.buffers)),
+            memory: MemoryUse::new(Arc::clone(&settings.memory_limit)),
             accept_paused: false,
             wake_at: None,
             stopped: false,
@@ -160,14 +160,14 @@ impl<S> Core<S> {
         if answered {
             connection.touch(self.context.now.tick);
             if connection.session().state() == State::Closed {
-                connection.end_with(Cause::Answered);
+                connection.end_with(Cause::ResponseSent);
             } else {
                 connection.set(Flags::KEEP_ALIVE_IDLE);
             }
         }
         if connection.cause().is_some() && !connection.has(Flags::NEEDS_FINISH) {
             connection.set(Flags::NEEDS_FINISH);
-            self.dirty.push(id);
+            self.needs_finish.push(id);
         } else if answered && !connection.has_queue() {
             self.make_ready(id);
         }

@@ -7,14 +7,14 @@ use super::slots::ConnectionId;
 use super::sys;
 use super::write_queue::{Content, Pushed, Topic, WriteQueue};
 use crate::proto::session::State;
-use crate::proto::shared_frame::Shared;
+use crate::proto::shared_frame::SharedFrame;
 use std::sync::Arc;
 
 impl<S> Core<S> {
     /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
     /// or behind what waits for it. `topic` is for [`super::conn::Overflow::KeepLatest`].
     #[inline]
-    pub fn deliver(&mut self, index: usize, message: &Arc<Shared>, topic: Topic) -> Sent {
+    pub fn deliver(&mut self, index: usize, message: &Arc<SharedFrame>, topic: Topic) -> Sent {
         let Some((id, connection)) = self.slots.at(index) else { return Sent::Dropped };
         if connection.session().state() != State::Open || connection.is_freed() {
             self.context.counters.messages_out.add(1);
@@ -52,12 +52,12 @@ impl<S> Core<S> {
 }
 
 /// What a shared message is in a queue: shared, unless it was compressed.
-fn content(message: &Arc<Shared>, frame: &[u8]) -> Content {
+fn content(message: &Arc<SharedFrame>, frame: &[u8]) -> Content {
     if std::ptr::eq(frame, message.frame()) { Content::Shared(Arc::clone(message)) } else { Content::Own(frame.into()) }
 }
 
 #[cold]
-fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<Shared>, topic: Topic) -> Sent {
+fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<SharedFrame>, topic: Topic) -> Sent {
     let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
     // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
     let frame = message

@@ -13,7 +13,7 @@ pub trait Driver {
     type Command: Send + 'static;
 
     /// A connect(2) of ours succeeded.
-    fn connected(&mut self, _link: &mut Conn<'_, Self::State>) {}
+    fn connected(&mut self, _conn: &mut Conn<'_, Self::State>) {}
 
     /// A message, whole. Apart from the other events, since it is the one that has to be fast.
     fn message(&mut self, conn: &mut Conn<'_, Self::State>, kind: MessageKind, payload: &[u8]);
@@ -28,20 +28,20 @@ pub trait Driver {
     }
 
     /// What waited for an open WebSocket has gone.
-    fn writable(&mut self, _link: &mut Conn<'_, Self::State>) {}
+    fn writable(&mut self, _conn: &mut Conn<'_, Self::State>) {}
 
     /// A connection has ended, and nothing can be sent to it; its slot is free again.
-    fn ended(&mut self, _link: &mut Conn<'_, Self::State>, _cause: Cause) {}
+    fn ended(&mut self, _conn: &mut Conn<'_, Self::State>, _cause: Cause) {}
 
     /// Whether [`Driver::swept`] is to be called.
     const IS_SWEPT: bool = false;
 
     /// A sweep passes an open connection, about once a second.
-    fn swept(&mut self, _link: &mut Conn<'_, Self::State>) {}
+    fn swept(&mut self, _conn: &mut Conn<'_, Self::State>) {}
 
     /// A letter arrived in the mailbox.
-    fn mail(&mut self, _core: &mut Core<Self::State>, _mail: Self::Command) {}
+    fn command(&mut self, _core: &mut Core<Self::State>, _command: Self::Command) {}
 
     /// The events of a turn are handled, and the reactor is about to flush and sleep.
-    fn turn(&mut self, _core: &mut Core<Self::State>) {}
+    fn end_iteration(&mut self, _core: &mut Core<Self::State>) {}
 }

@@ -7,10 +7,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
-struct Shared<M> {
+struct Inner<M> {
     /// `None` when the reactor has ended.
-    letters: Mutex<Option<Vec<M>>>,
-    bell: File,
+    commands: Mutex<Option<Vec<M>>>,
+    eventfd: File,
 }
 
 /// Sends to one reactor, from any thread.
@@ -19,12 +19,12 @@ struct Shared<M> {
 /// all of them: one descriptor of each table for every reactor.
 #[derive(Debug)]
 pub struct Mailbox<M> {
-    shared: Arc<Shared<M>>,
+    inner: Arc<Inner<M>>,
 }
 
 impl<M> Clone for Mailbox<M> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
@@ -34,16 +34,16 @@ impl<M> Mailbox<M> {
     /// # Errors
     /// As eventfd(2).
     pub fn new() -> io::Result<Self> {
-        let bell = File::from(sys::eventfd()?);
-        Ok(Self { shared: Arc::new(Shared { letters: Mutex::new(Some(Vec::new())), bell }) })
+        let eventfd = File::from(sys::eventfd()?);
+        Ok(Self { inner: Arc::new(Inner { commands: Mutex::new(Some(Vec::new())), eventfd }) })
     }
 
-    /// Puts a letter in; the reactor reads it in its next turn. One for a reactor that has ended is dropped.
+    /// Puts a command in; the reactor reads it in its next turn. One for a reactor that has ended is dropped.
     ///
     /// # Errors
     /// When the reactor cannot be woken, as write(2) on its eventfd.
-    pub fn send(&self, letter: M) -> io::Result<()> {
-        self.put(|letters| letters.push(letter))
+    pub fn send(&self, command: M) -> io::Result<()> {
+        self.put(|commands| commands.push(command))
     }
 
     /// Puts all of `more` in, in order, with one wake-up at most.
@@ -54,40 +54,40 @@ impl<M> Mailbox<M> {
         if more.is_empty() {
             return Ok(());
         }
-        let sent = self.put(|letters| letters.append(more));
+        let sent = self.put(|commands| commands.append(more));
         more.clear(); // for a reactor that has ended
         sent
     }
 
     fn put(&self, put: impl FnOnce(&mut Vec<M>)) -> io::Result<()> {
         let mut lock = self.lock();
-        let Some(letters) = lock.as_mut() else { return Ok(()) };
-        let first = letters.is_empty();
-        put(letters);
+        let Some(commands) = lock.as_mut() else { return Ok(()) };
+        let first = commands.is_empty();
+        put(commands);
         drop(lock);
         // If commands were there already, the reactor has been woken.
-        if first { self.ring() } else { Ok(()) }
+        if first { self.wake() } else { Ok(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<M>>> {
-        self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ring(&self) -> io::Result<()> {
-        let mut bell = &self.shared.bell;
-        match bell.write(&1_u64.to_ne_bytes()) {
-            // The counter is full after 2^64 - 2 letters that were each the first: start again, and ring.
+    fn wake(&self) -> io::Result<()> {
+        let mut eventfd = &self.inner.eventfd;
+        match eventfd.write(&1_u64.to_ne_bytes()) {
+            // The counter is full after 2^64 - 2 commands that were each the first: start again, and wake.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                bell.read_exact(&mut [0; 8])?;
-                bell.write(&1_u64.to_ne_bytes()).map(drop)
+                eventfd.read_exact(&mut [0; 8])?;
+                eventfd.write(&1_u64.to_ne_bytes()).map(drop)
             }
             rung => rung.map(drop),
         }
     }
 
-    /// What epoll watches, edge-triggered: each ring is an edge, so it need not be read.
-    pub(super) fn bell(&self) -> RawFd {
-        self.shared.bell.as_raw_fd()
+    /// What epoll watches, edge-triggered: each wake is an edge, so it need not be read.
+    pub(super) fn eventfd(&self) -> RawFd {
+        self.inner.eventfd.as_raw_fd()
     }
 
     pub(super) fn take(&self) -> Vec<M> {

@@ -48,7 +48,7 @@ impl Kept {
 /// What the connections of one reactor keep.
 #[derive(Debug)]
 pub(super) struct MemoryUse {
-    pub(super) buffers: Arc<MemoryLimit>,
+    pub(super) limit: Arc<MemoryLimit>,
     pub(super) kept: HashMap<ConnectionId, Kept>,
     pub(super) own_bytes: usize,
     pub(super) told_bytes: usize,
@@ -62,33 +62,25 @@ pub(super) struct MemoryUse {
 const CLASSES: usize = 512;
 
 impl MemoryUse {
-    pub(super) fn new(buffers: Arc<MemoryLimit>) -> Self {
-        buffers.join();
-        Self {
-            buffers,
-            kept: HashMap::new(),
-            own_bytes: 0,
-            told_bytes: 0,
-            paused: Vec::new(),
-            tried_bytes: 0,
-            second: 0,
-        }
+    pub(super) fn new(limit: Arc<MemoryLimit>) -> Self {
+        limit.join();
+        Self { limit, kept: HashMap::new(), own_bytes: 0, told_bytes: 0, paused: Vec::new(), tried_bytes: 0, second: 0 }
     }
 
     /// Bytes that all connections keep, those of this reactor exactly.
     pub(super) fn used_bytes(&self) -> usize {
-        self.buffers.used_bytes().wrapping_sub(self.told_bytes).wrapping_add(self.own_bytes)
+        self.limit.used_bytes().wrapping_sub(self.told_bytes).wrapping_add(self.own_bytes)
     }
 
     /// How much one message may still inflate to: all reactors may take as much at the same time.
     pub(super) fn room_bytes(&self) -> usize {
-        let room_bytes = self.buffers.max_bytes().saturating_sub(self.used_bytes());
-        room_bytes / self.buffers.reactors()
+        let room_bytes = self.limit.max_bytes().saturating_sub(self.used_bytes());
+        room_bytes / self.limit.reactors()
     }
 
     /// Whether new connections are to be refused.
     pub(super) fn is_tight(&self) -> bool {
-        self.used_bytes() >= self.buffers.tight_bytes()
+        self.used_bytes() >= self.limit.tight_bytes()
     }
 
     /// A connection keeps so many bytes now, and for what; `begins` if what it has begun is another thing than before.
@@ -117,7 +109,7 @@ impl MemoryUse {
 
     pub(super) fn tell(&mut self) {
         if self.own_bytes.abs_diff(self.told_bytes) >= UNTOLD_BYTES || self.own_bytes == 0 {
-            self.buffers.tell(self.told_bytes, self.own_bytes);
+            self.limit.tell(self.told_bytes, self.own_bytes);
             self.told_bytes = self.own_bytes;
         }
     }

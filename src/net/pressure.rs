@@ -12,7 +12,7 @@ pub(super) fn tend<D: Driver>(core: &mut Core<D::State>, driver: &mut D, ticks: 
     if ticks > 0 && !core.memory.kept.is_empty() {
         tend_on_tick(core, driver);
     }
-    let (used, step) = (core.memory.used_bytes(), core.memory.buffers.max_bytes() / 64);
+    let (used, step) = (core.memory.used_bytes(), core.memory.limit.max_bytes() / 64);
     core.memory.tried_bytes = core.memory.tried_bytes.max(used);
     let is_less = used.saturating_add(step) <= core.memory.tried_bytes;
     if core.memory.paused.is_empty() || core.context.queueing.is_full || !(is_less || ticks > 0) {

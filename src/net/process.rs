@@ -388,7 +388,7 @@ fn apply_outcome<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begi
             finish(core, id);
         }
         Outcome::Over => {
-            connection.end_with(Cause::Answered);
+            connection.end_with(Cause::ResponseSent);
             finish(core, id);
         }
         Outcome::Error(code) => core.schedule_free(id, Cause::Io(code)),

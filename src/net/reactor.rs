@@ -4,7 +4,7 @@
 pub use super::core::{Core, Now};
 pub use super::limits::ConnectionLimit;
 pub use super::memory_limit::MemoryLimit;
-pub use super::settings::{QUEUE_GRACE_S, Settings, TURN_ACCEPTS, TURN_EVENTS};
+pub use super::settings::{MAX_ACCEPTS_PER_TURN, MAX_EVENTS_PER_TURN, QUEUE_GRACE_S, Settings};
 
 use super::conn::{self, Cause};
 use super::connection::Flags;
@@ -45,9 +45,9 @@ impl<D: Driver> Drop for Reactor<D> {
     /// However it ends, by a panic too: no thread waits for an answer for ever, and other reactors get what it shared with them.
     fn drop(&mut self) {
         self.mailbox.close();
-        self.core.context.settings.quota.give_back(self.core.slots.len());
+        self.core.context.settings.connection_limit.give_back(self.core.slots.len());
         for (_, source) in self.core.sources.drain() {
-            self.core.context.settings.sources.leave(source);
+            self.core.context.settings.source_limit.leave(source);
         }
     }
 }
@@ -64,7 +64,7 @@ impl<D: Driver> Reactor<D> {
         mailbox: Mailbox<D::Command>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        poll.registry().register(&mut SourceFd(&mailbox.bell()), WAKER, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&mailbox.eventfd()), WAKER, Interest::READABLE)?;
         let core = Core::new(poll, settings, counters);
         Ok(Self { core, driver, mailbox, sweep: Sweep::default(), worked: 0 })
     }
@@ -102,7 +102,7 @@ impl<D: Driver> Reactor<D> {
             for event in &events {
                 self.dispatch(event);
             }
-            self.turn(ticks);
+            self.finish_iteration(ticks);
             if self.core.stopped && self.core.slots.is_empty() && !self.core.is_busy {
                 return Ok(());
             }
@@ -121,8 +121,8 @@ impl<D: Driver> Reactor<D> {
     fn dispatch(&mut self, event: &mio::event::Event) {
         let token = event.token();
         if token == WAKER {
-            for mail in self.mailbox.take() {
-                self.driver.mail(&mut self.core, mail);
+            for command in self.mailbox.take() {
+                self.driver.command(&mut self.core, command);
             }
         } else if token.0 & LISTENERS != 0 {
             if let Some(listener) = self.core.listeners.get_mut(token.0 & !LISTENERS) {
@@ -162,7 +162,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// What follows the events of a batch: the ready list, accept, deadlines; then flush, free, and the driver's own turn.
-    fn turn(&mut self, ticks: u32) {
+    fn finish_iteration(&mut self, ticks: u32) {
         pressure::tend(&mut self.core, &mut self.driver, ticks);
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
@@ -177,12 +177,12 @@ impl<D: Driver> Reactor<D> {
         if ticks > 0 || self.sweep.is_behind() {
             self.sweep(ticks);
         }
-        closing::end_dirty(&mut self.core);
+        closing::finish_pending(&mut self.core);
         // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
         // may end others.
         self.free_scheduled();
-        self.driver.turn(&mut self.core);
-        closing::end_dirty(&mut self.core);
+        self.driver.end_iteration(&mut self.core);
+        closing::finish_pending(&mut self.core);
         if !self.core.to_free.is_empty() {
             self.free_scheduled();
             self.core.stay_awake();
@@ -231,7 +231,7 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let room = core.context.settings.max_connections.saturating_sub(core.slots.len());
-        let places = core.context.settings.quota.take(room.min(core.context.settings.max_accepts_per_turn));
+        let places = core.context.settings.connection_limit.take(room.min(core.context.settings.max_accepts_per_turn));
         if places == 0 {
             core.context.counters.accept_paused_full.add(1);
             core.accept_paused = true;
@@ -269,7 +269,7 @@ impl<D: Driver> Reactor<D> {
                 }
             }
         }
-        self.core.context.settings.quota.give_back(places - accepted);
+        self.core.context.settings.connection_limit.give_back(places - accepted);
     }
 
     /// Takes a connection in, unless its source has too many; returns whether it took a place. Its first turn comes at once:
@@ -277,12 +277,12 @@ impl<D: Driver> Reactor<D> {
     #[inline]
     fn welcome(&mut self, socket: OwnedFd, session: Session) -> bool {
         let mut source = None;
-        if self.core.context.settings.sources.is_limited() {
+        if self.core.context.settings.source_limit.is_limited() {
             // Without an address, as over a unix socket, there is no source.
-            source = self.core.context.settings.sources.prefixes().source_of_socket(&socket);
-            if source.is_some_and(|source| !self.core.context.settings.sources.enter(source)) {
+            source = self.core.context.settings.source_limit.prefixes().source_of_socket(&socket);
+            if source.is_some_and(|source| !self.core.context.settings.source_limit.enter(source)) {
                 self.core.context.counters.over_source_limit.add(1);
-                let max = self.core.context.settings.sources.max();
+                let max = self.core.context.settings.source_limit.max();
                 let reason = format!(
                     "Your address has as many connections as it may have here ({max}); close one, or retry later.\n"
                 );
@@ -311,7 +311,12 @@ impl<D: Driver> Reactor<D> {
         core.context.counters.refused(503);
         // Clients that are refused together do not come back together.
         let retry_after_s = 1 + u32::from(u8::from_ne_bytes(core.context.output.random.take())) % 10;
-        core.refusals.refuse(socket, (reason, retry_after_s), &core.context.output.standing, core.context.now.tick);
+        core.refusals.refuse(
+            socket,
+            (reason, retry_after_s),
+            &core.context.output.default_headers,
+            core.context.now.tick,
+        );
     }
 
     fn free_scheduled(&mut self) {
@@ -327,7 +332,7 @@ impl<D: Driver> Reactor<D> {
             if !self.core.sources.is_empty()
                 && let Some(source) = self.core.sources.remove(&id)
             {
-                self.core.context.settings.sources.leave(source);
+                self.core.context.settings.source_limit.leave(source);
             }
             if !self.core.closing.is_empty() {
                 self.core.closing.remove(&id);
@@ -346,7 +351,7 @@ impl<D: Driver> Reactor<D> {
             self.driver.ended(&mut conn, cause);
             self.core.context.output.clear();
             drop(connection);
-            self.core.context.settings.quota.give_back(1);
+            self.core.context.settings.connection_limit.give_back(1);
             self.core.accept_paused = false;
         }
     }

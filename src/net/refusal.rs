@@ -1,7 +1,7 @@
 //! Connections that are refused at accept: they are answered and closed, and take no place of those that are served.
 
 use super::sys;
-use crate::proto::http_write::{Answer, DefaultHeaders, RequestInfo};
+use crate::proto::http_write::{DefaultHeaders, HttpResponse, RequestInfo};
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::net::Shutdown;
@@ -24,7 +24,7 @@ const READ_BYTES: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     lingering: VecDeque<(OwnedFd, u32)>,
-    answer: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Refusals {
@@ -37,16 +37,17 @@ impl Refusals {
         &mut self,
         socket: OwnedFd,
         (reason, retry_after_s): (&str, u32),
-        standing: &DefaultHeaders,
+        default_headers: &DefaultHeaders,
         now_tick: u32,
     ) {
         let is_read = read_request(&socket);
         let more_fields = format!("Retry-After: {retry_after_s}\r\n");
-        let answer = Answer { more_fields: &more_fields, body: reason.as_bytes(), ..Answer::refusal(503) };
-        self.answer.clear();
-        answer.encode(&mut self.answer, RequestInfo::default(), standing);
+        let response =
+            HttpResponse { more_fields: &more_fields, body: reason.as_bytes(), ..HttpResponse::refusal(503) };
+        self.bytes.clear();
+        response.encode(&mut self.bytes, RequestInfo::default(), default_headers);
         // An empty send buffer takes all of it; a peer that has gone hears nothing anyway.
-        let _ = sys::send(socket.as_fd(), &self.answer);
+        let _ = sys::send(socket.as_fd(), &self.bytes);
         let has_ended = SockRef::from(&socket).shutdown(Shutdown::Write).is_err();
         if is_read || has_ended {
             return;

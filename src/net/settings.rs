@@ -11,10 +11,10 @@ use crate::proto::session::Limits;
 use std::sync::Arc;
 
 /// Messages and requests of one connection that are handed on in one turn, if nothing else is asked for.
-pub const TURN_EVENTS: u32 = 32;
+pub const MAX_EVENTS_PER_TURN: u32 = 32;
 
 /// Connections that are accepted from one listener in one turn, if nothing else is asked for.
-pub const TURN_ACCEPTS: u32 = 64;
+pub const MAX_ACCEPTS_PER_TURN: u32 = 64;
 
 /// How long more may wait for a connection than its limits say, if nothing else is asked for.
 pub const QUEUE_GRACE_S: u32 = 5;
@@ -29,11 +29,11 @@ pub struct Settings {
     /// The most connections that this reactor takes: what its descriptor table holds.
     pub max_connections: usize,
     /// The most that all reactors take together.
-    pub quota: Arc<ConnectionLimit>,
+    pub connection_limit: Arc<ConnectionLimit>,
     /// The most that each source may have of them.
-    pub sources: Arc<PerSourceLimit>,
+    pub source_limit: Arc<PerSourceLimit>,
     /// What they may keep together.
-    pub buffers: Arc<MemoryLimit>,
+    pub memory_limit: Arc<MemoryLimit>,
     /// Bytes that a connection may read in one turn.
     pub read_buffer_bytes: usize,
     /// Messages and requests of one connection that are handed on in one turn; then others have theirs.
@@ -51,18 +51,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults, for a reactor that takes so many connections and shares a quota.
-    pub fn new(max_connections: usize, quota: Arc<ConnectionLimit>) -> Self {
+    /// The defaults, for a reactor that takes so many connections and shares `connection_limit`.
+    pub fn new(max_connections: usize, connection_limit: Arc<ConnectionLimit>) -> Self {
         Self {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             max_connections,
-            quota,
-            sources: PerSourceLimit::new(u32::MAX, SourcePrefixes::default()),
-            buffers: MemoryLimit::new(u64::MAX),
+            connection_limit,
+            source_limit: PerSourceLimit::new(u32::MAX, SourcePrefixes::default()),
+            memory_limit: MemoryLimit::new(u64::MAX),
             read_buffer_bytes: RING_BYTES,
-            max_events_per_turn: TURN_EVENTS as usize,
-            max_accepts_per_turn: TURN_ACCEPTS as usize,
+            max_events_per_turn: MAX_EVENTS_PER_TURN as usize,
+            max_accepts_per_turn: MAX_ACCEPTS_PER_TURN as usize,
             compression: Compression::default(),
             response_fields: String::new(),
             queue: QueueLimits::default(),

@@ -80,6 +80,6 @@ impl<S> Core<S> {
 
     /// RFC 9110 section 6.6.1: an answer has a date where the clock has one.
     pub(super) fn write_date(&mut self) {
-        self.context.output.standing.date = date::format(SystemTime::now()).unwrap_or_default();
+        self.context.output.default_headers.date = date::format(SystemTime::now()).unwrap_or_default();
     }
 }

@@ -4,7 +4,7 @@
 use super::progress::Progress;
 use crate::proto::frame;
 use crate::proto::heap::block_bytes;
-use crate::proto::shared_frame::Shared;
+use crate::proto::shared_frame::SharedFrame;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::IoSlice;
@@ -73,7 +73,7 @@ pub(super) struct FilePart {
 #[derive(Debug)]
 pub(super) enum Content {
     Own(Box<[u8]>),
-    Shared(Arc<Shared>),
+    Shared(Arc<SharedFrame>),
     File(Box<FilePart>),
 }
 
@@ -122,7 +122,7 @@ impl Piece {
     fn kept_bytes(&self) -> usize {
         match &self.content {
             Content::Own(bytes) => block_bytes(bytes.len()),
-            Content::Shared(message) => block_bytes(message.frame().len()) + block_bytes(size_of::<Shared>()),
+            Content::Shared(message) => block_bytes(message.frame().len()) + block_bytes(size_of::<SharedFrame>()),
             Content::File(_) => block_bytes(size_of::<FilePart>()),
         }
     }

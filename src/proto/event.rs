@@ -51,7 +51,7 @@ pub struct Output {
     /// Compressors and decompressors.
     pub deflate: Deflate,
     /// What stands in every HTTP answer.
-    pub standing: DefaultHeaders,
+    pub default_headers: DefaultHeaders,
 }
 
 impl Output {
@@ -64,7 +64,7 @@ impl Output {
             look_from_bytes: usize::MAX,
             random,
             deflate: Deflate::default(),
-            standing: DefaultHeaders::default(),
+            default_headers: DefaultHeaders::default(),
         }
     }
 
@@ -153,12 +153,12 @@ pub enum State {
 pub enum Event<'a> {
     /// Nothing to tell yet.
     NeedMore,
-    /// A request, with its content; the caller answers it with [`super::session::Session::answer`] or [`super::session::Session::accept`].
+    /// A request, with its content; the caller answers it with [`super::session::Session::respond`] or [`super::session::Session::accept`].
     ///
     /// Boxed, so that an event is small: it is moved for every message, and a head comes once.
     Request(Box<Request<'a>>),
     /// The head of a request whose client asks whether to send the content (`Expect: 100-continue`): the caller answers
-    /// it finally, with [`super::session::Session::answer`], or says [`super::session::Session::proceed`], and the request comes again with its content.
+    /// it finally, with [`super::session::Session::respond`], or says [`super::session::Session::proceed`], and the request comes again with its content.
     Expects(Box<Request<'a>>),
     /// The head of an answer to [`super::session::Session::request`]; body and end follow.
     Response(Box<Response<'a>>),

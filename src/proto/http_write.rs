@@ -34,7 +34,7 @@ pub struct DefaultHeaders {
 
 /// An answer with a body of known length.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct HttpResponse<'a> {
     /// The status code.
     pub status: u16,
     /// Content-Type.
@@ -55,10 +55,10 @@ pub fn reason_body(status: u16, why: &str) -> String {
     format!("{}: {why}\n", reason_phrase(status))
 }
 
-impl Answer<'_> {
+impl HttpResponse<'_> {
     /// An answer that says its status in words, and closes.
     pub fn refusal(status: u16) -> Self {
-        Answer {
+        HttpResponse {
             status,
             content_type: "text/plain; charset=utf-8",
             more_fields: "",
@@ -68,8 +68,8 @@ impl Answer<'_> {
     }
 
     /// Appends the answer to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>, asked: RequestInfo, standing: &DefaultHeaders) {
-        self.encode_head(out, asked, standing, self.body.len() as u64);
+    pub fn encode(&self, out: &mut Vec<u8>, asked: RequestInfo, default_headers: &DefaultHeaders) {
+        self.encode_head(out, asked, default_headers, self.body.len() as u64);
         self.encode_body(out, asked);
     }
 
@@ -86,7 +86,13 @@ impl Answer<'_> {
     }
 
     /// Appends the answer without its body, which has so many bytes.
-    pub fn encode_head(&self, out: &mut Vec<u8>, asked: RequestInfo, standing: &DefaultHeaders, body_bytes: u64) {
+    pub fn encode_head(
+        &self,
+        out: &mut Vec<u8>,
+        asked: RequestInfo,
+        default_headers: &DefaultHeaders,
+        body_bytes: u64,
+    ) {
         let connection = match (self.close || asked.closes, asked.says_keep_alive) {
             // RFC 9110 section 7.8: who sends Upgrade, as a 426 must, names it in Connection too.
             (true, _) if self.status == 426 => "Connection: close, Upgrade\r\n",
@@ -96,13 +102,13 @@ impl Answer<'_> {
         };
         // Writing to a Vec cannot fail.
         let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
-        if !standing.date.is_empty() {
-            let _ = write!(out, "Date: {}\r\n", standing.date);
+        if !default_headers.date.is_empty() {
+            let _ = write!(out, "Date: {}\r\n", default_headers.date);
         }
         if self.has_content() {
             let _ = write!(out, "Content-Type: {}\r\nContent-Length: {body_bytes}\r\n", self.content_type);
         }
-        for part in [self.more_fields, &standing.fields, connection, "\r\n"] {
+        for part in [self.more_fields, &default_headers.fields, connection, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
     }

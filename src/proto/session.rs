@@ -17,7 +17,7 @@ use super::close::{self, CloseCode, Fault};
 use super::extension::NegotiatedCompression;
 use super::frame::{self, Opcode, RSV1, Role};
 use super::http_read;
-use super::http_write::{self, Answer, RequestInfo};
+use super::http_write::{self, HttpResponse, RequestInfo};
 use super::mask;
 use super::partial::{self, Inflation, Partial, Payload, Progress};
 use super::reason::BadHead;
@@ -65,11 +65,11 @@ impl Session {
     }
 
     /// A WebSocket client: writes its request for an upgrade.
-    pub fn websocket_client(opening: &ClientHandshake<'_>, out: &mut Output) -> Self {
+    pub fn websocket_client(handshake: &ClientHandshake<'_>, out: &mut Output) -> Self {
         let key = upgrade::client_key(out.random.take());
-        upgrade::encode_request(&mut out.bytes, opening, &key);
+        upgrade::encode_request(&mut out.bytes, handshake, &key);
         out.seal_head();
-        let partial = Some(Box::new(Partial::head(upgrade::keep(opening, &key))));
+        let partial = Some(Box::new(Partial::head(upgrade::keep(handshake, &key))));
         Self { partial, ..Self::new(State::Handshake, Role::Client) }
     }
 
@@ -139,25 +139,25 @@ impl Session {
         if self.role == Role::Server {
             let asked = RequestInfo { without_body: is_head, ..RequestInfo::default() };
             let body = http_write::reason_body(error.status(), why);
-            let answer = Answer { more_fields: http_write::NOSNIFF, ..Answer::refusal(error.status()) };
-            self.answer(&Answer { body: body.as_bytes(), ..answer }, asked, out);
+            let response = HttpResponse { more_fields: http_write::NOSNIFF, ..HttpResponse::refusal(error.status()) };
+            self.respond(&HttpResponse { body: body.as_bytes(), ..response }, asked, out);
         }
         self.abandon();
         Event::BadHead(error)
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, answer: &Answer<'_>, asked: RequestInfo, out: &mut Output) {
-        self.answer_head(answer, asked, answer.body.len() as u64, out);
-        answer.encode_body(&mut out.bytes, asked);
+    pub fn respond(&mut self, response: &HttpResponse<'_>, asked: RequestInfo, out: &mut Output) {
+        self.respond_head(response, asked, response.body.len() as u64, out);
+        response.encode_body(&mut out.bytes, asked);
         out.seal_head();
     }
 
     /// Answers a request with a body of so many bytes, which the caller sends.
-    pub fn answer_head(&mut self, answer: &Answer<'_>, asked: RequestInfo, body_bytes: u64, out: &mut Output) {
+    pub fn respond_head(&mut self, response: &HttpResponse<'_>, asked: RequestInfo, body_bytes: u64, out: &mut Output) {
         // A client that gets this in place of "100 Continue" may send the body or not, so nothing can be read after it.
-        let asked = RequestInfo { closes: asked.closes || answer.close || self.request_bytes().is_some(), ..asked };
-        answer.encode_head(&mut out.bytes, asked, &out.standing, body_bytes);
+        let asked = RequestInfo { closes: asked.closes || response.close || self.request_bytes().is_some(), ..asked };
+        response.encode_head(&mut out.bytes, asked, &out.default_headers, body_bytes);
         out.seal_head();
         if asked.closes {
             self.abandon();
@@ -172,10 +172,10 @@ impl Session {
 
     /// Answers a request with 101: the connection is open.
     #[inline]
-    pub fn accept(&mut self, acceptance: &ServerHandshake<'_>, out: &mut Output) {
-        upgrade::encode_response(&mut out.bytes, acceptance, &out.standing.fields);
+    pub fn accept(&mut self, handshake: &ServerHandshake<'_>, out: &mut Output) {
+        upgrade::encode_response(&mut out.bytes, handshake, &out.default_headers.fields);
         out.seal_head();
-        (self.compression, self.state) = (acceptance.compression, State::Open);
+        (self.compression, self.state) = (handshake.compression, State::Open);
     }
 
     /// Sends a GET for `path` at `host`, with more field lines, each with its CRLF.

@@ -15,13 +15,13 @@ const LEAST_WINDOW_BITS: u8 = 9;
 ///
 /// ```
 /// use steadfast::proto::session::MessageKind;
-/// use steadfast::proto::shared_frame::Shared;
-/// let message = Shared::new(MessageKind::Text, b"Hello");
+/// use steadfast::proto::shared_frame::SharedFrame;
+/// let message = SharedFrame::new(MessageKind::Text, b"Hello");
 /// assert_eq!(message.frame(), b"\x81\x05Hello");
 /// assert_eq!(message.payload(), b"Hello");
 /// ```
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedFrame {
     kind: MessageKind,
     frame: Box<[u8]>,
     header_bytes: usize,
@@ -29,7 +29,7 @@ pub struct Shared {
     deflated: [OnceLock<Option<Box<[u8]>>>; 7],
 }
 
-impl Shared {
+impl SharedFrame {
     /// Encodes a message; text must be UTF-8.
     pub fn new(kind: MessageKind, payload: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(frame::MAX_HEADER_BYTES + payload.len());

@@ -6,7 +6,7 @@ pub use super::origin::Origins;
 use super::authority::{is_name, is_one_of};
 use super::extension::{self, Compression, NegotiatedCompression};
 use super::http::{self, Request, Response};
-use super::http_write::{Answer, BadField, field_line, is_token};
+use super::http_write::{BadField, HttpResponse, field_line, is_token};
 use super::quote::{Field, Quoted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -94,7 +94,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The answer to give: status, fields, and `Connection: close`.
-    pub fn answer(self) -> Answer<'static> {
+    pub fn response(self) -> HttpResponse<'static> {
         let (status, more_fields) = match self {
             Self::Method => (405, "Allow: GET\r\n"),
             // RFC 9110 section 15.5.22: a 426 says in Upgrade what is required.
@@ -105,7 +105,7 @@ impl Refusal {
             Self::Origin => (403, ""),
             Self::Host => (421, ""),
         };
-        Answer { more_fields, ..Answer::refusal(status) }
+        HttpResponse { more_fields, ..HttpResponse::refusal(status) }
     }
 }
 
@@ -235,19 +235,19 @@ pub fn accept_key(key: &[u8]) -> AcceptKey {
 }
 
 /// Appends the answer that opens the connection; `fields` are further lines, each with its CRLF.
-pub fn encode_response(out: &mut Vec<u8>, acceptance: &ServerHandshake<'_>, fields: &str) {
+pub fn encode_response(out: &mut Vec<u8>, handshake: &ServerHandshake<'_>, fields: &str) {
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
     out.reserve(HEAD.len() + 28 + 4);
     out.extend_from_slice(HEAD);
-    out.extend_from_slice(&acceptance.key);
-    if let Some(subprotocol) = acceptance.subprotocol {
+    out.extend_from_slice(&handshake.key);
+    if let Some(subprotocol) = handshake.subprotocol {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
     }
-    if acceptance.compression.is_on() {
+    if handshake.compression.is_on() {
         out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
-        acceptance.compression.encode(out);
+        handshake.compression.encode(out);
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(fields.as_bytes());
@@ -278,12 +278,12 @@ pub fn client_key(random: [u8; 16]) -> [u8; 24] {
 }
 
 /// Appends a client's request.
-pub fn encode_request(out: &mut Vec<u8>, opening: &ClientHandshake<'_>, key: &[u8; 24]) {
+pub fn encode_request(out: &mut Vec<u8>, handshake: &ClientHandshake<'_>, key: &[u8; 24]) {
     for part in [
         b"GET ".as_slice(),
-        opening.path.as_bytes(),
+        handshake.path.as_bytes(),
         b" HTTP/1.1\r\nHost: ",
-        opening.host.as_bytes(),
+        handshake.host.as_bytes(),
         b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
         key,
         b"\r\n",
@@ -291,26 +291,27 @@ pub fn encode_request(out: &mut Vec<u8>, opening: &ClientHandshake<'_>, key: &[u
         out.extend_from_slice(part);
     }
     // Writing to a Vec cannot fail.
-    if !opening.subprotocols.is_empty() {
-        let _ = write!(out, "Sec-WebSocket-Protocol: {}\r\n", opening.subprotocols.join(", "));
+    if !handshake.subprotocols.is_empty() {
+        let _ = write!(out, "Sec-WebSocket-Protocol: {}\r\n", handshake.subprotocols.join(", "));
     }
-    if let Some(ours) = opening.compression {
+    if let Some(ours) = handshake.compression {
         let _ = write!(out, "Sec-WebSocket-Extensions: {}\r\n", extension::offer(ours));
     }
-    out.extend_from_slice(opening.fields.as_bytes());
+    out.extend_from_slice(handshake.fields.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 /// What of its request a client needs to judge the answer, in one piece while it waits: the key, one byte for the
 /// compression, and the subprotocols.
-pub(super) fn keep(opening: &ClientHandshake<'_>, key: &[u8; 24]) -> Vec<u8> {
+pub(super) fn keep(handshake: &ClientHandshake<'_>, key: &[u8; 24]) -> Vec<u8> {
     let mut kept = key.to_vec();
-    if opening.compression.is_none() && opening.subprotocols.is_empty() {
+    if handshake.compression.is_none() && handshake.subprotocols.is_empty() {
         return kept;
     }
-    let compression = opening.compression.map_or(0, |ours| u8::from(ours.context_takeover) << 4 | ours.max_window_bits);
+    let compression =
+        handshake.compression.map_or(0, |ours| u8::from(ours.context_takeover) << 4 | ours.max_window_bits);
     kept.push(compression);
-    kept.extend_from_slice(opening.subprotocols.join(",").as_bytes());
+    kept.extend_from_slice(handshake.subprotocols.join(",").as_bytes());
     kept
 }
 

@@ -16,7 +16,7 @@ use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_
 use super::response::{Next, Reply, Responder, Response};
 use super::routes::{Get, Route, Routes};
 use super::slot::HandlerSlot;
-use super::status::{self, Shared};
+use super::status::{self, ServerState};
 use super::waiting::{Outcome, Waiting};
 use crate::net::conn::{Cause, Conn, Deadline, FileContent, Sent, Topic};
 use crate::net::driver::Driver;
@@ -24,7 +24,7 @@ use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
 use crate::proto::close::CloseCode;
 use crate::proto::http::Request;
-use crate::proto::http_write::{Answer, RequestInfo};
+use crate::proto::http_write::{HttpResponse, RequestInfo};
 use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade::{self, Refusal};
 use std::collections::HashSet;
@@ -59,7 +59,7 @@ impl fmt::Debug for App {
 
 impl App {
     /// On the reactor's own thread, since handlers stay there.
-    pub(super) fn new(shared: Arc<Shared>, routes: Arc<Routes>, post: MailBatch) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>, routes: Arc<Routes>, post: MailBatch) -> Self {
         let handlers = routes.handlers.iter().map(|entry| (entry.make)()).collect();
         let admission = UpgradeRateLimit::new(Instant::now());
         let leases = Leases::new(shared.max_long_files);
@@ -77,7 +77,7 @@ impl App {
         }
         // RFC 9110 section 9.3.7: asked about the server as a whole; only OPTIONS can have this target.
         if request.target == "*" {
-            return conn.answer(&empty("Allow: GET, HEAD, OPTIONS, POST\r\n"), asked);
+            return conn.respond(&empty("Allow: GET, HEAD, OPTIONS, POST\r\n"), asked);
         }
         let routes = Arc::clone(&self.routes);
         let path = request.normal_path();
@@ -85,11 +85,11 @@ impl App {
             return not_found(conn, request, asked);
         };
         match (request.method, &route.post) {
-            ("OPTIONS", _) => conn.answer(&empty(route.allow()), asked),
+            ("OPTIONS", _) => conn.respond(&empty(route.allow()), asked),
             ("GET" | "HEAD", _) => self.get(conn, request, &routes, (route, &path)),
             ("POST", Some(_)) if request.asks_for_upgrade() => not_allowed(conn, request, route, asked),
             ("POST", Some(_)) if !request.has_length() => {
-                refuse(conn, &Answer::refusal(411), "Content-Length is missing", asked);
+                refuse(conn, &HttpResponse::refusal(411), "Content-Length is missing", asked);
             }
             ("POST", Some(responder)) => self.reply(conn, responder, request, asked),
             _ => not_allowed(conn, request, route, asked),
@@ -114,7 +114,7 @@ impl App {
         }
         match routes.get_of(path) {
             Some((_, Get::Page(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
-                let answer = Answer { close: false, ..Answer::refusal(406) };
+                let answer = HttpResponse { close: false, ..HttpResponse::refusal(406) };
                 refuse(conn, &answer, "Accept rules out text/html, and there is nothing else", asked);
             }
             Some((_, Get::Page(page) | Get::Front(page))) => self.respond(conn, page, asked),
@@ -162,7 +162,7 @@ impl App {
         if let Some(hook) = &shared.hook
             && let Err(refused) = hook.judge(request, self.reactor.counters())
         {
-            return conn.answer(&refused.answer(), asked);
+            return conn.respond(&refused.response(), asked);
         }
         conn.accept(&acceptance);
         conn.state().set_route(handler);
@@ -179,7 +179,7 @@ impl App {
     ) {
         let reply = guard::count(self.reactor.counters(), || responder(request));
         match reply {
-            None => conn.answer(&Answer::refusal(500), asked),
+            None => conn.respond(&HttpResponse::refusal(500), asked),
             Some(Reply::Now(response)) => self.respond(conn, &response, asked),
             Some(Reply::Next(Next { topic, like, wanted })) => {
                 let (id, since) = (conn.id(), Instant::now());
@@ -193,7 +193,7 @@ impl App {
     fn respond(&self, conn: &mut Conn<'_, HandlerSlot>, response: &Response, asked: RequestInfo) {
         let more_fields = response.all_fields(self.reactor.shared.says_server);
         let Response { status, ref content_type, ref body, .. } = *response;
-        conn.answer(&Answer { status, content_type, more_fields: &more_fields, body, close: false }, asked);
+        conn.respond(&HttpResponse { status, content_type, more_fields: &more_fields, body, close: false }, asked);
     }
 
     /// Tells a connection's handler that it has ended, if it has not been told.
@@ -292,7 +292,7 @@ impl App {
         // What these bring about waits for the next turn, so that no handler can keep the reactor from all others.
         for Envelope { reactor, mail } in std::mem::take(&mut self.reactor.letters) {
             if reactor == self.reactor.index {
-                self.mail(core, mail);
+                self.command(core, mail);
             } else {
                 self.post.put(reactor, mail);
             }
@@ -320,19 +320,19 @@ fn words(cause: Cause) -> &'static str {
 
 /// A long file goes from the disk to the socket; all else is an answer like any other.
 fn send_file(conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>, found: Found, asked: RequestInfo) {
-    let plain = Answer { status: 200, close: false, ..Answer::refusal(200) };
+    let plain = HttpResponse { status: 200, close: false, ..HttpResponse::refusal(200) };
     match found {
         Found::File { file, bytes, content_type, fields, lease } => {
-            let answer = Answer { content_type: &content_type, more_fields: &fields, body: b"", ..plain };
-            conn.answer_file(&answer, asked, FileContent { file, bytes, lease });
+            let answer = HttpResponse { content_type: &content_type, more_fields: &fields, body: b"", ..plain };
+            conn.respond_file(&answer, asked, FileContent { file, bytes, lease });
         }
         Found::Content { content, content_type, fields } => {
-            let answer = Answer { content_type: &content_type, more_fields: &fields, body: &content, ..plain };
-            conn.answer(&answer, asked);
+            let answer = HttpResponse { content_type: &content_type, more_fields: &fields, body: &content, ..plain };
+            conn.respond(&answer, asked);
         }
         Found::Nothing { status: 404, .. } => not_found(conn, request, asked),
         Found::Nothing { status, fields } => {
-            conn.answer(&Answer { more_fields: &fields, close: false, ..Answer::refusal(status) }, asked);
+            conn.respond(&HttpResponse { more_fields: &fields, close: false, ..HttpResponse::refusal(status) }, asked);
         }
     }
 }
@@ -344,8 +344,8 @@ fn is_known(method: &str) -> bool {
 }
 
 /// An answer that is all in its fields.
-fn empty(more_fields: &str) -> Answer<'_> {
-    Answer { status: 204, content_type: "", more_fields, body: b"", close: false }
+fn empty(more_fields: &str) -> HttpResponse<'_> {
+    HttpResponse { status: 204, content_type: "", more_fields, body: b"", close: false }
 }
 
 impl Driver for App {
@@ -401,8 +401,8 @@ impl Driver for App {
         self.reactor.topics.leave(index);
     }
 
-    fn mail(&mut self, core: &mut Core<HandlerSlot>, mail: Command) {
-        match mail {
+    fn command(&mut self, core: &mut Core<HandlerSlot>, command: Command) {
+        match command {
             Command::Stop => self.drain(core, Duration::ZERO),
             Command::Drain => self.drain(core, self.reactor.shared.drain.0),
             Command::Send { to, kind, payload, from, receipt } => {
@@ -431,7 +431,7 @@ impl Driver for App {
         }
     }
 
-    fn turn(&mut self, core: &mut Core<HandlerSlot>) {
+    fn end_iteration(&mut self, core: &mut Core<HandlerSlot>) {
         self.tick(core);
         self.post(core);
         if !self.reactor.topics.is_idle() && self.deliver(core) {

@@ -5,7 +5,7 @@ use crate::net::conn::QueueLimits;
 use crate::net::listener::MAX_KEEPALIVE_S;
 use crate::net::listener::{Endpoint, SocketBuffers};
 use crate::net::pool::RING_BYTES;
-use crate::net::reactor::{QUEUE_GRACE_S, TURN_ACCEPTS, TURN_EVENTS};
+use crate::net::reactor::{MAX_ACCEPTS_PER_TURN, MAX_EVENTS_PER_TURN, QUEUE_GRACE_S};
 use crate::net::sources::SourcePrefixes;
 use crate::net::sweep::Deadlines;
 use crate::proto::http_write::{field_line, is_token};
@@ -84,9 +84,9 @@ macro_rules! for_each_setting {
             /// buffer of this size, or a few.
             read_buffer_bytes: usize = RING_BYTES,
             /// The maximum number of messages and requests of one connection that are processed before those of others.
-            max_events_per_turn: u32 = TURN_EVENTS,
+            max_events_per_turn: u32 = MAX_EVENTS_PER_TURN,
             /// The maximum number of connections that are accepted from one listener before other work is done.
-            max_accepts_per_turn: u32 = TURN_ACCEPTS,
+            max_accepts_per_turn: u32 = MAX_ACCEPTS_PER_TURN,
             /// The maximum number of bytes that all connections together keep: queued output, partial input, and the windows
             /// of compression. At 80 % of it, the oldest unfinished messages and requests are ended, and new connections get
             /// 503. At 100 %, nothing more is queued or lent, and the connections that keep most are reset.

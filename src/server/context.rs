@@ -3,7 +3,7 @@
 use super::id::ConnectionId;
 use super::mail::{Command, Envelope};
 use super::message::Message;
-use super::status::Shared;
+use super::status::ServerState;
 use super::topics::Topics;
 use super::waiting::Waiting;
 use crate::net::counters::Counters;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// What a reactor has for all its handlers.
 pub(super) struct ReactorState {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     /// The number of this reactor.
     pub(super) index: u16,
     pub(super) topics: Topics,
@@ -38,7 +38,7 @@ impl fmt::Debug for ReactorState {
 }
 
 impl ReactorState {
-    pub(super) fn new(shared: Arc<Shared>, index: u16) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>, index: u16) -> Self {
         let mut key = [0; 8];
         sys::random(&mut key);
         Self {
@@ -94,7 +94,7 @@ impl ReactorContext<'_> {
     /// counters alone.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
         let message = message.into();
-        let message = Arc::new(shared_frame::Shared::new(message.kind(), message.payload()));
+        let message = Arc::new(shared_frame::SharedFrame::new(message.kind(), message.payload()));
         if self.reactor.shared.plan.reactors > 1 {
             self.reactor.broadcasts.push(Command::Publish { topic: topic.into(), message: Arc::clone(&message) });
         }

@@ -6,7 +6,7 @@ use crate::net::conn::{Cause, Deadline};
 use crate::net::reactor::Core;
 use crate::net::sweep::TICK_MS;
 use crate::proto::close::CloseCode;
-use crate::proto::http_write::{Answer, RequestInfo};
+use crate::proto::http_write::{HttpResponse, RequestInfo};
 use crate::proto::session::State;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn say_good_bye(core: &mut Core<HandlerSlot>, index: usize) -> bool {
     core.with(id, |conn| {
         // The 503 closes the connection by itself, and input that has not been read does not reset it (see `net::closing`).
         if conn.is_deferred() {
-            return conn.answer(&Answer { body: b"", ..Answer::refusal(503) }, RequestInfo::default());
+            return conn.respond(&HttpResponse { body: b"", ..HttpResponse::refusal(503) }, RequestInfo::default());
         }
         conn.close(CloseCode::GOING_AWAY, "server stops");
         if conn.session_state() != State::Closing {

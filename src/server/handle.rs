@@ -4,7 +4,7 @@ use super::id::ConnectionId;
 use super::mail::{Command, Receipt};
 use super::message::Message;
 use super::socket_files::SocketFiles;
-use super::status::Shared;
+use super::status::ServerState;
 use crate::net::counters::Totals;
 use crate::net::fd_table::Plan;
 use crate::net::listener::Endpoint;
@@ -21,7 +21,7 @@ pub struct Handle {
     pub(super) plan: Plan,
     pub(super) endpoints: Arc<[Endpoint]>,
     pub(super) mailboxes: Arc<[Mailbox<Command>]>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     pub(super) threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     pub(super) files: Arc<Mutex<SocketFiles>>,
 }
@@ -105,7 +105,7 @@ impl Handle {
     /// Sends a message to all who have subscribed to `topic`, as [`super::ReactorContext::publish`] does.
     pub fn publish<'m>(&self, topic: &str, message: impl Into<Message<'m>>) {
         let message = message.into();
-        let message = Arc::new(shared_frame::Shared::new(message.kind(), message.payload()));
+        let message = Arc::new(shared_frame::SharedFrame::new(message.kind(), message.payload()));
         self.all(&Command::Publish { topic: topic.into(), message });
     }
 

@@ -139,7 +139,7 @@ impl<S> Peer<'_, '_, S> {
 
     /// Bytes of the answer to the upgrade, while its request is told of.
     pub fn answer_bytes(&self) -> usize {
-        self.conn.answer_bytes()
+        self.conn.response_bytes()
     }
 
     /// How many bytes and messages wait because the socket takes no more.

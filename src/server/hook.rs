@@ -3,7 +3,7 @@
 use super::guard;
 use crate::net::counters::Counters;
 use crate::proto::http::Request;
-use crate::proto::http_write::{Answer, BadField, field_line, reason_phrase};
+use crate::proto::http_write::{BadField, HttpResponse, field_line, reason_phrase};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ impl Refused {
     }
 
     /// It closes the connection: behind the request may already stand frames.
-    pub(super) fn answer(&self) -> Answer<'_> {
-        Answer { more_fields: &self.fields, body: self.body.as_bytes(), ..Answer::refusal(self.status) }
+    pub(super) fn response(&self) -> HttpResponse<'_> {
+        HttpResponse { more_fields: &self.fields, body: self.body.as_bytes(), ..HttpResponse::refusal(self.status) }
     }
 }
 

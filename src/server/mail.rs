@@ -4,7 +4,7 @@ use crate::net::conn::Sent;
 use crate::net::slots::ConnectionId;
 use crate::proto::close::CloseCode;
 use crate::proto::session::MessageKind;
-use crate::proto::shared_frame::Shared;
+use crate::proto::shared_frame::SharedFrame;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -30,7 +30,7 @@ pub(super) enum Command {
     /// To start a close handshake.
     Close { id: ConnectionId, code: CloseCode, reason: Box<str> },
     /// To send a message to the members of a topic.
-    Publish { topic: Arc<str>, message: Arc<Shared> },
+    Publish { topic: Arc<str>, message: Arc<SharedFrame> },
 }
 
 /// Mail with its address.

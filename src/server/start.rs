@@ -8,7 +8,7 @@ use super::post::MailBatch;
 use super::routes::Routes;
 use super::slot::HandlerSlot;
 use super::socket_files::SocketFiles;
-use super::status::Shared;
+use super::status::ServerState;
 use crate::net::counters::Counters;
 use crate::net::fd_table::{self, Plan, PlanError, PlanRequest, RESERVE};
 use crate::net::listener::{self, Endpoint, SocketBuffers};
@@ -98,9 +98,9 @@ fn room(config: &Config, plan: Plan) -> Result<(), StartError> {
     })
 }
 
-fn share(config: &Config, plan: Plan, settings: &Settings) -> Shared {
-    Shared {
-        buffers: Arc::clone(&settings.buffers),
+fn share(config: &Config, plan: Plan, settings: &Settings) -> ServerState {
+    ServerState {
+        buffers: Arc::clone(&settings.memory_limit),
         counters: (0..plan.reactors).map(|_| Arc::new(Counters::default())).collect(),
         plan,
         protocol: config.protocol,
@@ -126,9 +126,9 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
         limits: config.limits,
         deadlines: config.deadlines,
         max_connections: plan.per_reactor,
-        quota: ConnectionLimit::new(plan.max_connections),
-        sources: PerSourceLimit::new(config.max_connections_per_source, config.source_prefixes()),
-        buffers: MemoryLimit::new(max_buffer_bytes),
+        connection_limit: ConnectionLimit::new(plan.max_connections),
+        source_limit: PerSourceLimit::new(config.max_connections_per_source, config.source_prefixes()),
+        memory_limit: MemoryLimit::new(max_buffer_bytes),
         read_buffer_bytes: config.read_buffer_bytes,
         max_events_per_turn: config.max_events_per_turn as usize,
         max_accepts_per_turn: config.max_accepts_per_turn as usize,
@@ -217,7 +217,7 @@ fn plan(config: &Config) -> Result<Plan, StartError> {
 struct Starter<'a> {
     config: &'a Config,
     plan: Plan,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     routes: Arc<Routes>,
     settings: Settings,
     mailboxes: Arc<[Mailbox<Command>]>,
@@ -270,7 +270,7 @@ impl Starter<'_> {
 
 /// Ends the server after one of its reactors has failed: without that one, connections that the kernel gives to its listeners
 /// would never be answered.
-fn fail(index: usize, failure: Failure, shared: &Shared, mailboxes: &[Mailbox<Command>]) {
+fn fail(index: usize, failure: Failure, shared: &ServerState, mailboxes: &[Mailbox<Command>]) {
     let (kind, text) = match failure {
         Failure::Wait(error) => (error.kind(), format!("reactor {index} cannot wait for events: epoll_wait: {error}")),
         Failure::Panic(text) => (io::ErrorKind::Other, text),
@@ -283,7 +283,7 @@ fn fail(index: usize, failure: Failure, shared: &Shared, mailboxes: &[Mailbox<Co
 
 /// What one reactor's thread is started with.
 struct Start {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     routes: Arc<Routes>,
     index: usize,
     settings: Settings,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// The state that the reactors of one server share: read only, counters, or behind a lock off the hot path.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct ServerState {
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) buffers: Arc<MemoryLimit>,
     pub(super) plan: Plan,
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) failure: OnceLock<(io::ErrorKind, String)>,
 }
 
-impl Shared {
+impl ServerState {
     /// Counts messages that a reactor dropped for `lost` receivers because too many publications are waiting.
     #[inline]
     pub(super) fn count_lost(&self, reactor: u16, lost: usize) {
@@ -65,7 +65,7 @@ pub(super) struct StatsCache {
 /// Returns the document of `/stats`: the sums over all reactors and, if `with_reactors`, the numbers of each.
 ///
 /// The document may be up to `stats_max_age_ms` old, so that a flood of small requests causes little work.
-pub(super) fn json(shared: &Shared, with_reactors: bool) -> Arc<[u8]> {
+pub(super) fn json(shared: &ServerState, with_reactors: bool) -> Arc<[u8]> {
     let mut cache = shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
     let cached = &mut cache.documents[usize::from(with_reactors)];
     if let Some((made, document)) = cached
@@ -85,7 +85,7 @@ pub(super) fn wants_reactors(request: &Request<'_>) -> bool {
     query.split('&').any(|word| matches!(word, "reactors" | "reactors=1" | "reactors=true"))
 }
 
-fn document(shared: &Shared, with_reactors: bool) -> Value {
+fn document(shared: &ServerState, with_reactors: bool) -> Value {
     let memory = Memory::read(None);
     let each: Vec<Totals> = shared.counters.iter().map(|counters| counters.totals()).collect();
     let sum: Totals = each.iter().copied().sum();

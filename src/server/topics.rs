@@ -4,7 +4,7 @@
 //! connections be processed, and members come and go meanwhile. It therefore runs from the end to the front: new members are
 //! appended, and a removed member is replaced by one from the same side of the pass.
 
-use crate::proto::shared_frame::Shared;
+use crate::proto::shared_frame::SharedFrame;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ struct Topic {
 struct Publication {
     topic: u32,
     number: u32,
-    message: Arc<Shared>,
+    message: Arc<SharedFrame>,
     receivers: usize,
     sequence: u64,
     begun: bool,
@@ -179,7 +179,7 @@ impl Topics {
     }
 
     /// Queues a message for all current members. Returns for how many it is dropped because too much waits already.
-    pub(super) fn publish(&mut self, name: &str, message: &Arc<Shared>) -> usize {
+    pub(super) fn publish(&mut self, name: &str, message: &Arc<SharedFrame>) -> usize {
         let Some(&index) = self.by_name.get(name) else { return 0 };
         let topic = &mut self.topics[index as usize];
         // A topic with more members than its share is counted with its share; otherwise a small topic could block it for good.
@@ -209,7 +209,11 @@ impl Topics {
 
     /// Delivers waiting publications to at most `budget` members, and to fewer if they are long. Calls `deliver` for each with
     /// its index in the slab and the number of the topic. Returns whether more waits.
-    pub(super) fn deliver(&mut self, mut budget: usize, mut deliver: impl FnMut(usize, &Arc<Shared>, u32)) -> bool {
+    pub(super) fn deliver(
+        &mut self,
+        mut budget: usize,
+        mut deliver: impl FnMut(usize, &Arc<SharedFrame>, u32),
+    ) -> bool {
         while budget > 0 {
             let Some(publication) = self.waiting.front_mut() else { return false };
             let topic = self.topics.get_mut(publication.topic as usize);

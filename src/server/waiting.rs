@@ -6,7 +6,7 @@ use super::slot::HandlerSlot;
 use crate::net::counters::Counters;
 use crate::net::reactor::Core;
 use crate::net::slots;
-use crate::proto::http_write::{Answer, RequestInfo};
+use crate::proto::http_write::{HttpResponse, RequestInfo};
 use std::time::Instant;
 
 /// The outcome of a waiting request.
@@ -37,10 +37,11 @@ impl Waiting {
             Outcome::Failed => (500, b"", true),
         };
         let more_fields = self.like.all_fields(says_server);
-        let answer = Answer { status, content_type: &self.like.content_type, more_fields: &more_fields, body, close };
+        let answer =
+            HttpResponse { status, content_type: &self.like.content_type, more_fields: &more_fields, body, close };
         core.with(self.id, |conn| {
             if conn.is_deferred() {
-                conn.answer(&answer, self.asked);
+                conn.respond(&answer, self.asked);
             }
         });
     }

@@ -392,7 +392,7 @@ impl Driver for Worker {
         }
     }
 
-    fn mail(&mut self, core: &mut Core<Peer>, order: Command) {
+    fn command(&mut self, core: &mut Core<Peer>, order: Command) {
         match order {
             Command::Begin(serial, work) => self.begin(core, serial, work),
             Command::Rest => self.rest(core),
@@ -412,7 +412,7 @@ impl Driver for Worker {
         }
     }
 
-    fn turn(&mut self, core: &mut Core<Peer>) {
+    fn end_iteration(&mut self, core: &mut Core<Peer>) {
         self.pauses.note(self.stamp_us(core.now().instant));
         let over = self.work().is_some_and(|work| self.go_on(core, work));
         if over {

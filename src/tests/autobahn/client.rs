@@ -109,7 +109,7 @@ impl Driver for Client {
         }
     }
 
-    fn turn(&mut self, core: &mut Core<()>) {
+    fn end_iteration(&mut self, core: &mut Core<()>) {
         if core.connections() > 0 {
             return;
         }

@@ -4,7 +4,7 @@ use super::feed::{Peer, Seen, Start, Transcript, output};
 use super::wire::{self, OK, UPGRADE, UPGRADED};
 use steadfast::proto::frame::Role;
 use steadfast::proto::http::{self, HeadError, HeadLimits};
-use steadfast::proto::http_write::{Answer, BadField, DefaultHeaders, RequestInfo, field_line, is_token};
+use steadfast::proto::http_write::{BadField, DefaultHeaders, HttpResponse, RequestInfo, field_line, is_token};
 use steadfast::proto::session::{Event, Limits, Session, State};
 use steadfast::proto::upgrade::{self, ClientHandshake, Policy, Rejected};
 
@@ -151,7 +151,7 @@ fn standing() -> DefaultHeaders {
 fn standing_fields_are_in_every_answer_and_the_date_in_all_but_101() {
     let sent = |input: &str| {
         let mut peer = Peer::new(Start::Server, Limits::default(), input.len());
-        peer.out.standing = standing();
+        peer.out.default_headers = standing();
         peer.feed(input.as_bytes());
         String::from_utf8(peer.out.bytes).unwrap()
     };
@@ -188,7 +188,7 @@ fn standing_fields_are_in_every_answer_and_the_date_in_all_but_101() {
 #[test]
 fn an_answer_says_what_it_has() {
     let written = |status: u16, asked: RequestInfo, standing: &DefaultHeaders| {
-        let answer = Answer { status, content_type: "a/b", more_fields: "X: y\r\n", body: b"body", close: false };
+        let answer = HttpResponse { status, content_type: "a/b", more_fields: "X: y\r\n", body: b"body", close: false };
         let mut out = Vec::new();
         answer.encode(&mut out, asked, standing);
         String::from_utf8(out).unwrap()

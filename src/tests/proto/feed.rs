@@ -6,7 +6,7 @@ use steadfast::proto::deflate::Deflate;
 use steadfast::proto::extension::{self, Compression};
 use steadfast::proto::frame::Role;
 use steadfast::proto::http::{HeadError, Request};
-use steadfast::proto::http_write::{Answer, RequestInfo};
+use steadfast::proto::http_write::{HttpResponse, RequestInfo};
 use steadfast::proto::mask::RandomSource;
 use steadfast::proto::ring::Ring;
 use steadfast::proto::session::{Event, Limits, MessageKind, Output, Session, State};
@@ -264,11 +264,11 @@ fn answer(session: &mut Session, request: &Request<'_>, out: &mut Output) {
     if request.path() == "/echo" {
         return match upgrade::check_request(request, &Policy::default()) {
             Ok(acceptance) => session.accept(&acceptance, out),
-            Err(refusal) => session.answer(&refusal.answer(), asked, out),
+            Err(refusal) => session.respond(&refusal.response(), asked, out),
         };
     }
-    let page = Answer { status: 200, content_type: "text/plain", more_fields: "", body: b"hi", close: false };
-    session.answer(&page, asked, out);
+    let page = HttpResponse { status: 200, content_type: "text/plain", more_fields: "", body: b"hi", close: false };
+    session.respond(&page, asked, out);
 }
 
 /// All that can be told of a session from outside.

@@ -81,7 +81,7 @@ const KNOWN: &[Known] = &[
         "copy_from_slice(&header[..header_bytes])",
         "`start` is so many bytes before the payload, where the peer's longer header was",
     ),
-    ("net/memory", "self.buffers.reactors()", "one at least"),
+    ("net/memory", "self.limit.reactors()", "one at least"),
     ("net/accounting", "min_message_bytes_per_s.max(1)", "one at least"),
     ("net/accounting", "assert_eq!(", "in debug builds only: what is counted is held against what there is"),
     ("net/progress", "saturating_mul(1000) / rate", "`rate` is one at least"),

@@ -9,11 +9,11 @@ const CONNECTIONS: usize = 12;
 const NAMES: [&str; 4] = ["a", "b", "chat/lobby", ""];
 
 /// A message that says which one it is.
-fn numbered(number: usize) -> Arc<Shared> {
-    Arc::new(Shared::new(MessageKind::Binary, &number.to_be_bytes()))
+fn numbered(number: usize) -> Arc<SharedFrame> {
+    Arc::new(SharedFrame::new(MessageKind::Binary, &number.to_be_bytes()))
 }
 
-fn number_of(message: &Shared) -> usize {
+fn number_of(message: &SharedFrame) -> usize {
     usize::from_be_bytes(message.payload().try_into().expect("a number"))
 }
 
@@ -371,9 +371,9 @@ fn beyond_the_limit_of_messages_the_members_are_counted() {
 fn beyond_the_limit_of_bytes_the_members_are_counted() {
     let mut topics = topic_of(2);
     let quarter = |more: usize| {
-        let empty = Shared::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES / 4 - 100]);
+        let empty = SharedFrame::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES / 4 - 100]);
         let header_bytes = empty.frame().len() - empty.payload().len();
-        Arc::new(Shared::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES / 4 - header_bytes + more]))
+        Arc::new(SharedFrame::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES / 4 - header_bytes + more]))
     };
     let (exact, larger) = (quarter(0), quarter(1));
     for _ in 0..3 {
@@ -385,7 +385,7 @@ fn beyond_the_limit_of_bytes_the_members_are_counted() {
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (8, 0));
     // A message that is larger than the limit goes alone.
-    let huge = Arc::new(Shared::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES + 1]));
+    let huge = Arc::new(SharedFrame::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES + 1]));
     assert_eq!((topics.publish("a", &huge), topics.publish("a", &huge)), (0, 2));
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (10, 0));
@@ -425,7 +425,7 @@ fn beyond_the_limit_of_deliveries_the_members_are_counted() {
 fn a_long_message_takes_more_of_the_budget() {
     for (bytes, cost) in [(0, 1), (4000, 1), (4096, 2), (8000, 2), (9000, 3), (100_000, 25)] {
         let mut topics = topic_of(10);
-        topics.publish("a", &Arc::new(Shared::new(MessageKind::Binary, &vec![0; bytes])));
+        topics.publish("a", &Arc::new(SharedFrame::new(MessageKind::Binary, &vec![0; bytes])));
         let mut count = |budget: usize| {
             let mut delivered = 0;
             let more = topics.deliver(budget, |_, _, _| delivered += 1);

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 const POLICIES: [Overflow; 4] = [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest];
 
 /// A message's frame; no other number has the same.
-fn message(number: usize, more_bytes: usize) -> Shared {
+fn message(number: usize, more_bytes: usize) -> SharedFrame {
     let payload: Vec<u8> =
         (number as u32).to_be_bytes().into_iter().chain((0..more_bytes).map(|at| at as u8)).collect();
-    Shared::new(MessageKind::Binary, &payload)
+    SharedFrame::new(MessageKind::Binary, &payload)
 }
 
 fn control(opcode: Opcode, number: usize) -> Vec<u8> {
@@ -373,7 +373,7 @@ fn turn() -> (Vec<u8>, usize, Vec<Place>) {
         (head, false),
         (message(1, 0).frame().to_vec(), true),
         (control(Opcode::Ping, 2), false),
-        (Shared::new(MessageKind::Text, b"").frame().to_vec(), true),
+        (SharedFrame::new(MessageKind::Text, b"").frame().to_vec(), true),
         (message(3, 300).frame().to_vec(), true),
         (control(Opcode::Pong, 4), false),
         (message(5, 66_000).frame().to_vec(), true),
