@@ -113,11 +113,11 @@ impl App {
             return self.upgrade(conn, request, handler, asked);
         }
         match routes.get_of(path) {
-            Some((_, Get::Page(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
+            Some((_, Get::Static(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
                 let answer = HttpResponse { close: false, ..HttpResponse::refusal(406) };
                 refuse(conn, &answer, "Accept rules out text/html, and there is nothing else", asked);
             }
-            Some((_, Get::Page(page) | Get::Front(page))) => self.respond(conn, page, asked),
+            Some((_, Get::Static(page) | Get::Front(page))) => self.respond(conn, page, asked),
             Some((_, Get::Call(responder))) => self.reply(conn, responder, request, asked),
             Some((_, Get::Stats)) => {
                 let document = status::json(&self.reactor.shared, status::wants_reactors(request));

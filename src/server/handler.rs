@@ -38,7 +38,7 @@ pub struct Closed<'a> {
 /// panicked: it knows the connections that are open, which a new one would not. A handler whose own data may be left half
 /// changed puts it right in `closed`, or checks it.
 ///
-/// The same goes for the calls of a server that answer plain HTTP, [`super::Server::answer`] and others, and for a
+/// The same goes for the calls of a server that answer plain HTTP, [`super::Server::get`] and others, and for a
 /// [`super::Hook`]: the request is answered with 500, and the connection closed.
 ///
 /// All of this needs a program that unwinds, as Rust's do unless they are built with `panic = "abort"`: those end.

@@ -115,25 +115,14 @@ impl Server {
         self
     }
 
-    /// Answers GET and HEAD of a path with the same always. Beside a handler of WebSockets it is for those who accept
-    /// `text/html`, by name or as `text/*`: all others are told that the path wants an upgrade (426). Where there is no handler,
-    /// a request that rules HTML out (`text/html;q=0`) is answered 406.
+    /// Answers GET and HEAD of a path with what `respond` returns. It is called on the reactor's thread, and must not block.
+    ///
+    /// ```
+    /// use steadfast::server::{Response, Server};
+    /// Server::new().get("/hello", |request| Response::text(format!("hello, {} of {}", request.method, request.path())));
+    /// ```
     #[must_use]
-    pub fn page(mut self, path: &str, response: Response) -> Self {
-        self.routes.at(path).get = Some(Get::Page(response));
-        self
-    }
-
-    /// As [`Server::page`], but beside a handler of WebSockets it is for all that do not rule HTML out.
-    #[must_use]
-    fn front_page(mut self, path: &str, response: Response) -> Self {
-        self.routes.at(path).get = Some(Get::Front(response));
-        self
-    }
-
-    /// Answers GET and HEAD of a path with what `respond` gives, on the reactor's thread: it must not take long.
-    #[must_use]
-    pub fn answer<R: Into<Reply>>(
+    pub fn get<R: Into<Reply>>(
         mut self,
         path: &str,
         respond: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
@@ -142,14 +131,34 @@ impl Server {
         self
     }
 
-    /// Answers POST of a path in the same way; the content is in [`Request::body`].
+    /// Answers POST of a path with what `respond` returns. The content of the request is [`Request::body`]. `respond` is called
+    /// on the reactor's thread, and must not block.
     #[must_use]
-    pub fn answer_post<R: Into<Reply>>(
+    pub fn post<R: Into<Reply>>(
         mut self,
         path: &str,
         respond: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
     ) -> Self {
         self.routes.at(path).post = Some(Arc::new(move |request| respond(request).into()));
+        self
+    }
+
+    /// Answers GET and HEAD of a path with a constant response.
+    ///
+    /// If the path also has a handler of WebSockets, only requests that accept `text/html`, by name or as `text/*`, get the
+    /// response; others get 426 (Upgrade Required). If it has none, a request that rules HTML out (`text/html;q=0`) gets 406
+    /// (RFC 9110 section 12.5.1).
+    #[must_use]
+    pub fn get_static(mut self, path: &str, response: Response) -> Self {
+        self.routes.at(path).get = Some(Get::Static(response));
+        self
+    }
+
+    /// Answers like [`Server::get_static`], but if the path also has a handler of WebSockets, every request that does not rule
+    /// HTML out gets the response.
+    #[must_use]
+    fn front_page(mut self, path: &str, response: Response) -> Self {
+        self.routes.at(path).get = Some(Get::Front(response));
         self
     }
 

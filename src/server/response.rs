@@ -94,7 +94,7 @@ impl Reply {
     ///
     /// ```
     /// use steadfast::server::{Reply, Response, Server};
-    /// Server::new().answer("/news", |_request| Reply::next("news", Response::json("")));
+    /// Server::new().get("/news", |_request| Reply::next("news", Response::json("")));
     /// ```
     pub fn next(topic: impl Into<String>, like: Response) -> Self {
         Self::Next(Next { topic: topic.into(), like, wanted: None })

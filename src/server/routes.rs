@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) enum Get {
     /// The same always; and where a handler is beside it, only to those who take HTML, which a client that failed to upgrade
     /// does not say.
-    Page(Response),
+    Static(Response),
     /// The same always, to all but those who say that they do not take HTML.
     Front(Response),
     Call(Responder),
@@ -28,7 +28,7 @@ impl Get {
     /// Whether a request for a path that has a handler too is one for this, and no failed upgrade.
     pub(super) fn is_for(&self, request: &Request<'_>) -> bool {
         match self {
-            Self::Page(_) => Html::of(&request.fields) == Html::Wanted,
+            Self::Static(_) => Html::of(&request.fields) == Html::Wanted,
             Self::Front(_) => Html::of(&request.fields) != Html::Refused,
             _ => true,
         }

@@ -57,18 +57,18 @@ impl DemoRoutes {
         };
         server
             .route_with(&["/", "/echo"], Overflow::Close, || Echo)
-            .page("/echo", page(include_str!("../pages/echo.html")))
-            .answer_post("/echo", |request| Response::new("application/octet-stream", request.body.to_vec()))
+            .get_static("/echo", page(include_str!("../pages/echo.html")))
+            .post("/echo", |request| Response::new("application/octet-stream", request.body.to_vec()))
             // A newer time replaces an older one that has not been sent.
             .route_with(&["/push"], Overflow::KeepLatest, move || Push::new(ticker))
-            .page("/push", page(include_str!("../pages/push.html")))
+            .get_static("/push", page(include_str!("../pages/push.html")))
             .route_with(&["/broadcast"], self.overflow, || Broadcast)
             .route_with(&["/chat", "/chat/*"], self.overflow, move || Chat::new(Arc::clone(&rooms)))
-            .page("/chat", chat.clone())
-            .page("/chat/*", chat)
-            .page("/compare", page(include_str!("../pages/compare.html")))
-            .answer("/poll", move |request: &Request<'_>| counted(request, ticker.text(ticker.now())))
-            .answer("/long-poll", move |request: &Request<'_>| long_poll(request, ticker))
+            .get_static("/chat", chat.clone())
+            .get_static("/chat/*", chat)
+            .get_static("/compare", page(include_str!("../pages/compare.html")))
+            .get("/poll", move |request: &Request<'_>| counted(request, ticker.text(ticker.now())))
+            .get("/long-poll", move |request: &Request<'_>| long_poll(request, ticker))
             .stats("/stats")
     }
 }

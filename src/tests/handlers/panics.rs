@@ -261,9 +261,9 @@ fn a_responder_or_a_hook_that_panics_is_answered_500_and_the_connection_closes()
         if request.target.ends_with("?no") { Err(Refused::new(401, "no")) } else { Ok(()) }
     });
     let server = Server::from(Config { hook: Some(hook), ..single() })
-        .answer("/get", |request| -> Response { panic!("{}", request.target) })
-        .answer_post("/post", |_| -> Response { panic_any(Bomb) })
-        .answer("/poll", |_| {
+        .get("/get", |request| -> Response { panic!("{}", request.target) })
+        .post("/post", |_| -> Response { panic_any(Bomb) })
+        .get("/poll", |_| {
             Reply::next_where("news", Response::text(""), |message| {
                 assert!(message != b"panic", "wanted");
                 message != b"other"

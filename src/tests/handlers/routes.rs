@@ -131,9 +131,9 @@ fn body(answer: &Answer) -> (u16, &str) {
 }
 
 #[test]
-fn a_page_beside_a_handler_is_for_those_who_take_html() {
-    let server = Server::from(single()).route("/ws", || Plain).page("/ws", Response::html("the page"));
-    let local = Local::serve(server.route("/", || Plain).answer("/", |_: &Request<'_>| Response::html("home")));
+fn a_static_answer_beside_a_handler_is_for_requests_that_accept_html() {
+    let server = Server::from(single()).route("/ws", || Plain).get_static("/ws", Response::html("the page"));
+    let local = Local::serve(server.route("/", || Plain).get("/", |_: &Request<'_>| Response::html("home")));
     let accepts = [
         "Accept: text/html\r\n",
         "accept: application/xml;q=0.9, text/html;q=0.8\r\n",
@@ -175,9 +175,9 @@ fn repeat(request: &Request<'_>) -> Response {
 
 #[test]
 fn an_answer_is_made_for_each_request() {
-    let server = Server::from(single()).answer("/made/*", repeat);
-    let server = server.answer("/teapot", |_: &Request<'_>| Response::json("{}").with_status(418));
-    let server = server.answer("/now", |_: &Request<'_>| Reply::Now(Response::new("x/y", vec![0, 1, 2])));
+    let server = Server::from(single()).get("/made/*", repeat);
+    let server = server.get("/teapot", |_: &Request<'_>| Response::json("{}").with_status(418));
+    let server = server.get("/now", |_: &Request<'_>| Reply::Now(Response::new("x/y", vec![0, 1, 2])));
     let local = Local::serve(server);
     let mut wire = Wire::connect(local.address);
     let requests = "GET /made/a?b=c HTTP/1.1\r\nHost: a\r\nX-Who: me\r\n\r\n\
@@ -206,7 +206,7 @@ fn what_an_answer_says_is_checked_when_it_is_made() {
     assert_eq!(field("Content-Length: 5"), Err(BadField::Reserved));
     for (wrong, made) in [(0, 500), (100, 500), (101, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {
         let server = Server::from(single());
-        let local = Local::serve(server.page("/", Response::text("x").with_status(wrong)));
+        let local = Local::serve(server.get_static("/", Response::text("x").with_status(wrong)));
         assert_eq!(ask(local.address, "GET /", "").status, made);
     }
     let breaks_the_line = std::panic::catch_unwind(|| Response::new("text/plain\r\nX: y", &b""[..]));
@@ -219,7 +219,7 @@ fn a_post_is_answered_with_its_content_at_hand() {
         let body = String::from_utf8_lossy(request.body).to_uppercase();
         Response::text(body).with_status(201).with_field("X-Path: there").expect("a constant")
     };
-    let local = Local::serve(Server::from(single()).answer_post("/post", post).answer("/post", repeat));
+    let local = Local::serve(Server::from(single()).post("/post", post).get("/post", repeat));
     let mut wire = Wire::connect(local.address);
     let sized = "POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
     let chunked =
@@ -241,8 +241,8 @@ fn a_post_is_answered_with_its_content_at_hand() {
 
 #[test]
 fn what_a_path_allows_is_told_to_those_who_ask_and_those_who_try() {
-    let server = Server::from(single()).route("/ws", || Plain).answer("/get", repeat);
-    let server = server.answer("/both", repeat).answer_post("/both", repeat);
+    let server = Server::from(single()).route("/ws", || Plain).get("/get", repeat);
+    let server = server.get("/both", repeat).post("/both", repeat);
     let local = Local::serve(server);
     let [get, both] = ["GET, HEAD, OPTIONS", "GET, HEAD, OPTIONS, POST"];
     for (path, allowed) in [("/get", get), ("/ws", get), ("/both", both), ("*", both)] {
@@ -269,7 +269,7 @@ fn what_a_path_allows_is_told_to_those_who_ask_and_those_who_try() {
 
 #[test]
 fn a_path_for_post_alone_does_not_say_that_get_is_allowed() {
-    let local = Local::serve(Server::from(single()).answer_post("/post", repeat));
+    let local = Local::serve(Server::from(single()).post("/post", repeat));
     for line in ["GET /post", "HEAD /post", "OPTIONS /post", "PUT /post"] {
         let answer = ask(local.address, line, "");
         assert_eq!(answer.status, if line.starts_with("OPTIONS") { 204 } else { 405 }, "{line}");
@@ -281,7 +281,7 @@ fn a_path_for_post_alone_does_not_say_that_get_is_allowed() {
 
 #[test]
 fn a_path_may_have_its_handler_and_the_one_above_it_the_page() {
-    let server = Server::from(single()).route("/app/ws", || Plain).answer("/app/*", repeat);
+    let server = Server::from(single()).route("/app/ws", || Plain).get("/app/*", repeat);
     let local = Local::serve(server.stats("/stats"));
     assert_eq!(who(local.address, "/app/ws"), "plain");
     assert_eq!(body(&ask(local.address, "GET /app/ws", "")), (200, "GET /app/ws nobody"));

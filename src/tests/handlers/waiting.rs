@@ -47,9 +47,9 @@ fn serve(config: Config) -> (Local, Receiver<()>) {
         let like = Response::text("for its fields alone").with_field("X-Like: this").expect("a constant");
         Reply::next("news", like)
     };
-    let server = Server::from(config).answer("/next", move |_: &Request<'_>| next(&tell));
-    let server = server.answer_post("/next", move |_: &Request<'_>| next(&post));
-    let server = server.answer("/next-but", move |request: &Request<'_>| {
+    let server = Server::from(config).get("/next", move |_: &Request<'_>| next(&tell));
+    let server = server.post("/next", move |_: &Request<'_>| next(&post));
+    let server = server.get("/next-but", move |request: &Request<'_>| {
         let Reply::Next(_) = next(&but) else { unreachable!("it waits") };
         // What stands behind the question mark is not wanted, and nothing that begins so.
         let not = request.target.split_once('?').map(|(_, not)| not.to_owned()).unwrap_or_default();
@@ -57,7 +57,7 @@ fn serve(config: Config) -> (Local, Receiver<()>) {
             !message.starts_with(not.as_bytes())
         })
     });
-    let server = server.answer("/now", |_: &Request<'_>| Response::text("now")).route("/press", || Press);
+    let server = server.get("/now", |_: &Request<'_>| Response::text("now")).route("/press", || Press);
     (Local::serve(server), told)
 }
 
