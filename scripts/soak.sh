@@ -15,7 +15,8 @@
 # It fails with the reason if user memory (RssAnon), kernel memory (TCP buffers, slab), sockets, descriptors, queued messages or
 # another gauge of /stats rises over the second half of the samples by more than 2 % and a fixed slack; if in any sample the
 # messages out are not those delivered, dropped and queued; if a healthy connection is lost, hears what is wrong or waits
-# for a minute; or if something is left when all have gone. Slab and TCP memory are the host's: other work on it shows there.
+# for a minute; or if something is left when all have gone. Slab (without caches of files, if run as root) and TCP memory are
+# those of the host: other work with sockets shows there.
 # It takes about one core of two, and two minutes more than it is told. The last line is `flat` or says what is not; the
 # exit code is 0 only if it is.
 set -uo pipefail
