@@ -143,7 +143,7 @@ impl Client {
             let arrived = &mut self.input[self.unread.clone()];
             let kept_bytes = head.len();
             head.extend_from_slice(arrived);
-            let (used, event) = self.session.receive(arrived, &mut self.message, &self.limits, 0, &mut self.out);
+            let (used, event) = self.session.receive(arrived, &mut self.message, &self.limits, &mut self.out);
             self.unread.start += used;
             match event {
                 Event::Opened(response) => {
@@ -356,8 +356,8 @@ impl Client {
         while !self.unread.is_empty() {
             let closing = self.session.state() == State::Closing;
             let input = &mut self.input[self.unread.clone()];
-            let now_s = self.began.elapsed().as_secs() as u32;
-            let (used, event) = self.session.receive(input, &mut self.message, &self.limits, now_s, &mut self.out);
+            self.out.now_s = self.began.elapsed().as_secs() as u32;
+            let (used, event) = self.session.receive(input, &mut self.message, &self.limits, &mut self.out);
             self.unread.start += used;
             let ending = match event {
                 Event::Message(kind, payload) => return Some(Heard::Message(kind, payload.to_vec())),

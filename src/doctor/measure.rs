@@ -88,8 +88,10 @@ impl Costs {
 }
 
 /// What was seen of one end while it grew.
-#[derive(Debug, Default)]
-struct Seen {
+#[derive(Debug)]
+struct Seen<'a> {
+    host: &'a Host,
+    tree: &'a Tree,
     /// How many sockets there were, and what the control group used, at several moments; a list for each time that the end
     /// had its turn.
     used: Vec<Vec<(f64, f64)>>,
@@ -113,14 +115,14 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     // Each end is measured over as many as may wait to be accepted.
     let run = (host.somaxconn.unwrap_or(128) as usize).min((most - IGNORED) / 2);
     let mut pairs = Pairs::new(most, run)?;
-    let (mut connected, mut accepted) = (Seen::default(), Seen::default());
+    let (mut connected, mut accepted) = (Seen::new(host, tree), Seen::new(host, tree));
     let ignored = IGNORED.min(run);
     (0..ignored).try_for_each(|_| pairs.connect())?;
     (0..ignored).try_for_each(|_| pairs.accept())?;
     let before = settled(tree);
     while connected.used.is_empty() || (pairs.len() + run <= most && began.elapsed() < 2 * PATIENCE) {
-        let count = connected.grow(host, tree, run, PATIENCE, || pairs.connect())?;
-        accepted.grow(host, tree, count, Duration::MAX, || pairs.accept())?;
+        let count = connected.grow(run, PATIENCE, || pairs.connect())?;
+        accepted.grow(count, Duration::MAX, || pairs.accept())?;
     }
     // A socket that waits to be accepted is there already, so each end alone is not what a socket takes.
     let by_cache = median_bytes(&connected.objects).zip(median_bytes(&accepted.objects));
@@ -142,26 +144,28 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     })
 }
 
-impl Seen {
+impl<'a> Seen<'a> {
+    fn new(host: &'a Host, tree: &'a Tree) -> Self {
+        Self { host, tree, used: Vec::new(), objects: Vec::new() }
+    }
+
     /// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then. Returns how many they were.
     fn grow(
         &mut self,
-        host: &Host,
-        tree: &Tree,
         count: usize,
         patience: Duration,
         mut make: impl FnMut() -> io::Result<()>,
     ) -> io::Result<usize> {
         let (began, mut made, mut used) = (Instant::now(), 0, Vec::new());
-        let mut slabs = Slabs::read(tree, host.page_bytes);
+        let mut slabs = Slabs::read(self.tree, self.host.page_bytes);
         while made < count && (made < MIN_PAIRS || began.elapsed() < patience) {
             make()?;
             made += 1;
             if made % STEP == 0 {
-                used.extend(groups::memory_used(tree).map(|bytes| (made as f64, bytes as f64)));
+                used.extend(groups::memory_used(self.tree).map(|bytes| (made as f64, bytes as f64)));
             }
             if made % WINDOW == 0 {
-                let now = Slabs::read(tree, host.page_bytes);
+                let now = Slabs::read(self.tree, self.host.page_bytes);
                 self.objects.push(now.objects_since(&slabs, WINDOW));
                 slabs = now;
             }

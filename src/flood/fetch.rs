@@ -74,7 +74,7 @@ impl Asker {
             }
             let mut used = 0;
             while used < arrived || session.has_event() {
-                let (bytes, event) = session.receive(&mut input[used..arrived], &mut message, &limits, 0, out);
+                let (bytes, event) = session.receive(&mut input[used..arrived], &mut message, &limits, out);
                 used += bytes;
                 match event {
                     Event::Response(head) => (status, stays) = (head.status, head.keeps_alive()),

@@ -223,8 +223,8 @@ fn parse<D: Driver>(
         || conn.connection.session().has_event()
     {
         let (rest, session) = (&mut unparsed[at..], conn.connection.session_mut());
-        let Context { output, settings, now, .. } = &mut *conn.context;
-        let (bytes, event) = session.receive(rest, message, &settings.limits, now.second, output);
+        let Context { output, settings, .. } = &mut *conn.context;
+        let (bytes, event) = session.receive(rest, message, &settings.limits, output);
         at += bytes;
         match event {
             Event::NeedMore => continue,

@@ -41,6 +41,7 @@ impl<S> Core<S> {
         let has_deadlines = !self.slots.is_empty() || !self.refusals.is_empty();
         let passed = self.clock.advance(Instant::now(), has_deadlines);
         self.context.now = self.clock.now;
+        self.context.output.now_s = self.context.now.second;
         if self.wake_at.is_some_and(|at| at <= self.context.now.instant) {
             self.wake_at = None;
         }

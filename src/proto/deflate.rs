@@ -71,19 +71,15 @@ impl Deflate {
         payload.len() >= self.min_message_bytes.max(1)
     }
 
-    /// Compresses a message: with `own`, made at need, where the connection keeps its window, else with a shared one.
+    /// Compresses a message, with the compressor of the connection or a shared one, which is made when it is first needed.
     ///
     /// Returns `None` for a message that is to be sent as it is: too short, no shorter when compressed, or without the memory
     /// that a compressor takes. With a window that is kept, the peer has to see all that went into it.
-    pub(super) fn compress(
-        &mut self,
-        payload: &[u8],
-        window_bits: u8,
-        own: Option<&mut Option<Box<Deflater>>>,
-    ) -> Option<&[u8]> {
+    pub(super) fn compress(&mut self, payload: &[u8], window: Window<'_>) -> Option<&[u8]> {
         if !self.is_worth(payload) {
             return None;
         }
+        let Window { bits: window_bits, own } = window;
         let keeps_window = own.is_some();
         let room_bytes = if keeps_window { self.room_bytes } else { usize::MAX };
         let place = own.unwrap_or(&mut self.deflaters[usize::from(window_bits.clamp(9, 15)) - 9]);
@@ -137,6 +133,14 @@ impl Deflate {
     pub(super) fn piece(&mut self) -> &mut Box<[u8]> {
         &mut self.piece
     }
+}
+
+/// The window that a message is compressed with (RFC 7692 section 7.2.1).
+pub(super) struct Window<'a> {
+    /// Its size: 2 to the power of this many bytes.
+    pub(super) bits: u8,
+    /// The compressor of a connection that keeps its window from message to message; `None` for one that all share.
+    pub(super) own: Option<&'a mut Option<Box<Deflater>>>,
 }
 
 /// One compressor.

@@ -1,7 +1,7 @@
 //! What a session takes and gives beside bytes: its limits, its output, its events, and where it stands.
 
 use super::close::{CloseCode, Fault};
-use super::deflate::{Deflate, Deflater};
+use super::deflate::{Deflate, Window};
 use super::frame::{self, Opcode, RSV1, Role};
 use super::http::{HeadError, HeadLimits, Request, Response};
 use super::http_write::DefaultHeaders;
@@ -46,6 +46,8 @@ pub struct Output {
     pub messages: u32,
     /// The length of `bytes` from which on a sender has to look at the limits of the queue; the shell sets it.
     pub look_from_bytes: usize,
+    /// The time, in seconds by any clock, for the limit on control frames; the shell sets it.
+    pub now_s: u32,
     /// Fresh random bytes, for a client's keys and masks.
     pub random: RandomSource,
     /// Compressors and decompressors.
@@ -62,6 +64,7 @@ impl Output {
             head_bytes: 0,
             messages: 0,
             look_from_bytes: usize::MAX,
+            now_s: 0,
             random,
             deflate: Deflate::default(),
             default_headers: DefaultHeaders::default(),
@@ -93,17 +96,10 @@ impl Output {
         frame::encode(&mut self.bytes, true, opcode, payload, mask);
     }
 
-    /// A message, compressed if that is worth it; with `own` where the connection keeps its window.
-    pub(super) fn deflated(
-        &mut self,
-        role: Role,
-        opcode: Opcode,
-        payload: &[u8],
-        window_bits: u8,
-        own: Option<&mut Option<Box<Deflater>>>,
-    ) {
+    /// Appends a message: compressed, if that is worth it.
+    pub(super) fn deflated(&mut self, role: Role, opcode: Opcode, payload: &[u8], window: Window<'_>) {
         let mask = self.mask(role);
-        match self.deflate.compress(payload, window_bits, own) {
+        match self.deflate.compress(payload, window) {
             Some(compressed) => frame::encode_first(&mut self.bytes, 0x80 | RSV1 | opcode as u8, compressed, mask),
             None => frame::encode(&mut self.bytes, true, opcode, payload, mask),
         }

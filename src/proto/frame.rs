@@ -2,6 +2,7 @@
 
 use super::close::Fault;
 use super::mask::{self, Mask};
+use std::ops::Range;
 
 /// Which end of the connection this is: it decides who masks (RFC 6455 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,21 +89,36 @@ pub fn parse(input: &[u8]) -> Option<Header> {
     Some(Header { first: *first, mask, payload_bytes, header_bytes: 2 + length_bytes + mask_bytes })
 }
 
-/// The frame that nearly all are: a whole message of at most 125 bytes, masked as its sender must. For those, this is
-/// what [`parse`] and [`check`] say, in a few instructions; `None` leaves the judgement to them.
+/// A frame with a whole message, of which all bytes are in one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeFrame {
+    /// [`Opcode::Text`] or [`Opcode::Binary`].
+    pub opcode: Opcode,
+    /// The masking key, if the frame is masked.
+    pub mask: Option<Mask>,
+    /// Where in the input the payload is; the frame ends with it.
+    pub payload: Range<usize>,
+}
+
+/// Reads a whole message of at most 125 bytes, masked as its sender must, from the front of `input`: as nearly all frames are.
+///
+/// For such a frame, the result is that of [`parse`] and [`check`], in a few instructions. Returns `None` for every other
+/// frame, which is left to those two.
 #[inline(always)]
-pub fn parse_short(input: &[u8], role: Role) -> Option<(Opcode, Option<Mask>, usize)> {
+pub fn parse_short(input: &[u8], role: Role) -> Option<WholeFrame> {
     let [first @ (0x81 | 0x82), second, rest @ ..] = input else { return None };
     let opcode = if *first == 0x81 { Opcode::Text } else { Opcode::Binary };
     match role {
         Role::Server if matches!(second, 0x80..=0xfd) => {
             let (mask, payload) = rest.split_first_chunk::<4>()?;
             let payload_bytes = usize::from(second & 0x7f);
-            (payload_bytes <= payload.len()).then_some((opcode, Some(*mask), payload_bytes))
+            let frame = WholeFrame { opcode, mask: Some(*mask), payload: 6..6 + payload_bytes };
+            (payload_bytes <= payload.len()).then_some(frame)
         }
         Role::Client if matches!(second, 0..=0x7d) => {
             let payload_bytes = usize::from(*second);
-            (payload_bytes <= rest.len()).then_some((opcode, None, payload_bytes))
+            let frame = WholeFrame { opcode, mask: None, payload: 2..2 + payload_bytes };
+            (payload_bytes <= rest.len()).then_some(frame)
         }
         _ => None,
     }

@@ -14,8 +14,9 @@ pub use super::event::{Event, Limits, MessageKind, Output, State};
 
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};
+use super::deflate::Window;
 use super::extension::NegotiatedCompression;
-use super::frame::{self, Opcode, RSV1, Role};
+use super::frame::{self, Opcode, RSV1, Role, WholeFrame};
 use super::http_read;
 use super::http_write::{self, HttpResponse, RequestInfo};
 use super::mask;
@@ -23,7 +24,6 @@ use super::partial::{self, Inflation, Partial, Payload, Progress};
 use super::reason::BadHead;
 use super::upgrade::{self, ClientHandshake, ServerHandshake};
 use super::utf8;
-use std::ops::Range;
 
 /// One connection's protocol: bytes in, events and bytes out. It knows no socket and no clock, and while it idles it
 /// owns nothing but these 16 bytes.
@@ -88,18 +88,17 @@ impl Session {
     /// Understands the next thing at the front of `input`, in place: how many bytes that took, and what it was.
     ///
     /// It is called again while bytes are left, and takes them all: what is incomplete it stores. `message` holds
-    /// what an event borrows when it came in pieces; `now_s` is any clock that counts seconds.
+    /// what an event borrows when it came in pieces.
     #[inline(always)]
     pub fn receive<'a>(
         &mut self,
         input: &'a mut [u8],
         message: &'a mut Vec<u8>,
         limits: &Limits,
-        now_s: u32,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
         match self.state {
-            State::Open | State::Closing => self.receive_frame(input, message, limits, now_s, out),
+            State::Open | State::Closing => self.receive_frame(input, message, limits, out),
             State::Raw => (input.len(), Event::Data(input)),
             _ => self.receive_head(input, message, limits, out),
         }
@@ -210,7 +209,7 @@ impl Session {
         if self.state == State::Open {
             let keeps_window = self.compression.own_takeover() && out.deflate.is_worth(payload);
             let own = keeps_window.then(|| Partial::own_deflater(&mut self.partial));
-            out.deflated(self.role, kind.into(), payload, self.compression.own_window_bits(), own);
+            out.deflated(self.role, kind.into(), payload, Window { bits: self.compression.own_window_bits(), own });
             out.messages += 1;
         }
         self.state == State::Open
@@ -255,40 +254,31 @@ impl Session {
         input: &'a mut [u8],
         message: &'a mut Vec<u8>,
         limits: &Limits,
-        now_s: u32,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
         // Nearly every frame arrives whole, and is a message: it is unmasked where it lies.
         if self.partial.is_none() {
-            if let Some((opcode, mask, payload_bytes)) = frame::parse_short(input, self.role)
-                && payload_bytes as u64 <= limits.max_message_bytes
+            if let Some(frame) = frame::parse_short(input, self.role)
+                && frame.payload.len() as u64 <= limits.max_message_bytes
             {
-                let from = if mask.is_some() { 6 } else { 2 };
-                return self.receive_whole(input, opcode, mask, from..from + payload_bytes, out);
+                return self.receive_whole(input, frame, out);
             }
-            return self.receive_any(input, message, limits, now_s, out);
+            return self.receive_any(input, message, limits, out);
         }
-        self.receive_piece(input, message, limits, now_s, out)
+        self.receive_piece(input, message, limits, out)
     }
 
     /// A message whose frame lies whole in `input`.
     #[inline(always)]
-    fn receive_whole<'a>(
-        &mut self,
-        input: &'a mut [u8],
-        opcode: Opcode,
-        mask: Option<mask::Mask>,
-        payload: Range<usize>,
-        out: &mut Output,
-    ) -> (usize, Event<'a>) {
-        let end = payload.end;
-        let payload = &mut input[payload];
-        if let Some(mask) = mask {
+    fn receive_whole<'a>(&mut self, input: &'a mut [u8], frame: WholeFrame, out: &mut Output) -> (usize, Event<'a>) {
+        let end = frame.payload.end;
+        let payload = &mut input[frame.payload];
+        if let Some(mask) = frame.mask {
             mask::apply(payload, mask);
         }
         let payload = &*payload;
         self.compression.note_plain();
-        if opcode == Opcode::Binary {
+        if frame.opcode == Opcode::Binary {
             return (end, self.message(MessageKind::Binary, payload));
         }
         if !utf8::is_valid(payload) {
@@ -304,13 +294,12 @@ impl Session {
         input: &'a mut [u8],
         message: &'a mut Vec<u8>,
         limits: &Limits,
-        now_s: u32,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
         let whole = frame::parse(input)
             .filter(|header| header.fin() && header.payload_bytes <= (input.len() - header.header_bytes) as u64);
         let Some(header) = whole.filter(|header| header.first & RSV1 == 0 || !self.compression.peer_takeover()) else {
-            return self.receive_piece(input, message, limits, now_s, out);
+            return self.receive_piece(input, message, limits, out);
         };
         let opcode = match frame::check(&header, self.expect(limits)) {
             Ok(opcode) => opcode,
@@ -318,32 +307,24 @@ impl Session {
         };
         let payload = header.header_bytes..header.header_bytes + header.payload_bytes as usize;
         if header.first & RSV1 != 0 {
+            let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
             mask::apply(&mut input[payload.clone()], header.mask.unwrap_or_default());
-            return (payload.end, self.receive_deflated(&input[payload], opcode, message, limits, out));
+            let (end, compressed, max_bytes) = (payload.end, &input[payload], limits.max_message_bytes);
+            let inflated = partial::inflate_whole(&mut out.deflate, compressed, kind, message, max_bytes);
+            return match inflated {
+                Ok(()) => {
+                    self.compression.note_compressed();
+                    (end, self.message(kind, message))
+                }
+                Err(fault) => (end, self.fail(fault, out)),
+            };
         }
         if !opcode.is_control() {
-            return self.receive_whole(input, opcode, header.mask, payload, out);
+            return self.receive_whole(input, WholeFrame { opcode, mask: header.mask, payload }, out);
         }
         let (end, payload) = (payload.end, &mut input[payload]);
         mask::apply(payload, header.mask.unwrap_or_default());
-        (end, self.control(opcode, payload, limits, now_s, out))
-    }
-
-    /// A compressed message whose frame has come whole, from a peer that keeps no window.
-    fn receive_deflated<'a>(
-        &mut self,
-        payload: &[u8],
-        opcode: Opcode,
-        message: &'a mut Vec<u8>,
-        limits: &Limits,
-        out: &mut Output,
-    ) -> Event<'a> {
-        let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-        if let Err(fault) = partial::inflate_whole(&mut out.deflate, payload, kind, message, limits.max_message_bytes) {
-            return self.fail(fault, out);
-        }
-        self.compression.note_compressed();
-        self.message(kind, message)
+        (end, self.control(opcode, payload, limits, out))
     }
 
     /// A message that comes while our Close is under way is read, and not delivered.
@@ -372,7 +353,6 @@ impl Session {
         input: &'a mut [u8],
         message: &'a mut Vec<u8>,
         limits: &Limits,
-        now_s: u32,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
         let partial = self.partial.get_or_insert_with(|| Box::new(Partial::frame()));
@@ -400,7 +380,7 @@ impl Session {
         }
         let event = match payload {
             Payload::Open => Event::NeedMore,
-            Payload::Control(opcode) => self.control(opcode, message, limits, now_s, out),
+            Payload::Control(opcode) => self.control(opcode, message, limits, out),
             Payload::Message(kind, compressed) => {
                 self.compression.note(compressed);
                 self.message(kind, message)
@@ -410,16 +390,9 @@ impl Session {
     }
 
     #[inline(never)]
-    fn control<'a>(
-        &mut self,
-        opcode: Opcode,
-        payload: &'a [u8],
-        limits: &Limits,
-        now_s: u32,
-        out: &mut Output,
-    ) -> Event<'a> {
-        if self.control_second != now_s as u16 {
-            self.control_second = now_s as u16;
+    fn control<'a>(&mut self, opcode: Opcode, payload: &'a [u8], limits: &Limits, out: &mut Output) -> Event<'a> {
+        if self.control_second != out.now_s as u16 {
+            self.control_second = out.now_s as u16;
             self.control_frames = 0;
         }
         self.control_frames = self.control_frames.saturating_add(1);

@@ -1,6 +1,6 @@
 //! A server's message that is encoded once for all who get it, and compressed once for all who agreed upon the same.
 
-use super::deflate::Deflate;
+use super::deflate::{Deflate, Window};
 use super::event::MessageKind;
 use super::extension::NegotiatedCompression;
 use super::frame::{self, Opcode, RSV1};
@@ -71,7 +71,7 @@ impl SharedFrame {
 
     #[cold]
     fn compress(&self, window_bits: u8, deflate: &mut Deflate) -> Option<Box<[u8]>> {
-        let compressed = deflate.compress(self.payload(), window_bits, None)?;
+        let compressed = deflate.compress(self.payload(), Window { bits: window_bits, own: None })?;
         let mut bytes = Vec::with_capacity(frame::MAX_HEADER_BYTES + compressed.len());
         frame::encode_first(&mut bytes, 0x80 | RSV1 | Opcode::from(self.kind) as u8, compressed, None);
         Some(bytes.into())

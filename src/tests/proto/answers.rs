@@ -101,8 +101,7 @@ fn judged(subprotocols: &[&str], fields: &str) -> Seen {
             let mut piece = piece.to_vec();
             let mut at = 0;
             while at < piece.len() {
-                let (consumed, event) =
-                    session.receive(&mut piece[at..], &mut message, &Limits::default(), 0, &mut out);
+                let (consumed, event) = session.receive(&mut piece[at..], &mut message, &Limits::default(), &mut out);
                 match event {
                     Event::Opened(_) => found.push(Seen::Opened),
                     Event::Rejected(rejected) => found.push(Seen::Rejected(rejected)),

@@ -53,7 +53,7 @@ impl End {
         let mut at = 0;
         while at < piece.len() {
             let Self { session, out, buffer, limits, .. } = self;
-            let (consumed, event) = session.receive(&mut piece[at..], buffer, limits, 0, out);
+            let (consumed, event) = session.receive(&mut piece[at..], buffer, limits, out);
             at += consumed;
             match event {
                 Event::Request(request) => {

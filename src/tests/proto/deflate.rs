@@ -417,7 +417,7 @@ fn a_bomb_takes_no_memory_beyond_the_limit() {
             let mut message = Vec::new();
             let mut frame = wire::to(role, BINARY | RSV1, &bomb);
             let mut session = Peer::new(Start::Deflated(role, parameters), limits, 0).session;
-            session.receive(&mut frame, &mut message, &limits, 0, &mut out);
+            session.receive(&mut frame, &mut message, &limits, &mut out);
             assert_eq!(session.state(), State::Closed);
             assert!(message.capacity() as u64 <= max, "{} with {max}", message.capacity());
         }

@@ -246,7 +246,7 @@ fn control_frames_are_counted_anew_each_second() {
         let mut peer = Peer::new(Start::Open(role), limits(), 64);
         // The clock may start anywhere, and its low half may run over.
         for now_s in [0, 1, 2, 65_535, 65_536, 65_537, u32::MAX] {
-            peer.now_s = now_s;
+            peer.out.now_s = now_s;
             peer.feed(&ping.repeat(3));
             assert_eq!(peer.session.state(), State::Open, "in second {now_s}");
         }

@@ -125,7 +125,7 @@ fn session(start: Start, out: &mut Output) -> Session {
             let mut session = session(Start::Handshake, out);
             let mut answer = wire::accepted().into_bytes();
             let mut message = Vec::new();
-            let (_, event) = session.receive(&mut answer, &mut message, &Limits::default(), 0, out);
+            let (_, event) = session.receive(&mut answer, &mut message, &Limits::default(), out);
             assert!(matches!(event, Event::Opened(_)));
             session
         }
@@ -153,7 +153,7 @@ fn deflated(role: Role, parameters: &str, out: &mut Output) -> Session {
         let mut session = Session::websocket_client(&opening(Some(&all)), out);
         let field = format!("\r\nSec-WebSocket-Extensions: permessage-deflate{parameters}\r\n\r\n");
         let mut answer = wire::accepted().replace("\r\n\r\n", &field).into_bytes();
-        let (_, event) = session.receive(&mut answer, &mut message, &Limits::default(), 0, out);
+        let (_, event) = session.receive(&mut answer, &mut message, &Limits::default(), out);
         assert!(matches!(event, Event::Opened(_)), "{event:?}");
         return session;
     }
@@ -169,7 +169,6 @@ pub(super) struct Peer {
     pub(super) session: Session,
     pub(super) out: Output,
     pub(super) seen: Vec<Seen>,
-    pub(super) now_s: u32,
     limits: Limits,
     message: Vec<u8>,
     ring: Ring,
@@ -182,7 +181,7 @@ impl Peer {
         out.bytes.clear();
         // A buffer that is shared between connections holds what the last one left there.
         let message = b"left by another connection".to_vec();
-        Self { session, out, seen: Vec::new(), now_s: 0, limits, message, ring: Ring::new(ring_bytes) }
+        Self { session, out, seen: Vec::new(), limits, message, ring: Ring::new(ring_bytes) }
     }
 
     /// A piece arrives and is understood.
@@ -217,7 +216,7 @@ impl Peer {
         let (state, sent) = (self.session.state(), self.out.bytes.len());
         let offered = self.ring.unparsed().len();
         let (consumed, event) =
-            self.session.receive(self.ring.unparsed(), &mut self.message, &self.limits, self.now_s, &mut self.out);
+            self.session.receive(self.ring.unparsed(), &mut self.message, &self.limits, &mut self.out);
         let seen = Seen::of(&event);
         match &event {
             Event::Request(request) => answer(&mut self.session, request, &mut self.out),

@@ -76,7 +76,7 @@ impl End {
         let mut at = 0;
         while at < piece.len() {
             let Self { session, out, buffer, .. } = self;
-            let (consumed, event) = session.receive(&mut piece[at..], buffer, &Limits::default(), 0, out);
+            let (consumed, event) = session.receive(&mut piece[at..], buffer, &Limits::default(), out);
             at += consumed;
             match event {
                 Event::Request(request) => {

@@ -3,7 +3,7 @@
 use super::wire;
 use proptest::prelude::*;
 use steadfast::proto::body::Body;
-use steadfast::proto::frame::{self, Expect, Opcode, Role};
+use steadfast::proto::frame::{self, Expect, Opcode, Role, WholeFrame};
 use steadfast::proto::mask::{self, Mask, RandomSource};
 use steadfast::proto::utf8::{self, Utf8Stream};
 use steadfast::proto::{http, upgrade};
@@ -104,7 +104,8 @@ fn short_frames_alike(role: Role, input: &[u8]) {
         let opcode = frame::check(&header, expect).ok()?;
         let whole = header.payload_bytes <= (input.len() - header.header_bytes) as u64;
         let short = header.fin() && !opcode.is_control() && header.payload_bytes <= 125;
-        (whole && short).then_some((opcode, header.mask, header.payload_bytes as usize))
+        let payload = header.header_bytes..header.header_bytes + header.payload_bytes as usize;
+        (whole && short).then_some(WholeFrame { opcode, mask: header.mask, payload })
     });
     assert_eq!(frame::parse_short(input, role), judged, "{role:?}, {input:02x?}");
 }
