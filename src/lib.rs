@@ -43,10 +43,11 @@
 pub mod client;
 pub mod doctor;
 pub mod flood;
-pub mod net;
+#[allow(unreachable_pub, reason = "in the shell, `pub` is for the drivers and `pub(super)` for the shell itself")]
+mod net;
 pub mod proto;
 pub mod server;
-pub mod stats;
+mod stats;
 
 /// Compiles the code of the top-level README.
 #[cfg(doctest)]

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use complain::refuse;
 use std::process::ExitCode;
 use std::thread;
-use steadfast::net::room;
+use steadfast::server::save_address_space;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -46,7 +46,7 @@ const STACK_BYTES: usize = 2 << 20;
 
 /// Runs in a thread of its own, since RLIMIT_STACK (ulimit -s) may leave the first one too little.
 pub(crate) fn start() -> ExitCode {
-    room::save_address_space();
+    save_address_space();
     match thread::Builder::new().name("steadfast".into()).stack_size(STACK_BYTES).spawn(run) {
         // A panic has said what it was; the binary has ended by then.
         Ok(running) => running.join().unwrap_or(ExitCode::FAILURE),

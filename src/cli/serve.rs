@@ -10,13 +10,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
-use steadfast::net::listener::{Endpoint, SocketBuffers};
-use steadfast::net::sweep::Deadlines;
 use steadfast::proto::http::HeadLimits;
 use steadfast::proto::session::Limits;
 use steadfast::proto::upgrade::{Origins, Policy};
 use steadfast::server::demo::DemoRoutes;
-use steadfast::server::{Config, Handle, Overflow, Protocol, QueueLimits, Server};
+use steadfast::server::{Config, Deadlines, Endpoint, Handle, Overflow, Protocol, QueueLimits, Server, SocketBuffers};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ProtocolArg {

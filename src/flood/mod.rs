@@ -30,6 +30,7 @@ pub mod target;
 pub mod verdict;
 mod worker_pool;
 
+pub use crate::stats::{Cpu, Memory};
 pub use config::{Config, Shard};
 pub use error::FloodError;
 pub use progress::Progress;

@@ -8,7 +8,6 @@ use super::sources::{Source, SourcePrefixes};
 use super::sys;
 use super::write_queue::{Content, FilePart, Pushed};
 use crate::proto::close::CloseCode;
-use crate::proto::extension::NegotiatedCompression;
 use crate::proto::frame::Role;
 use crate::proto::http_write::{HttpResponse, RequestInfo};
 use crate::proto::session::{MessageKind, Output, Session, State};
@@ -91,12 +90,6 @@ impl<S> Conn<'_, S> {
     #[inline]
     pub fn session_state(&self) -> State {
         self.connection.session().state()
-    }
-
-    /// The compression that was agreed upon.
-    #[inline]
-    pub fn compression(&self) -> NegotiatedCompression {
-        self.connection.session().compression()
     }
 
     /// Sends a message, compressed where that was agreed upon and is worth it. What a turn sends goes out with one call.

@@ -31,7 +31,7 @@ pub struct PlanRequest {
     pub cores: usize,
     /// Descriptors that one table may hold.
     pub table: usize,
-    /// Descriptors of a table that listeners take, on top of [`RESERVE`].
+    /// Descriptors of a table that listeners take, on top of the 64 that each keeps for other things.
     pub listeners: usize,
     /// Whether connections fall to reactors by the hash of SO_REUSEPORT, or are dealt out evenly.
     pub hashed: bool,
@@ -57,13 +57,13 @@ impl Plan {
     ///
     /// A kernel deals connections out to the listeners of a SO_REUSEPORT group by a hash, so reactors fill as a
     /// binomial distribution does: tables are planned for its mean and six standard deviations, which one reactor
-    /// in a billion exceeds. What is exact is the sum, which [`super::reactor::ConnectionLimit`] counts.
+    /// in a billion exceeds. What is exact is the sum, which all reactors count together.
     ///
     /// # Errors
     /// [`PlanError`], with the number that would do.
     ///
     /// ```
-    /// use steadfast::net::fd_table::{Plan, PlanRequest};
+    /// use steadfast::server::{Plan, PlanRequest};
     /// let wanted = PlanRequest {
     ///     max_connections: Some(1_000_000), reactors: None, cores: 2, table: 20_000, listeners: 1, hashed: true,
     /// };
@@ -82,7 +82,7 @@ impl Plan {
         wanted.plan().ok()
     }
 
-    /// Descriptors that the fullest table holds when the plan is full, with [`RESERVE`] and so many listeners.
+    /// Descriptors that the fullest table holds when the plan is full, with so many listeners.
     pub fn fullest_table(&self, listeners: usize) -> usize {
         if self.own_tables {
             // Each holds the wake-ups of all.
@@ -164,3 +164,7 @@ pub fn raise_limit() -> io::Result<usize> {
     // Without a limit, fs.nr_open still bounds a table; its default serves as the number to plan with.
     Ok(usize::try_from(hard).unwrap_or(usize::MAX).min(1 << 30))
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/fd_table.rs"]
+mod tests;

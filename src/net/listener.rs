@@ -256,3 +256,7 @@ fn remove_dead(path: &Path, address: &SockAddr) -> io::Result<()> {
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/listener.rs"]
+mod tests;

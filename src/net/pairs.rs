@@ -86,9 +86,4 @@ impl Pairs {
     pub fn len(&self) -> usize {
         self.servers.len()
     }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.servers.is_empty()
-    }
 }

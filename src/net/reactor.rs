@@ -1,7 +1,7 @@
 //! The reactor: one thread, one epoll instance, one slab. It waits, hands each connection its turn, and flushes,
 //! frees and sweeps before it sleeps again.
 
-pub use super::core::{Core, Now};
+pub use super::core::Core;
 pub use super::limits::ConnectionLimit;
 pub use super::memory_limit::MemoryLimit;
 pub use super::settings::{MAX_ACCEPTS_PER_TURN, MAX_EVENTS_PER_TURN, QUEUE_GRACE_S, Settings};

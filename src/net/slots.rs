@@ -74,3 +74,7 @@ enum Entry<S> {
     Vacant(usize),
     Occupied(Connection<S>),
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/slots.rs"]
+mod tests;

@@ -407,7 +407,7 @@ pub fn cpu_time() -> (Duration, Duration) {
 /// Error numbers that others than the reactor tell apart, errno(3).
 pub mod errno {
     pub use libc::{
-        EAGAIN, ECONNREFUSED, ECONNRESET, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOTDIR, EPIPE, ETIMEDOUT, EXDEV,
+        EAGAIN, ECONNREFUSED, ECONNRESET, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, EPIPE, ETIMEDOUT, EXDEV,
     };
 
     /// As a cause has them.

@@ -35,7 +35,12 @@ mod topics;
 mod waiting;
 
 pub use crate::net::conn::{Overflow, QueueLimits, Sent};
-pub use crate::net::listener::{BadEndpoint, SocketBuffers};
+pub use crate::net::counters::Totals;
+pub use crate::net::date::format as http_date;
+pub use crate::net::deadlines::Deadlines;
+pub use crate::net::fd_table::{Plan, PlanError, PlanRequest};
+pub use crate::net::listener::{BadEndpoint, Endpoint, SocketBuffers};
+pub use crate::net::room::save_address_space;
 pub use crate::proto::close::CloseCode;
 pub use crate::proto::http::Request;
 pub use config::{Config, Protocol, StartError};

@@ -92,7 +92,7 @@ impl Cpu {
 
 /// How much memory this process can have: that of the host, or less if a control group (cgroups(7), memory) or a limit of
 /// the process (setrlimit(2), RLIMIT_AS and RLIMIT_DATA) says so.
-pub fn memory_limit_bytes() -> u64 {
+pub(crate) fn memory_limit_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let host = kib_of(&meminfo, "MemTotal:").unwrap_or(u64::MAX);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -101,7 +101,7 @@ pub fn memory_limit_bytes() -> u64 {
 }
 
 /// RLIMIT_AS of this process, if there is one.
-pub fn address_space_limit_bytes() -> Option<u64> {
+pub(crate) fn address_space_limit_bytes() -> Option<u64> {
     process_limit("Max address space")
 }
 

@@ -13,9 +13,9 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use steadfast::client::{Client, Ending, Heard};
-use steadfast::net::date;
 use steadfast::proto::close::CloseCode;
 use steadfast::proto::session::MessageKind;
+use steadfast::server::http_date;
 
 /// How long the peer has to answer our Close, and to close the connection behind it.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -209,7 +209,7 @@ impl Talk {
             self.client.ping(self.pings_sent.to_string().as_bytes());
         }
         if self.every.as_mut().is_some_and(|every| every.is_due(now)) && room {
-            self.client.send(self.kind, date::format(SystemTime::now()).unwrap_or_default().as_bytes());
+            self.client.send(self.kind, http_date(SystemTime::now()).unwrap_or_default().as_bytes());
         }
     }
 

@@ -23,8 +23,8 @@ use steadfast::flood::scenario::{Phase, Scenario};
 use steadfast::flood::sizes::Sizes;
 use steadfast::flood::target::Target;
 use steadfast::flood::{self, Config, Shard};
-use steadfast::net::date;
 use steadfast::proto::upgrade::request_lines;
+use steadfast::server::http_date;
 
 /// What is further in the past is no time to begin at, but a mistake.
 const MOST_LATE: Duration = Duration::from_secs(3600);
@@ -139,7 +139,7 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
         let now = SystemTime::now();
         // A clock after the year 9999 has no such form.
         let now =
-            date::format(now).map_or("a later year".to_owned(), |_| humantime::format_rfc3339_seconds(now).to_string());
+            http_date(now).map_or("a later year".to_owned(), |_| humantime::format_rfc3339_seconds(now).to_string());
         return Err(format!("that was long ago; it is {now}"));
     }
     Ok(time)

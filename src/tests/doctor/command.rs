@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use steadfast::net::fd_table::{Plan, PlanRequest};
+use steadfast::server::{Plan, PlanRequest};
 
 /// One measures at a time: each would see the other's connections come and go.
 fn alone() -> MutexGuard<'static, ()> {

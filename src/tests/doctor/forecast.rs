@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use steadfast::doctor::groups::MemoryGroup;
 use steadfast::doctor::host::Conntrack;
 use steadfast::doctor::{Capacity, Costs, Diagnosis, Fix, Host, Limit, Query, Role, Row, Verdict, WALLS, examine};
-use steadfast::net::fd_table::{Plan, PlanRequest};
+use steadfast::server::{Plan, PlanRequest};
 
 /// A host that holds millions.
 fn large() -> Host {

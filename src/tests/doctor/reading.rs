@@ -115,7 +115,8 @@ fn a_limit_beyond_nr_open_is_worth_nr_open() {
 #[test]
 fn this_host_is_read() {
     let host = steadfast::doctor::Host::probe(&steadfast::doctor::Tree::new("/"));
-    assert_eq!(host.nofile, steadfast::net::sys::nofile().expect("both limits"));
+    let nofile = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    assert_eq!(host.nofile, (nofile.current.unwrap_or(u64::MAX), nofile.maximum.unwrap_or(u64::MAX)));
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the range");
     let range: Vec<u64> = text.split_ascii_whitespace().map(|port| port.parse().expect("a port")).collect();
     assert_eq!(host.ports + host.reserved_ports, range[1] - range[0] + 1);

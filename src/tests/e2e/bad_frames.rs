@@ -2,9 +2,8 @@
 
 use crate::host::Local;
 use crate::wire::{BINARY, CLOSE, Frame, PING, PONG, TEXT, Wire, close_body, frame, refusals_since};
-use steadfast::net::sweep::Deadlines;
 use steadfast::proto::session::Limits;
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 const CONTINUATION: u8 = 0x80;
 /// Without it, a fragment is not the last of its message.

@@ -4,8 +4,7 @@ use crate::host::{Local, quick};
 use crate::wire::{PATIENCE, TEXT, UPGRADE, Wire, frame, refusals_since};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 const GET_STATS: &[u8] = b"GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -4,9 +4,8 @@ use crate::host::{Local, Serve, quick};
 use crate::wire::{PATIENCE, TEXT, UPGRADE, Wire, frame, refusals_since};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use steadfast::net::sweep::Deadlines;
 use steadfast::proto::session::Limits;
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 const LIMIT: usize = 1 << 20;

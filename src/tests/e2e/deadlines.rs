@@ -4,8 +4,7 @@ use crate::host::{Local, Serve, quick};
 use crate::wire::{BINARY, PATIENCE, PING, PONG, Wire, frame};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 fn with(deadlines: Deadlines) -> Local {
     Local::start(Config { deadlines, ..quick() })

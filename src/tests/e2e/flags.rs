@@ -5,8 +5,7 @@ use crate::wire::Wire;
 use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::process::Command;
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::Server;
+use steadfast::server::{Deadlines, Server};
 
 /// One line that has all of `words`, and nothing else.
 pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) -> String {

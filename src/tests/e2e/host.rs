@@ -8,10 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use steadfast::net::listener::Endpoint;
-use steadfast::net::sweep::Deadlines;
 use steadfast::server::demo::DemoRoutes;
-use steadfast::server::{Config, Handle, Server};
+use steadfast::server::{Config, Deadlines, Endpoint, Handle, Server};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_steadfast");
 

@@ -2,14 +2,13 @@
 //! is counted in the pages of its process.
 
 use crate::host::Serve;
+use crate::limits::raise_nofile;
 use crate::wire::{BINARY, Frame, PATIENCE, PING, PONG, TEXT, UPGRADE, Wire, counter, frame};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
-use steadfast::net::fd_table;
-use steadfast::net::pool::RING_BYTES;
 
 const PAGE: u64 = 4096;
 /// What the heap may grow for its own reasons: next to what these peers send, nothing.
@@ -17,6 +16,8 @@ const FEW_PAGES: u64 = 8 * PAGE;
 /// Without it, a fragment is not the last of its message.
 const FIN: u8 = 0x80;
 
+/// The default of `--read-buffer-bytes`.
+const RING_BYTES: usize = 64 << 10;
 /// The default of `--max-fragments`.
 const MAX_FRAGMENTS: usize = 1024;
 /// The default of `--max-message-bytes`.
@@ -122,7 +123,7 @@ fn a_declared_gibibyte_costs_at_most_128_bytes_while_nothing_of_it_comes() {
     const FEW: usize = 1_000;
     const HEADER_BYTES: usize = 14;
     // As many as leave other tests of this process enough of its table.
-    let table = fd_table::raise_limit().expect("a limit");
+    let table = raise_nofile();
     let many = table.saturating_sub(4_000).min(10_000);
     assert!(many >= FEW, "RLIMIT_NOFILE is {table}");
     let server =

@@ -7,9 +7,8 @@ use crate::wire::{Answer, PATIENCE, UPGRADE, Wire, refusals_since};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
-use steadfast::net::counters::Totals;
 use steadfast::proto::upgrade::Policy;
-use steadfast::server::{Config, Hook, Refused};
+use steadfast::server::{Config, Hook, Refused, Totals};
 
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 

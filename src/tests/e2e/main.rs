@@ -21,6 +21,8 @@ mod host;
 mod hostile;
 mod http;
 mod letter;
+#[path = "../support/limits.rs"]
+mod limits;
 mod little_memory;
 mod memory;
 mod pauses;

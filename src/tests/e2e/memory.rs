@@ -3,13 +3,13 @@
 
 use crate::host::Serve;
 use crate::hostile::{peak_while, user_bytes};
+use crate::limits::raise_nofile;
 use crate::wire::{BINARY, Frame, PING, PONG, UPGRADE, Wire, counter, frame};
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::net::fd_table;
 
 const MIB: usize = 1 << 20;
 const LIMIT: usize = 4 * MIB;
@@ -174,7 +174,7 @@ fn fragments_that_inflate_to_little_take_little() {
 /// `zlib_rs` ends the process where there is no memory for a window: so there has to be.
 #[test]
 fn a_limit_of_address_space_is_no_end_of_the_process() {
-    fd_table::raise_limit().expect("RLIMIT_NOFILE");
+    raise_nofile();
     let flags = ["--compression", "--max-buffer-bytes", "134217728", "--reactors", "2", "--max-connections", "4000"];
     let server = Serve::start_under("ulimit -v 262144", &flags);
     let address = server.address();

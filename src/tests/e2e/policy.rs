@@ -8,10 +8,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use steadfast::net::listener::SocketBuffers;
 use steadfast::proto::http_write::BadField;
 use steadfast::proto::upgrade::Policy;
-use steadfast::server::{Config, Hook, Refused, Server};
+use steadfast::server::{Config, Hook, Refused, Server, SocketBuffers};
 
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -8,8 +8,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use steadfast::flood::Memory;
 use steadfast::server::{Config, Protocol};
-use steadfast::stats::Memory;
 
 const MIB: usize = 1 << 20;
 

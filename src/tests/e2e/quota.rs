@@ -1,6 +1,7 @@
 //! Full means full: exactly as many connections as were planned, and the next one waits.
 
 use crate::host::{Local, Serve, quick};
+use crate::limits::raise_nofile;
 use crate::wire::{CLOSE, UPGRADE, Wire, close_body, frame};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,7 +75,7 @@ fn those_that_wait_all_get_their_turn() {
 #[test]
 fn tables_of_their_own_hold_exactly_what_was_planned() {
     // For the other ends, all of which are here.
-    steadfast::net::fd_table::raise_limit().expect("the hard limit");
+    raise_nofile();
     let server = Serve::start_under("ulimit -n 200", &["--max-connections", "500", "--close-timeout-s", "30"]);
     assert!(server.said[0].ends_with("for 500 connections, a descriptor table for each"), "{}", server.said[0]);
     let address = server.address();

@@ -8,8 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 /// A server of pages: each GET is answered with what `page` makes of its number, over all connections.
 fn pages(page: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {

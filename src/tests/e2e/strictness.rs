@@ -5,9 +5,8 @@ use crate::flags::assert_refused;
 use crate::host::{Local, Serve, quick};
 use crate::wire::{UPGRADE, Wire};
 use std::net::SocketAddr;
-use steadfast::net::sweep::Deadlines;
 use steadfast::proto::upgrade::{Origins, Policy};
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 /// A request, the status of its answer, and what the answer's head or body has to contain.
 struct Case {

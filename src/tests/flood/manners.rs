@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::Config;
+use steadfast::server::{Config, Deadlines};
 
 #[test]
 fn a_host_that_may_be_somebody_elses_is_refused() {

@@ -12,10 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::net::listener::SocketBuffers;
-use steadfast::net::sweep::Deadlines;
 use steadfast::server::{
-    Config, ConnectionId, Handle, Handler, Message, Overflow, Peer, ReactorContext, Request, Sent, Server,
+    Config, ConnectionId, Deadlines, Handle, Handler, Message, Overflow, Peer, ReactorContext, Request, Sent, Server,
+    SocketBuffers,
 };
 
 /// How many receive.

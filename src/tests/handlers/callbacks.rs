@@ -6,10 +6,9 @@ use crate::wire::{BINARY, CLOSE, PING, PONG, TEXT, UPGRADE, Wire, close_body, fr
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
-use steadfast::net::sweep::Deadlines;
 use steadfast::proto::session::{Limits, MessageKind};
 use steadfast::proto::upgrade::Policy;
-use steadfast::server::{Closed, Config, ConnectionId, Handler, Message, Peer, Request, Server};
+use steadfast::server::{Closed, Config, ConnectionId, Deadlines, Handler, Message, Peer, Request, Server};
 
 fn witnessed(config: Config) -> (Local, Receiver<(ConnectionId, Told)>) {
     let (tell, told) = channel();

@@ -7,9 +7,9 @@ use crate::wire::{BINARY, CLOSE, Frame, PING, PONG, TEXT, Wire, close_body, fram
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use steadfast::net::listener::SocketBuffers;
 use steadfast::server::{
     CloseCode, Closed, Config, ConnectionId, Handler, Message, Peer, ReactorContext, Request, Sent, Server,
+    SocketBuffers,
 };
 
 /// From within which call.

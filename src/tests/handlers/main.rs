@@ -6,6 +6,8 @@ mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
 #[path = "../proto/inflate.rs"]
 mod inflate;
+#[path = "../support/limits.rs"]
+mod limits;
 #[allow(dead_code, reason = "what the other tests use of it")]
 #[path = "../e2e/wire.rs"]
 mod wire;

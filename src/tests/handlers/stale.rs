@@ -2,6 +2,7 @@
 //! all of them by name.
 
 use crate::host::{Local, quick};
+use crate::limits::raise_nofile;
 use crate::rig::{hear, upgrade_at};
 use crate::wire::{PATIENCE, TEXT, frame};
 use socket2::SockRef;
@@ -13,7 +14,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use steadfast::net::fd_table::raise_limit;
 use steadfast::server::{
     Closed, Config, ConnectionId, Handle, Handler, Message, Overflow, Peer, Receipt, Request, SendError, Server,
 };
@@ -266,7 +266,7 @@ impl Places {
 #[test]
 fn no_connection_is_sent_what_is_for_the_one_that_was_in_its_place() {
     // Both ends live in this process, and other tests beside them.
-    let count = MOST.min(raise_limit().expect("a limit") / 4);
+    let count = MOST.min(raise_nofile() / 4);
     let (tell, told) = channel();
     // No more places than there are connections at a time, but for some: so they are used again and again.
     let config = Config { reactors: Some(2), max_connections: Some(count + TOGETHER), ..quick() };

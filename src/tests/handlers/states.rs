@@ -8,8 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ThreadId;
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, Handler, Message, Overflow, Peer, Request, Server};
+use steadfast::server::{Config, Deadlines, Handler, Message, Overflow, Peer, Request, Server};
 
 /// Adds up what each connection says.
 struct Sums;

@@ -6,8 +6,7 @@ use crate::wire::{Answer, Frame, PATIENCE, TEXT, Wire, frame};
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, Handler, Message, Peer, Reply, Request, Response, Server};
+use steadfast::server::{Config, Deadlines, Handler, Message, Peer, Reply, Request, Response, Server};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 const NOW: &str = "GET /now HTTP/1.1\r\nHost: a\r\n\r\n";

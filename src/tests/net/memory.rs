@@ -1,6 +1,6 @@
 //! What is read from proc(5): there, plausible, and null where it cannot be had.
 
-use steadfast::stats::{Cpu, Memory};
+use steadfast::flood::{Cpu, Memory};
 
 const MIB: u64 = 1 << 20;
 

@@ -1,7 +1,10 @@
 //! How many reactors hold how many connections: a plan always fits, and what is named instead of one always works.
 
 use proptest::prelude::*;
-use steadfast::net::fd_table::{Plan, PlanError, PlanRequest, RESERVE};
+use steadfast::server::{Plan, PlanError, PlanRequest};
+
+/// Descriptors of a table that a plan keeps for other things than connections, listeners and wake-ups.
+const RESERVE: usize = 64;
 
 fn wanted() -> impl Strategy<Value = PlanRequest> {
     let connections = prop_oneof![Just(None), (1_usize..200).prop_map(Some), (1_usize..2_000_000).prop_map(Some)];
@@ -141,12 +144,4 @@ fn connections_dealt_out_evenly_need_no_spread() {
     let hashed = Plan::new(PlanRequest { listeners: 0, ..million() }).expect("a plan");
     assert!(dealt.reactors < hashed.reactors, "{dealt:?} {hashed:?}");
     assert_eq!(dealt.reactors, 1_000_000_usize.div_ceil(20_000 - RESERVE - dealt.reactors));
-}
-
-#[test]
-fn the_limit_is_raised_to_what_is_allowed() {
-    let table = steadfast::net::fd_table::raise_limit().expect("a limit");
-    let (soft, hard) = steadfast::net::sys::nofile().expect("both limits");
-    assert_eq!(soft, hard);
-    assert_eq!(table as u64, hard.min(1 << 30));
 }

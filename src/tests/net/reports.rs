@@ -1,11 +1,11 @@
 //! Reports as a flood would have made them, out of what became of each connection.
 
 use std::collections::BTreeMap;
+use steadfast::flood::Cpu;
 use steadfast::flood::latency::{Latencies, MEASURES, Measure};
 use steadfast::flood::report::{
     Connections, PerSide, PhaseReport, Report, SCHEMA, Schedule, Second, SideMemory, States, Timing,
 };
-use steadfast::stats::Cpu;
 
 /// One connection: it is open from one second on, until it is closed or lost in another.
 #[derive(Clone, Debug)]

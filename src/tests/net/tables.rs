@@ -1,16 +1,15 @@
 //! A descriptor table for each reactor, inside a program that has more to do than serve.
 
+use crate::limits::raise_nofile;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use steadfast::net::fd_table;
-use steadfast::net::listener::Endpoint;
 use steadfast::server::demo::DemoRoutes;
-use steadfast::server::{Config, Handle, Server};
+use steadfast::server::{Config, Endpoint, Handle, Server};
 
 /// More connections than one table holds.
 fn serve() -> Handle {
-    let table = fd_table::raise_limit().expect("a limit");
+    let table = raise_nofile();
     let listen = vec!["127.0.0.1:0".parse().expect("an endpoint")];
     let server = DemoRoutes::default()
         .add_to(Server::from(Config { listen, max_connections: Some(table), ..Config::default() }))

@@ -3,8 +3,7 @@
 use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_messages, number_of, numbers, patient, tight};
 use crate::wire::{PING, PONG, frame};
 use std::time::Instant;
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, Overflow, Sent};
+use steadfast::server::{Config, Deadlines, Overflow, Sent};
 
 /// The shortest time after which a proxy with the file that its package brings ends a silent connection: HAProxy,
 /// `timeout client 50s`.

@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use steadfast::flood::Memory;
 use steadfast::server::{Overflow, Sent};
-use steadfast::stats::Memory;
 
 /// Less than `--max-control-frames-per-s` can be, so that all may come in one second.
 const FLOOD: usize = 60_000;

@@ -2,8 +2,7 @@
 
 use crate::probe::{MANY, News, PATH, Probed, ample, assert_adds_up, numbers, patient, tight, until};
 use crate::wire::{CLOSE, Frame, TEXT, Wire, close_body, frame};
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::{CloseCode, Config, ConnectionId, Overflow};
+use steadfast::server::{CloseCode, Config, ConnectionId, Deadlines, Overflow};
 
 /// One for whom as much waits as may, and how many messages are to arrive.
 fn blocked(probed: &Probed, more: &str) -> (Wire, ConnectionId, usize) {

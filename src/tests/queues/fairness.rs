@@ -9,8 +9,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::net::sweep::Deadlines;
-use steadfast::server::{Config, Server};
+use steadfast::server::{Config, Deadlines, Server};
 
 /// Asks for an upgrade from `source`; whether it was granted.
 fn is_upgraded(local: &Local, source: std::net::Ipv4Addr) -> bool {

@@ -8,8 +8,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use steadfast::net::listener::SocketBuffers;
-use steadfast::server::{Config, Overflow, QueueLimits, Sent};
+use steadfast::server::{Config, Overflow, QueueLimits, Sent, SocketBuffers};
 
 const MIB: usize = 1 << 20;
 

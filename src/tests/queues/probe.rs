@@ -8,13 +8,10 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::net::counters::Totals;
-use steadfast::net::listener::SocketBuffers;
-use steadfast::net::sweep::Deadlines;
 use steadfast::proto::session::Limits;
 use steadfast::server::{
-    CloseCode, Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, QueueLimits, Request, SendError, Sent,
-    Server,
+    CloseCode, Closed, Config, ConnectionId, Deadlines, Handler, Message, Overflow, Peer, QueueLimits, Request,
+    SendError, Sent, Server, SocketBuffers, Totals,
 };
 
 /// What those of [`TOPICS_PATH`], and of what is below it, have subscribed to.

@@ -7,7 +7,7 @@ use crate::wire::{Wire, frame};
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::thread;
-use steadfast::stats::Memory;
+use steadfast::flood::Memory;
 
 const MIB: usize = 1 << 20;
 

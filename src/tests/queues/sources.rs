@@ -5,9 +5,8 @@ use crate::probe::{patient, until};
 use crate::wire::{CLOSE, UPGRADE, Wire, close_body, frame};
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use steadfast::net::listener::Endpoint;
 use steadfast::server::demo::DemoRoutes;
-use steadfast::server::{Config, Protocol, Server};
+use steadfast::server::{Config, Endpoint, Protocol, Server};
 
 pub(crate) const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -4,12 +4,12 @@ use super::{OutputArgs, csv, html, table};
 use crate::mutants;
 use proptest::prelude::*;
 use serde_json::Value;
+use steadfast::flood::Cpu;
 use steadfast::flood::latency::{Latencies, MEASURES};
 use steadfast::flood::report::{
     Agreement, Connections, PerSide, PhaseReport, Reconciliation, Report, SCHEMA, Schedule, Second, SideMemory, States,
     Timing,
 };
-use steadfast::stats::Cpu;
 
 /// A report with something in each member.
 fn document() -> Value {

@@ -1,7 +1,7 @@
 //! What an idle connection costs.
 
-use steadfast::net::slots::Slots;
-use steadfast::proto::session::Session;
+use super::Slots;
+use crate::proto::session::Session;
 
 /// The state that a flood keeps for each connection has this size and alignment.
 type Twenty = [u32; 5];
