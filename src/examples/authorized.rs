@@ -6,7 +6,7 @@ use steadfast::server::{Handler, Hook, Message, Peer, Refused, Request, Server};
 struct Greeter;
 
 impl Handler for Greeter {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.send("welcome");
     }
 
@@ -16,8 +16,8 @@ impl Handler for Greeter {
 }
 
 fn judge(request: &Request) -> Result<(), Refused> {
-    match request.fields.values("authorization").next() {
-        Some(b"Bearer sesame") => Ok(()),
+    match request.header("authorization") {
+        Some("Bearer sesame") => Ok(()),
         _ => Err(Refused::new(401, "who are you?\n").with_field("WWW-Authenticate: Bearer").expect("a constant")),
     }
 }

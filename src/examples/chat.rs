@@ -9,7 +9,7 @@ struct Chat;
 type Room = String;
 
 impl Handler<Room> for Chat {
-    fn opened(&mut self, peer: &mut Peer<Room>, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<Room>, request: &Request) {
         *peer.state = request.path().to_owned();
         let room = peer.state.clone();
         peer.publish(&room, "somebody comes");

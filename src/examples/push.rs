@@ -9,7 +9,7 @@ struct Push {
 }
 
 impl Handler for Push {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("seconds");
     }
 

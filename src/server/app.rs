@@ -13,6 +13,7 @@ use super::leases::Leases;
 use super::mail::{Command, Envelope, SendError};
 use super::post::MailBatch;
 use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
+use super::request::Request;
 use super::response::{Next, Reply, Responder, Response};
 use super::routes::{Get, Route, Routes};
 use super::slot::HandlerSlot;
@@ -23,7 +24,7 @@ use crate::net::driver::Driver;
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
 use crate::proto::close::CloseCode;
-use crate::proto::http::Request;
+use crate::proto::http;
 use crate::proto::http_write::{HttpResponse, RequestInfo};
 use crate::proto::session::{Event, MessageKind, State};
 use crate::proto::upgrade::{self, Refusal};
@@ -67,7 +68,7 @@ impl App {
         Self { routes, handlers, reactor, post, admission, leases, drain: None, ticked: None }
     }
 
-    fn request(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>) {
+    fn request(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &http::Request<'_>) {
         let asked = RequestInfo::from(request);
         if !self.reactor.shared.upgrade.serves(request) {
             return refuse_upgrade(conn, request, &self.reactor.shared.upgrade, Refusal::Host, asked);
@@ -99,7 +100,7 @@ impl App {
     fn get(
         &mut self,
         conn: &mut Conn<'_, HandlerSlot>,
-        request: &Request<'_>,
+        request: &http::Request<'_>,
         routes: &Routes,
         (route, path): (&Route, &str),
     ) {
@@ -134,7 +135,7 @@ impl App {
     }
 
     /// A client with content to send asks whether it is wanted.
-    fn expects(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>) {
+    fn expects(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &http::Request<'_>) {
         let route = || self.routes.of(&request.normal_path()).is_some_and(|route| route.post.is_some());
         let wanted = request.method == "POST" && route() && self.reactor.shared.upgrade.serves(request);
         if wanted {
@@ -144,7 +145,13 @@ impl App {
         }
     }
 
-    fn upgrade(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>, handler: u16, asked: RequestInfo) {
+    fn upgrade(
+        &mut self,
+        conn: &mut Conn<'_, HandlerSlot>,
+        request: &http::Request<'_>,
+        handler: u16,
+        asked: RequestInfo,
+    ) {
         let shared = Arc::clone(&self.reactor.shared);
         let acceptance = match upgrade::check_request(request, &shared.upgrade) {
             Ok(acceptance) => acceptance,
@@ -160,24 +167,24 @@ impl App {
             return refuse_for_now(conn, asked);
         }
         if let Some(hook) = &shared.hook
-            && let Err(refused) = hook.judge(request, self.reactor.counters())
+            && let Err(refused) = hook.judge(&Request::upgrade(request, &acceptance), self.reactor.counters())
         {
             return conn.respond(&refused.response(), asked);
         }
         conn.accept(&acceptance);
         conn.state().set_route(handler);
         conn.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
-        self.handlers[usize::from(handler)].opened(conn, &mut self.reactor, request, acceptance.subprotocol);
+        self.handlers[usize::from(handler)].opened(conn, &mut self.reactor, &Request::upgrade(request, &acceptance));
     }
 
     fn reply(
         &mut self,
         conn: &mut Conn<'_, HandlerSlot>,
         responder: &Responder,
-        request: &Request<'_>,
+        request: &http::Request<'_>,
         asked: RequestInfo,
     ) {
-        let reply = guard::count(self.reactor.counters(), || responder(request));
+        let reply = guard::count(self.reactor.counters(), || responder(&Request::new(request)));
         match reply {
             None => conn.respond(&HttpResponse::refusal(500), asked),
             Some(Reply::Now(response)) => self.respond(conn, &response, asked),
@@ -319,7 +326,7 @@ fn words(cause: Cause) -> &'static str {
 }
 
 /// A long file goes from the disk to the socket; all else is an answer like any other.
-fn send_file(conn: &mut Conn<'_, HandlerSlot>, request: &Request<'_>, found: Found, asked: RequestInfo) {
+fn send_file(conn: &mut Conn<'_, HandlerSlot>, request: &http::Request<'_>, found: Found, asked: RequestInfo) {
     let plain = HttpResponse { status: 200, close: false, ..HttpResponse::refusal(200) };
     match found {
         Found::File { file, bytes, content_type, fields, lease } => {

@@ -3,10 +3,10 @@
 use super::context::ReactorContext;
 use super::id::ConnectionId;
 use super::message::Message;
+use super::request::Request;
 use super::slot::HandlerSlot;
 use crate::net::conn::{Conn, Sent};
 use crate::proto::close::CloseCode;
-use crate::proto::http::Request;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -58,8 +58,9 @@ pub struct Closed<'a> {
 /// }
 /// ```
 pub trait Handler<S: Default + 'static = ()>: 'static {
-    /// A connection is open: the answer to its `request` is written. `subprotocol` is the one that was agreed upon.
-    fn opened(&mut self, _peer: &mut Peer<'_, '_, S>, _request: &Request<'_>, _subprotocol: Option<&str>) {}
+    /// Called once for each connection, when it is open: the answer to its request is written. What the handshake negotiated
+    /// is [`Request::subprotocol`] and [`Request::compression`].
+    fn opened(&mut self, _peer: &mut Peer<'_, '_, S>, _request: &Request<'_>) {}
 
     /// A message came, whole; it lies where it was received.
     fn message(&mut self, peer: &mut Peer<'_, '_, S>, message: Message<'_>);

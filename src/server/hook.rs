@@ -1,8 +1,8 @@
 //! A question to the server's owner before a connection becomes a WebSocket.
 
 use super::guard;
+use super::request::Request;
 use crate::net::counters::Counters;
-use crate::proto::http::Request;
 use crate::proto::http_write::{BadField, HttpResponse, field_line, reason_phrase};
 use std::fmt;
 use std::sync::Arc;
@@ -49,8 +49,7 @@ type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
 /// use steadfast::server::{Hook, Refused, Server};
 ///
 /// let hook = Hook::new(|request| {
-///     let authorized = request.fields.values("authorization").any(|value| value == b"Bearer sesame");
-///     if authorized {
+///     if request.header("authorization") == Some("Bearer sesame") {
 ///         return Ok(());
 ///     }
 ///     Err(Refused::new(401, "who are you?").with_field("WWW-Authenticate: Bearer").expect("a constant"))

@@ -5,10 +5,10 @@ use super::guard;
 use super::handler::{Closed, Handler, Peer};
 use super::id::ConnectionId;
 use super::message::Message;
+use super::request::Request;
 use super::slot::HandlerSlot;
 use crate::net::conn::Conn;
 use crate::proto::close::CloseCode;
-use crate::proto::http::Request;
 use crate::proto::session::MessageKind;
 use slab::Slab;
 use std::time::Duration;
@@ -16,13 +16,7 @@ use std::time::Duration;
 /// A handler and its states, whose types the reactor does not know. A call costs one jump through a table; the code behind it
 /// is compiled for the handler's types.
 pub(super) trait DynHandler {
-    fn opened(
-        &mut self,
-        conn: &mut Conn<'_, HandlerSlot>,
-        reactor: &mut ReactorState,
-        request: &Request<'_>,
-        subprotocol: Option<&str>,
-    );
+    fn opened(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, request: &Request<'_>);
     fn message(
         &mut self,
         conn: &mut Conn<'_, HandlerSlot>,
@@ -90,13 +84,7 @@ fn state<S: Default + 'static>(states: &mut Slab<S>, at: usize, keeps: bool) -> 
 }
 
 impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
-    fn opened(
-        &mut self,
-        conn: &mut Conn<'_, HandlerSlot>,
-        reactor: &mut ReactorState,
-        request: &Request<'_>,
-        subprotocol: Option<&str>,
-    ) {
+    fn opened(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, request: &Request<'_>) {
         if Self::KEEPS {
             let Some(state) = guard::call(S::default) else {
                 // Without a state the handler cannot be called for this connection, now or later.
@@ -105,7 +93,7 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
             };
             conn.state().set_state(self.states.insert(state));
         }
-        self.with(conn, reactor, |handler, peer| handler.opened(peer, request, subprotocol));
+        self.with(conn, reactor, |handler, peer| handler.opened(peer, request));
     }
 
     #[inline]

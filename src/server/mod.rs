@@ -24,6 +24,7 @@ mod mail;
 mod message;
 mod post;
 mod refuse;
+mod request;
 mod response;
 mod routes;
 mod setters;
@@ -42,7 +43,6 @@ pub use crate::net::fd_table::{Plan, PlanError, PlanRequest};
 pub use crate::net::listener::{BadEndpoint, Endpoint, SocketBuffers};
 pub use crate::net::room::save_address_space;
 pub use crate::proto::close::CloseCode;
-pub use crate::proto::http::Request;
 pub use config::{Config, Protocol, StartError};
 pub use context::ReactorContext;
 pub use handle::Handle;
@@ -51,6 +51,7 @@ pub use hook::{Hook, Refused};
 pub use id::ConnectionId;
 pub use mail::{Receipt, SendError};
 pub use message::Message;
+pub use request::Request;
 pub use response::{Next, Reply, Response};
 
 use files::Files;
@@ -124,7 +125,7 @@ impl Server {
     ///
     /// ```
     /// use steadfast::server::{Response, Server};
-    /// Server::new().get("/hello", |request| Response::text(format!("hello, {} of {}", request.method, request.path())));
+    /// Server::new().get("/hello", |request| Response::text(format!("hello, {} of {}", request.method(), request.path())));
     /// ```
     #[must_use]
     pub fn get<R: Into<Reply>>(

@@ -1,6 +1,6 @@
 //! Answers of plain HTTP: at once, or when something is published.
 
-use crate::proto::http::Request;
+use super::request::Request;
 use crate::proto::http_write::{BadField, field_line};
 use std::borrow::Cow;
 use std::fmt;

@@ -98,7 +98,7 @@ fn topic(room: &str) -> String {
 }
 
 impl Handler<Guest> for Chat {
-    fn opened(&mut self, peer: &mut Peer<Guest>, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<Guest>, request: &Request) {
         let room = match request.normal_path().strip_prefix("/chat/").unwrap_or_default() {
             "" => Ok("lobby".to_owned()),
             room => name::decode(room, MAX_ROOM_CHARS),

@@ -20,7 +20,7 @@ pub struct Broadcast;
 const TOPIC: &str = "broadcast";
 
 impl Handler for Broadcast {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe(TOPIC);
     }
 

@@ -56,7 +56,7 @@ impl Push {
 }
 
 impl Handler for Push {
-    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
         // The page compares the bytes of the upgrade with those of polling; a script in a browser cannot see them.
         let (text, bytes) = (self.ticker.text(self.ticker.now()), (request.head_bytes(), peer.answer_bytes()));
         let text = text.trim_end_matches('}');

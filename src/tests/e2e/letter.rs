@@ -246,7 +246,7 @@ fn what_trails_a_body_has_a_limit() {
 
 #[test]
 fn every_status_that_refuses_has_a_counter_and_every_counter_a_status() {
-    let hook = Hook::new(|request| match request.fields.values("x-status").next() {
+    let hook = Hook::new(|request| match request.header_values("x-status").next() {
         Some(b"401") => Err(Refused::new(401, "")),
         Some(b"429") => Err(Refused::new(429, "")),
         _ => Ok(()),

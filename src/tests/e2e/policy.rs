@@ -207,9 +207,9 @@ impl Doorkeeper {
         let hook = Hook::new(move |request| {
             this.calls.fetch_add(1, Ordering::SeqCst);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let words: Vec<_> = request.fields.values("x-word").map(text).collect();
-            let host = text(request.authority().unwrap_or_default());
-            let line = format!("{} {} {host} {}", request.method, request.target, words.join("+"));
+            let words: Vec<_> = request.header_values("x-word").map(text).collect();
+            let host = text(request.head().authority().unwrap_or_default());
+            let line = format!("{} {} {host} {}", request.method(), request.target(), words.join("+"));
             this.seen.lock().expect("the list").push(line);
             match words.first().map(String::as_str) {
                 Some("sesame") => Ok(()),

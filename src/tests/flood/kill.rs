@@ -31,7 +31,7 @@ struct Killer {
 }
 
 impl Handler<bool> for Killer {
-    fn opened(&mut self, peer: &mut Peer<bool>, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<bool>, _request: &Request) {
         let number = self.known.opened.fetch_add(1, Ordering::Relaxed) + 1;
         *peer.state = number.is_multiple_of(self.every);
         if *peer.state {

@@ -29,7 +29,7 @@ struct Pusher {
 }
 
 impl Handler for Pusher {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("news");
         self.here.fetch_add(1, Ordering::Relaxed);
     }

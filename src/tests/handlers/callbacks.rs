@@ -253,7 +253,7 @@ fn a_request_that_is_not_upgraded_is_no_connection_of_a_handler() {
 struct Farewell;
 
 impl Handler<Kept> for Farewell {
-    fn opened(&mut self, peer: &mut Peer<Kept>, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<Kept>, _request: &Request) {
         peer.subscribe("farewell");
     }
 

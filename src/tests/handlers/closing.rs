@@ -85,7 +85,7 @@ impl Ender {
 }
 
 impl Handler<Kept> for Ender {
-    fn opened(&mut self, peer: &mut Peer<Kept>, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<Kept>, _request: &Request) {
         peer.state.0 = Some(self.told.clone());
         if self.at == At::Pong {
             peer.ping();
@@ -237,7 +237,7 @@ struct Reaper {
 }
 
 impl Handler for Reaper {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         self.doomed.lock().expect("the list").push(peer.id());
     }
 
@@ -286,7 +286,7 @@ fn a_tick_may_close_connections_of_all_reactors() {
 struct Ghost;
 
 impl Handler for Ghost {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("of the living");
     }
 

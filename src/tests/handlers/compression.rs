@@ -24,7 +24,7 @@ const COMPRESSED: u8 = 0xc1;
 struct Square;
 
 impl Handler for Square {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("square");
     }
 

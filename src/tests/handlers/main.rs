@@ -18,6 +18,7 @@ mod closing;
 mod compression;
 mod panics;
 mod publishing;
+mod requests;
 mod rig;
 mod routes;
 mod sending;

@@ -41,10 +41,10 @@ struct Fragile {
 }
 
 impl Handler<Fuse> for Fragile {
-    fn opened(&mut self, peer: &mut Peer<Fuse>, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<Fuse>, request: &Request) {
         peer.send("hello");
-        assert!(!request.target.ends_with("?opened"), "opened");
-        peer.state.0 = request.target.ends_with("?fuse");
+        assert!(!request.target().ends_with("?opened"), "opened");
+        peer.state.0 = request.target().ends_with("?fuse");
     }
 
     fn message(&mut self, peer: &mut Peer<Fuse>, message: Message) {
@@ -205,7 +205,7 @@ impl Drop for Scarce {
 struct Loud;
 
 impl Handler<Scarce> for Loud {
-    fn opened(&mut self, peer: &mut Peer<Scarce>, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<Scarce>, _request: &Request) {
         peer.send("opened");
     }
 
@@ -257,11 +257,11 @@ fn a_panic_without_a_connection_is_counted_and_the_reactor_goes_on() {
 #[test]
 fn a_responder_or_a_hook_that_panics_is_answered_500_and_the_connection_closes() {
     let hook = Hook::new(|request| {
-        assert!(!request.target.ends_with("?panic"), "hook");
-        if request.target.ends_with("?no") { Err(Refused::new(401, "no")) } else { Ok(()) }
+        assert!(!request.target().ends_with("?panic"), "hook");
+        if request.target().ends_with("?no") { Err(Refused::new(401, "no")) } else { Ok(()) }
     });
     let server = Server::from(Config { hook: Some(hook), ..single() })
-        .get("/get", |request| -> Response { panic!("{}", request.target) })
+        .get("/get", |request| -> Response { panic!("{}", request.target()) })
         .post("/post", |_| -> Response { panic_any(Bomb) })
         .get("/poll", |_| {
             Reply::next_where("news", Response::text(""), |message| {

@@ -14,7 +14,7 @@ use steadfast::server::{
 struct Square;
 
 impl Handler for Square {
-    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
         if request.path() != "/speaker" {
             peer.subscribe("square");
         }
@@ -189,8 +189,8 @@ struct Many;
 const TOPICS: [&str; 3] = ["one", "two", "three"];
 
 impl Handler for Many {
-    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
-        for topic in TOPICS.iter().filter(|topic| request.target.contains(**topic)) {
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
+        for topic in TOPICS.iter().filter(|topic| request.target().contains(**topic)) {
             assert!(peer.subscribe(topic) && !peer.subscribe(topic));
         }
     }
@@ -225,7 +225,7 @@ fn topics_are_heard_in_the_order_in_which_one_call_published_on_them() {
 struct Mourned;
 
 impl Handler<bool> for Mourned {
-    fn opened(&mut self, peer: &mut Peer<bool>, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer<bool>, request: &Request) {
         *peer.state = request.path() == "/mourned";
         if !*peer.state {
             peer.subscribe("obituaries");
@@ -266,7 +266,7 @@ fn more_than_may_wait_is_lost_and_counted() {
     struct Flood;
 
     impl Handler for Flood {
-        fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+        fn opened(&mut self, peer: &mut Peer, _request: &Request) {
             peer.subscribe("flood");
         }
 

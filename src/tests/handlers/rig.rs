@@ -137,9 +137,9 @@ impl Witness {
 }
 
 impl Handler<Kept> for Witness {
-    fn opened(&mut self, peer: &mut Peer<Kept>, request: &Request, subprotocol: Option<&str>) {
-        let who = request.fields.values("x-who").next().map(|who| String::from_utf8_lossy(who).into_owned());
-        let (target, subprotocol) = (request.target.to_owned(), subprotocol.map(str::to_owned));
+    fn opened(&mut self, peer: &mut Peer<Kept>, request: &Request) {
+        let who = request.header_values("x-who").next().map(|who| String::from_utf8_lossy(who).into_owned());
+        let (target, subprotocol) = (request.target().to_owned(), request.subprotocol().map(str::to_owned));
         self.tell(peer, Told::Opened { target, who, subprotocol });
         peer.state.0 = Some((peer.id(), self.0.clone()));
     }

@@ -169,8 +169,8 @@ fn a_static_answer_beside_a_handler_is_for_requests_that_accept_html() {
 
 /// Says what it was asked.
 fn repeat(request: &Request<'_>) -> Response {
-    let who = request.fields.values("x-who").next().unwrap_or(b"nobody");
-    Response::text(format!("{} {} {}", request.method, request.target, String::from_utf8_lossy(who)))
+    let who = request.header_values("x-who").next().unwrap_or(b"nobody");
+    Response::text(format!("{} {} {}", request.method(), request.target(), String::from_utf8_lossy(who)))
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn what_an_answer_says_is_checked_when_it_is_made() {
 #[test]
 fn a_post_is_answered_with_its_content_at_hand() {
     let post = |request: &Request<'_>| {
-        let body = String::from_utf8_lossy(request.body).to_uppercase();
+        let body = String::from_utf8_lossy(request.body()).to_uppercase();
         Response::text(body).with_status(201).with_field("X-Path: there").expect("a constant")
     };
     let local = Local::serve(Server::from(single()).post("/post", post).get("/post", repeat));

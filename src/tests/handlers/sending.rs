@@ -178,7 +178,7 @@ fn whoever_sends_while_the_server_ends_hears_something_for_each_message() {
 struct Audience;
 
 impl Handler for Audience {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("all");
         let reactor = peer.reactor().to_string();
         peer.send(&reactor);
@@ -240,7 +240,7 @@ struct Switchboard {
 }
 
 impl Handler for Switchboard {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         let mut numbers = self.numbers.lock().expect("the list");
         numbers.push(peer.id());
         let greeting = format!("{} {}", numbers.len() - 1, peer.reactor());

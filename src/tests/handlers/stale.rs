@@ -35,8 +35,8 @@ enum Told {
 struct Register(Sender<Told>);
 
 impl Handler for Register {
-    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
-        let nonce = request.target.rsplit('=').next().and_then(|nonce| nonce.parse().ok()).expect("a nonce");
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
+        let nonce = request.target().rsplit('=').next().and_then(|nonce| nonce.parse().ok()).expect("a nonce");
         let _ = self.0.send(Told::Opened(nonce, peer.id()));
     }
 

@@ -123,7 +123,7 @@ fn a_handler_need_hear_of_nothing_but_messages() {
 struct Mirror;
 
 impl Handler for Mirror {
-    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
         let (address, queued) = (peer.peer_address().ok().flatten(), peer.queued());
         let text = format!("{} {} {address:?} {queued:?}", request.head_bytes(), peer.answer_bytes());
         peer.send(&text);

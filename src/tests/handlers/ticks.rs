@@ -59,7 +59,7 @@ fn wish(context: &mut ReactorContext) {
 }
 
 impl Handler for Wishing {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         self.left = 50;
         wish(peer);
         peer.abort();

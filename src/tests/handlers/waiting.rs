@@ -15,7 +15,7 @@ const NOW: &str = "GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
 struct Press;
 
 impl Handler for Press {
-    fn opened(&mut self, peer: &mut Peer, _request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("other");
     }
 
@@ -51,7 +51,7 @@ fn serve(config: Config) -> (Local, Receiver<()>) {
     let server = server.get("/next-but", move |request: &Request<'_>| {
         let Reply::Next(_) = next(&but) else { unreachable!("it waits") };
         // What stands behind the question mark is not wanted, and nothing that begins so.
-        let not = request.target.split_once('?').map(|(_, not)| not.to_owned()).unwrap_or_default();
+        let not = request.target().split_once('?').map(|(_, not)| not.to_owned()).unwrap_or_default();
         Reply::next_where("news", Response::json("").with_status(203), move |message| {
             !message.starts_with(not.as_bytes())
         })

@@ -53,7 +53,7 @@ impl Probe {
 }
 
 impl Handler for Probe {
-    fn opened(&mut self, peer: &mut Peer, request: &Request, _subprotocol: Option<&str>) {
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
         if request.path().starts_with(TOPICS_PATH) {
             TOPICS.iter().for_each(|topic| assert!(peer.subscribe(topic)));
         }

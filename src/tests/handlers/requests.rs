@@ -1,0 +1,82 @@
+//! What a request tells the program, over real sockets.
+
+use crate::host::Local;
+use crate::rig::{single, text, upgrade_at};
+use crate::wire::Wire;
+use steadfast::proto::extension::Compression;
+use steadfast::proto::upgrade::Policy;
+use steadfast::server::{Config, Handler, Hook, Message, Peer, Request, Response, Server};
+
+/// What was negotiated, in words.
+fn negotiated(request: &Request) -> String {
+    let compression = request.compression();
+    let bits = if compression.is_on() { compression.own_window_bits() } else { 0 };
+    format!("{:?} {bits}", request.subprotocol())
+}
+
+/// Sends what the handshake has negotiated.
+struct Negotiated;
+
+impl Handler for Negotiated {
+    fn opened(&mut self, peer: &mut Peer, request: &Request) {
+        peer.send(&negotiated(request));
+    }
+
+    fn message(&mut self, _peer: &mut Peer, _message: Message) {}
+}
+
+#[test]
+fn request_has_what_the_handshake_negotiated() {
+    let compression = Some(Compression { max_window_bits: 11, ..Compression::default() });
+    let upgrade = Policy { subprotocols: vec!["v2".into(), "v1".into()], compression, ..Policy::default() };
+    let (tell, told) = std::sync::mpsc::channel();
+    let hook = Hook::new(move |request| {
+        let _ = tell.send(negotiated(request));
+        Ok(())
+    });
+    let server = Server::from(Config { upgrade, hook: Some(hook), ..single() });
+    let local =
+        Local::serve(server.route("/", || Negotiated).get("/get", |request| Response::text(negotiated(request))));
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    let subprotocols = "Sec-WebSocket-Protocol: v1, v2\r\n";
+    for (fields, expected) in [
+        (String::new(), "None 0"),
+        (subprotocols.to_owned(), "Some(\"v2\") 0"),
+        ("Sec-WebSocket-Protocol: v3\r\n".to_owned(), "None 0"),
+        (deflate.to_owned(), "None 11"),
+        (format!("{deflate}{subprotocols}"), "Some(\"v2\") 11"),
+    ] {
+        let mut wire = Wire::connect(local.address);
+        wire.send(upgrade_at("/", &fields).as_bytes());
+        assert_eq!(wire.answer_without_body().status, 101, "{fields}");
+        assert_eq!(text(&mut wire), expected, "{fields}");
+        // A hook knows what will be negotiated.
+        assert_eq!(told.recv().as_deref(), Ok(expected), "{fields}");
+    }
+    // A request of plain HTTP negotiates nothing, whatever it offers.
+    let mut wire = Wire::connect(local.address);
+    wire.send(format!("GET /get HTTP/1.1\r\nHost: a\r\n{deflate}{subprotocols}\r\n").as_bytes());
+    assert_eq!(wire.answer().body, b"None 0");
+}
+
+#[test]
+fn request_has_its_line_and_its_fields() {
+    let describe = |request: &Request<'_>| {
+        let values: Vec<_> = request.header_values("x-a").map(String::from_utf8_lossy).collect();
+        let parts = [request.method(), request.target(), request.path(), &request.normal_path()].join(" ");
+        let (first, none) = (request.header("X-A"), request.header("x-b"));
+        let about = (request.head_bytes(), request.head().authority().map(<[u8]>::len), request.body().len());
+        Response::text(format!("{parts} {values:?} {first:?} {none:?} {about:?}"))
+    };
+    let local = Local::serve(Server::from(single()).post("/%70/*", describe));
+    let mut wire = Wire::connect(local.address);
+    let head = "POST /p/%61?b=c HTTP/1.1\r\nHost: a:81\r\nX-A: one\r\nx-a:  two \r\nContent-Length: 3\r\n\r\n";
+    wire.send(format!("{head}abc").as_bytes());
+    let expected =
+        format!(r#"POST /p/%61?b=c /p/%61 /p/a ["one", "two"] Some("one") None ({}, Some(4), 3)"#, head.len());
+    assert_eq!(String::from_utf8_lossy(&wire.answer().body), expected);
+    // A value that is not UTF-8 is no text, and is not skipped for a later one.
+    wire.send(b"POST /p/ HTTP/1.1\r\nHost: a\r\nX-A: \xff\r\nX-A: b\r\nContent-Length: 0\r\n\r\n");
+    let body = wire.answer().body;
+    assert!(String::from_utf8_lossy(&body).contains(r#"["{fffd}", "b"] None None"#), "{body:?}");
+}
