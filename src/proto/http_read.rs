@@ -2,10 +2,11 @@
 //! means for the connection is for the session to say.
 
 use super::body::{Body, Piece};
-use super::event::{Event, Limits};
+use super::event::Event;
 use super::extension::NegotiatedCompression;
 use super::http::{Expectation, HeadError, HeadLimits, Request, Response};
 use super::http_check;
+use super::limits::Limits;
 use super::partial::{Partial, Progress};
 use super::reason::BadHead;
 use super::upgrade;

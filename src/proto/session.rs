@@ -10,7 +10,9 @@
 //!   raw:     Raw                         bytes without a protocol
 //! ```
 
-pub use super::event::{Event, Limits, MessageKind, Output, State};
+pub use super::event::{Event, MessageKind, State};
+pub use super::limits::Limits;
+pub use super::output::Output;
 
 use super::body::Body;
 use super::close::{self, CloseCode, Fault};

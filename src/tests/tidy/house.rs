@@ -54,17 +54,15 @@ pub(super) const HOUSE: &[Room] = &[
         ],
         crates: &["base64", "sha1"],
     },
+    Room { names: &["proto/limits"], modules: &["proto/http"], crates: &[] },
+    Room {
+        names: &["proto/output"],
+        modules: &["proto/deflate", "proto/frame", "proto/http_write", "proto/mask"],
+        crates: &[],
+    },
     Room {
         names: &["proto/event"],
-        modules: &[
-            "proto/http_write",
-            "proto/close",
-            "proto/deflate",
-            "proto/frame",
-            "proto/http",
-            "proto/mask",
-            "proto/upgrade",
-        ],
+        modules: &["proto/close", "proto/frame", "proto/http", "proto/upgrade"],
         crates: &[],
     },
     Room {
@@ -97,6 +95,7 @@ pub(super) const HOUSE: &[Room] = &[
             "proto/event",
             "proto/extension",
             "proto/http",
+            "proto/limits",
             "proto/partial",
             "proto/reason",
             "proto/http_check",
