@@ -211,7 +211,8 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["server/slot"], modules: &[], crates: &[] },
     Room { names: &["server/id"], modules: &["net/slots"], crates: &[] },
     Room { names: &["server/message"], modules: &["proto/session"], crates: &[] },
-    Room { names: &["server/response"], modules: &["proto/http_write", "proto/http"], crates: &[] },
+    Room { names: &["server/request"], modules: &["proto/extension", "proto/http", "proto/upgrade"], crates: &[] },
+    Room { names: &["server/response"], modules: &["proto/http_write", "server/request"], crates: &[] },
     Room { names: &["server/socket_files"], modules: &["net/listener"], crates: &[] },
     Room {
         names: &["server"],
