@@ -293,7 +293,7 @@ impl Args {
         changed
     }
 
-    fn tour(&self) -> DemoRoutes {
+    fn demo(&self) -> DemoRoutes {
         let leaves_index = self.static_files.as_ref().is_some_and(|folder| folder.join("index.html").is_file());
         DemoRoutes { push_interval: self.push_interval, overflow: self.overflow.into(), leaves_index }
     }
@@ -356,8 +356,8 @@ pub(super) fn run(args: Args) -> ExitCode {
         Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
     super::doctor::warn_server(args.max_connections, args.reactors);
-    let (tour, folder) = (args.tour(), args.static_files.clone());
-    let server = tour.add_to(Server::from(args.into_config()));
+    let (demo, folder) = (args.demo(), args.static_files.clone());
+    let server = demo.add_to(Server::from(args.into_config()));
     let server = match folder {
         Some(folder) => match server.files("/*", &folder) {
             Ok(server) => server,

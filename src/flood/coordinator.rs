@@ -1,12 +1,12 @@
 //! The coordinator: it has the workers do one phase after the other, and writes down what comes of it.
 
+use super::command::{Command, PhaseTask, Results, Samples, ScheduleParams, Slow, WorkerEvent};
 use super::config::Config;
 use super::error::FloodError;
 use super::interrupt::Interrupt;
 use super::latency::{Latencies, MEASURES, Measure};
 use super::ledger::{Counts, RESET, Stage, add_causes};
-use super::orders::{Command, PhaseTask, Results, Samples, ScheduleParams, Slow, WorkerEvent};
-use super::progress::{LOOK_EVERY, Progress, Timeline};
+use super::progress::{PROGRESS_EVERY, Progress, Timeline};
 use super::report::{
     Connections, Interrupted, PerSide, PhaseReport, Report, SCHEMA, Schedule, SideMemory, States, Timing,
 };
@@ -16,6 +16,7 @@ use super::worker_pool::{WorkerPool, share};
 use crate::net::sys;
 use crate::stats::{Cpu, Memory};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,7 +32,7 @@ pub(super) struct Flood<'a> {
     config: &'a Config,
     scenario: Scenario,
     names: Vec<String>,
-    crew: WorkerPool,
+    pool: WorkerPool,
     view: ServerView<'a>,
     interrupt: Interrupt<'a>,
     observe: &'a mut dyn FnMut(&Progress),
@@ -43,7 +44,7 @@ pub(super) struct Flood<'a> {
     at: usize,
     phase_began: Instant,
     samples: Samples,
-    /// Counts the orders that workers answer.
+    /// Counts the tasks that workers answer.
     serial: usize,
     /// How many of all shards' connections have been asked for.
     ramped: u32,
@@ -57,8 +58,7 @@ impl<'a> Flood<'a> {
     pub(super) fn new(
         config: &'a Config,
         scenario: Scenario,
-        crew: WorkerPool,
-        view: ServerView<'a>,
+        pool: WorkerPool,
         interrupts: &'a AtomicU32,
         observe: &'a mut dyn FnMut(&Progress),
     ) -> Self {
@@ -67,8 +67,8 @@ impl<'a> Flood<'a> {
             config,
             names: scenario.names(),
             scenario,
-            crew,
-            view,
+            view: ServerView::new(config, Arc::clone(&pool.config)),
+            pool,
             interrupt: Interrupt::new(interrupts, config.interrupt_s),
             observe,
             began,
@@ -103,10 +103,10 @@ impl<'a> Flood<'a> {
                 continue;
             }
             if !self.is_interrupted() {
-                self.take_stock(phase);
+                self.measure_usage(phase);
             }
             self.phase_began = Instant::now(); // a server under load may have taken its time to answer
-            self.conduct(phase)?;
+            self.run_phase(phase)?;
             self.end_phase();
         }
         let results = self.finish()?;
@@ -118,36 +118,36 @@ impl<'a> Flood<'a> {
     }
 
     /// What this shard does of what all do together.
-    fn own_part(&self) -> f64 {
+    fn shard_share(&self) -> f64 {
         self.config.own_connections().len() as f64 / f64::from(self.config.connections)
     }
 
-    fn conduct(&mut self, phase: &Phase) -> Result<(), FloodError> {
+    fn run_phase(&mut self, phase: &Phase) -> Result<(), FloodError> {
         match *phase {
             Phase::Ramp { connections, per_s, over_s, steps } => {
                 let more = connections.unwrap_or(self.config.connections - self.ramped);
                 self.ramp(more, per_s, over_s, steps)
             }
-            Phase::Reply { messages } => self.work(&|_| PhaseTask::Reply { messages }, None),
-            Phase::Check {} => self.work(&|_| PhaseTask::Check, None),
-            Phase::Storm { share } => self.work(&|_| PhaseTask::Storm { share }, None),
+            Phase::Reply { messages } => self.run_task(&|_| PhaseTask::Reply { messages }, None),
+            Phase::Check {} => self.run_task(&|_| PhaseTask::Check, None),
+            Phase::Storm { share } => self.run_task(&|_| PhaseTask::Storm { share }, None),
             Phase::Rate { for_s, per_s, total_per_s } => self.rate(for_s, per_s, total_per_s),
             Phase::Hold { for_s, trickle_per_s } => {
-                let per_s = trickle_per_s * self.own_part() / self.crew.len() as f64;
-                self.work(&|_| PhaseTask::Hold { per_s }, Some(for_s))
+                let per_s = trickle_per_s * self.shard_share() / self.pool.len() as f64;
+                self.run_task(&|_| PhaseTask::Hold { per_s }, Some(for_s))
             }
             Phase::Receive { for_s, messages } => {
-                self.work(&|_| PhaseTask::Receive { messages, slow: Slow::default() }, Some(for_s))
+                self.run_task(&|_| PhaseTask::Receive { messages, slow: Slow::default() }, Some(for_s))
             }
             Phase::Slow { for_s, share, bytes_per_s } => {
                 let slow = Slow { share, bytes_per_s };
-                self.work(&|_| PhaseTask::Receive { messages: None, slow }, Some(for_s))
+                self.run_task(&|_| PhaseTask::Receive { messages: None, slow }, Some(for_s))
             }
             Phase::Drain { over_s } => {
-                let open = States::from(self.crew.counts().stages).held_open() as f64;
+                let open = States::from(self.pool.counts().stages).held_open() as f64;
                 let per_s = over_s.filter(|over_s| *over_s > 0.0).map(|over_s| open / over_s);
-                let per_s = per_s.filter(|per_s| *per_s > 0.0).map(|per_s| per_s / self.crew.active as f64);
-                self.work(&|_| PhaseTask::Close { per_s }, None)
+                let per_s = per_s.filter(|per_s| *per_s > 0.0).map(|per_s| per_s / self.pool.active as f64);
+                self.run_task(&|_| PhaseTask::Close { per_s }, None)
             }
         }
     }
@@ -164,73 +164,73 @@ impl<'a> Flood<'a> {
             (None, Some(over_s), None) if over_s > 0.0 => Some(f64::from(more) / over_s),
             _ => per_s,
         };
-        let rate = rate.map(|rate| rate * self.own_part() / self.crew.active as f64);
+        let rate = rate.map(|rate| rate * self.shard_share() / self.pool.active as f64);
         let steps = steps.unwrap_or(1);
         for step in 1..=steps {
             if self.is_interrupted() {
                 break;
             }
             self.ramped = before + (u64::from(more) * u64::from(step) / u64::from(steps)) as u32;
-            let (own, workers) = (self.config.own_connections().len() as u32, self.crew.len());
+            let (own, workers) = (self.config.own_connections().len() as u32, self.pool.len());
             let until = u64::from(own) * u64::from(self.ramped) / u64::from(self.config.connections);
             let connect = move |worker: usize| {
                 let of_worker = share(own, worker + 1, workers) - share(own, worker, workers);
                 let until = (u64::from(of_worker) * until).div_ceil(u64::from(own)) as u32;
                 PhaseTask::Connect { until, per_s: rate }
             };
-            self.work(&connect, None)?;
+            self.run_task(&connect, None)?;
             if step < steps && !self.is_interrupted() {
                 let next_s = over_s.unwrap_or(0.0) * f64::from(step) / f64::from(steps);
                 let left_s = next_s - self.phase_began.elapsed().as_secs_f64();
-                self.work(&|_| PhaseTask::Hold { per_s: 0.0 }, Some(left_s.max(0.0)))?;
+                self.run_task(&|_| PhaseTask::Hold { per_s: 0.0 }, Some(left_s.max(0.0)))?;
             }
         }
         Ok(())
     }
 
     fn rate(&mut self, for_s: f64, per_s: Option<f64>, total_per_s: Option<f64>) -> Result<(), FloodError> {
-        let open = States::from(self.crew.counts().stages).held_open() as f64;
-        let total = total_per_s.map_or(0.0, |total| total * self.own_part());
+        let open = States::from(self.pool.counts().stages).held_open() as f64;
+        let total = total_per_s.map_or(0.0, |total| total * self.shard_share());
         let per_s = per_s.unwrap_or(total / open.max(1.0));
         if per_s > MAX_PER_S {
             return Err(FloodError::new(format!(
                 "rate: {per_s:.0} messages a second on each of {open} connections; expected up to {MAX_PER_S}, on more"
             )));
         }
-        let (workers, start) = (self.crew.len() as u64, Instant::now() + SCHEDULE_AFTER);
+        let (workers, start) = (self.pool.len() as u64, Instant::now() + SCHEDULE_AFTER);
         let interval_us = ((1e6 / per_s).round() as u64).clamp(1, MAX_INTERVAL_US);
         // In intervals, so that a rounded one makes no message more or less: 3 a second for 10 seconds are 30.
         let for_us = (for_s * per_s * interval_us as f64).round() as u64;
-        let pace = move |worker: usize| {
+        let task = move |worker: usize| {
             PhaseTask::Rate(ScheduleParams { start, interval_us, for_us, worker: worker as u64, workers })
         };
-        self.work(&pace, None)
+        self.run_task(&task, None)
     }
 
     /// Has every worker do something: all at once, or as many at a time as there are cores. What does not end by itself is
     /// told to when `for_s` has passed.
-    fn work(&mut self, work: &dyn Fn(usize) -> PhaseTask, for_s: Option<f64>) -> Result<(), FloodError> {
+    fn run_task(&mut self, task: &dyn Fn(usize) -> PhaseTask, for_s: Option<f64>) -> Result<(), FloodError> {
         self.serial += 1;
         let (serial, began) = (self.serial, Instant::now());
-        let is_close = matches!(work(0), PhaseTask::Close { .. });
-        let mut waiting: VecDeque<usize> = (0..self.crew.len()).collect();
+        let is_close = matches!(task(0), PhaseTask::Close { .. });
+        let mut waiting: VecDeque<usize> = (0..self.pool.len()).collect();
         if is_close {
-            self.hurry();
+            self.apply_interrupt();
         }
         let mut left = waiting.len();
-        let at_once = if work(0).is_together() { left } else { self.crew.active };
+        let at_once = if task(0).is_together() { left } else { self.pool.active };
         for worker in waiting.drain(..at_once) {
-            self.crew.order(worker, Command::Begin(serial, work(worker)));
+            self.pool.send(worker, Command::Begin(serial, task(worker)));
         }
-        let mut rest_at = for_s.map(|for_s| began + Duration::from_secs_f64(for_s));
-        let mut next_look = began;
+        let mut stop_at = for_s.map(|for_s| began + Duration::from_secs_f64(for_s));
+        let mut next_progress = began;
         while left > 0 {
-            let wake = rest_at.map_or(next_look, |rest_at| rest_at.min(next_look));
-            match self.crew.done.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+            let wake = stop_at.map_or(next_progress, |stop_at| stop_at.min(next_progress));
+            match self.pool.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(WorkerEvent::Phase(done)) if done == serial => {
                     left -= 1;
                     if let Some(worker) = waiting.pop_front() {
-                        self.crew.order(worker, Command::Begin(serial, work(worker)));
+                        self.pool.send(worker, Command::Begin(serial, task(worker)));
                     }
                 }
                 Ok(WorkerEvent::Samples(samples)) => self.add(&samples),
@@ -238,48 +238,48 @@ impl<'a> Flood<'a> {
                 // From a phase that was interrupted.
                 Ok(WorkerEvent::Phase(_) | WorkerEvent::All(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    if rest_at.is_some_and(|rest_at| rest_at <= Instant::now()) {
-                        rest_at = None;
-                        self.crew.order_all(|| Command::Rest);
+                    if stop_at.is_some_and(|stop_at| stop_at <= Instant::now()) {
+                        stop_at = None;
+                        self.pool.send_all(|| Command::StopPhase);
                     }
-                    if next_look <= Instant::now() {
-                        next_look += LOOK_EVERY;
-                        self.look();
-                        if self.crew.has_lost_one() {
+                    if next_progress <= Instant::now() {
+                        next_progress += PROGRESS_EVERY;
+                        self.show_progress();
+                        if self.pool.has_lost_one() {
                             return Err(FloodError::new("a worker has ended in the middle"));
                         }
                     }
-                    self.interrupt.see(|| self.crew.counts().in_stage(Stage::Closed));
+                    self.interrupt.note_first(|| self.pool.counts().in_stage(Stage::Closed));
                     if self.is_interrupted() && !is_close {
                         break;
                     }
-                    if is_close && self.hurry() {
+                    if is_close && self.apply_interrupt() {
                         // They have nothing left to close.
                         waiting
                             .drain(..)
-                            .for_each(|worker| self.crew.order(worker, Command::Begin(serial, work(worker))));
+                            .for_each(|worker| self.pool.send(worker, Command::Begin(serial, task(worker))));
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.look();
+        self.show_progress();
         Ok(())
     }
 
     /// When the flood is interrupted, has connections closed without a pace, and reset when the time for that is over;
     /// whether that is now.
-    fn hurry(&mut self) -> bool {
-        self.interrupt.see(|| self.crew.counts().in_stage(Stage::Closed));
+    fn apply_interrupt(&mut self) -> bool {
+        self.interrupt.note_first(|| self.pool.counts().in_stage(Stage::Closed));
         if !self.is_interrupted() {
             return false;
         }
         if !std::mem::replace(&mut self.interrupt.is_told, true) {
-            self.crew.order_all(|| Command::Interrupt);
+            self.pool.send_all(|| Command::Interrupt);
         }
         let is_now = self.interrupt.is_over() && !std::mem::replace(&mut self.interrupt.is_reset, true);
         if is_now {
-            self.crew.order_all(|| Command::Reset);
+            self.pool.send_all(|| Command::Reset);
         }
         is_now
     }
@@ -291,8 +291,8 @@ impl<'a> Flood<'a> {
         self.samples.missing += samples.missing;
     }
 
-    fn look(&mut self) {
-        let counts = self.crew.counts();
+    fn show_progress(&mut self) {
+        let counts = self.pool.counts();
         let phase = &self.scenario.phases[self.at];
         (self.observe)(&Progress {
             phase: &self.names[self.at],
@@ -304,7 +304,7 @@ impl<'a> Flood<'a> {
         self.timeline.end_row();
         if self.timeline.is_due() {
             self.timeline.begin_row(&self.names[self.at], &counts, self.view.user_bytes());
-            self.crew.order_all(|| Command::Sample);
+            self.pool.send_all(|| Command::Sample);
         }
     }
 
@@ -318,23 +318,23 @@ impl<'a> Flood<'a> {
             latencies,
             schedule,
             missing,
-            states: States::from(self.crew.counts().stages),
+            states: States::from(self.pool.counts().stages),
         });
     }
 
     /// Reads processor time when the last phase is over that opens connections or sends as fast as it can or is told to, and
     /// memory before the first check or the drain.
-    fn take_stock(&mut self, next: &Phase) {
+    fn measure_usage(&mut self, next: &Phase) {
         let is_work = |phase: &Phase| {
             matches!(phase, Phase::Ramp { .. } | Phase::Reply { .. } | Phase::Rate { .. } | Phase::Storm { .. })
         };
         if self.cpu.is_none() && !self.scenario.phases[self.at..].iter().any(is_work) {
             let client = Some(own_cpu().since(&self.cpu_before));
-            let open = States::from(self.crew.counts().stages).held_open();
+            let open = States::from(self.pool.counts().stages).held_open();
             self.cpu = Some(PerSide { server: self.view.cpu_since_begin(open), client });
         }
         if matches!(next, Phase::Check {} | Phase::Drain { .. }) && self.memory.is_none() {
-            let open = States::from(self.crew.counts().stages).held_open();
+            let open = States::from(self.pool.counts().stages).held_open();
             let now = Memory::read(None);
             let client = SideMemory {
                 connections: open,
@@ -346,10 +346,10 @@ impl<'a> Flood<'a> {
     }
 
     fn finish(&mut self) -> Result<Vec<Results>, FloodError> {
-        self.crew.order_all(|| Command::Finish);
+        self.pool.send_all(|| Command::Finish);
         let mut results = Vec::new();
-        while results.len() < self.crew.len() {
-            match self.crew.done.recv() {
+        while results.len() < self.pool.len() {
+            match self.pool.events.recv() {
                 Ok(WorkerEvent::All(one)) => results.push(*one),
                 Ok(WorkerEvent::Samples(samples)) => self.add(&samples),
                 Ok(WorkerEvent::Failed(error)) => return Err(failed(&error)),
@@ -357,7 +357,7 @@ impl<'a> Flood<'a> {
                 Err(_) => break,
             }
         }
-        self.crew.join();
+        self.pool.join();
         Ok(results)
     }
 
@@ -413,7 +413,7 @@ impl<'a> Flood<'a> {
             sent: counts.sent,
             replies: counts.replies,
             received: counts.received,
-            pings: self.crew.pings(),
+            pings: self.pool.pings(),
             reply_check: if results.iter().all(|one| one.by_content) { "content" } else { "status" }.to_owned(),
             memory: self.memory.unwrap_or_default(),
             cpu: self.cpu.unwrap_or_default(),

@@ -34,7 +34,7 @@ impl<'a> Interrupt<'a> {
     }
 
     /// Takes the time of the first one, when so many connections had been closed.
-    pub(super) fn see(&mut self, closed: impl FnOnce() -> u64) {
+    pub(super) fn note_first(&mut self, closed: impl FnOnce() -> u64) {
         if self.is_set() && self.seen.is_none() {
             self.seen = Some((Instant::now() + self.grace, closed()));
         }

@@ -111,7 +111,7 @@ impl Ledger {
 pub(super) struct SharedCounts(Mutex<Counts>);
 
 impl SharedCounts {
-    pub(super) fn show(&self, counts: Counts) {
+    pub(super) fn publish(&self, counts: Counts) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 

@@ -5,6 +5,7 @@
 //! [`run`] with a [`Config`]; it returns a [`report::Report`]. [`scenario`] has the phases, [`merge`] and [`verdict`] work
 //! on reports.
 
+mod command;
 mod config;
 mod coordinator;
 mod driver;
@@ -15,7 +16,6 @@ mod interrupt;
 pub mod latency;
 pub mod ledger;
 pub mod merge;
-mod orders;
 mod page;
 mod payload;
 mod plan;
@@ -37,12 +37,11 @@ pub use progress::Progress;
 pub use read::BadReport;
 
 use crate::proto::upgrade::request_lines;
+use command::WorkerConfig;
 use coordinator::Flood;
-use orders::WorkerConfig;
 use plan::Routes;
 use report::Report;
 use scenario::Scenario;
-use server::ServerView;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -67,7 +66,7 @@ pub fn run(config: &Config, interrupts: &AtomicU32, observe: &mut dyn FnMut(&Pro
     let plan = worker_pool::plan(own)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let active = cores.min(plan.reactors);
-    let orders = Arc::new(WorkerConfig {
+    let worker_config = Arc::new(WorkerConfig {
         routes,
         targets: config.targets.clone(),
         sizes: config.payload.clone(),
@@ -80,10 +79,9 @@ pub fn run(config: &Config, interrupts: &AtomicU32, observe: &mut dyn FnMut(&Pro
         max_reply_bytes: config.max_reply_bytes,
         is_ours: AtomicBool::new(false),
     });
-    let crew = WorkerPool::start(config, plan, &orders, active)?;
+    let pool = WorkerPool::start(config, plan, worker_config, active)?;
     wait_for_start(config.start_at, interrupts);
-    let view = ServerView::new(config, orders);
-    Flood::new(config, scenario, crew, view, interrupts, observe).run()
+    Flood::new(config, scenario, pool, interrupts, observe).run()
 }
 
 fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {

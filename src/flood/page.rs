@@ -52,7 +52,7 @@ impl Page {
     }
 
     /// A piece of an answer, `from` so far into it; whether it is right.
-    pub(super) fn piece(&mut self, connection: u32, from: usize, bytes: &[u8]) -> bool {
+    pub(super) fn on_data(&mut self, connection: u32, from: usize, bytes: &[u8]) -> bool {
         match &mut self.looks {
             Looks::Learning { samples, learner } => {
                 if *learner == Some(connection)

@@ -7,7 +7,7 @@ use crate::stats::Memory;
 use std::time::{Duration, Instant};
 
 /// How often the observer is shown where the flood stands.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Where a flood stands.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,9 @@
 //! What can be learned of the server: from its `/stats` if it is one of ours, from proc(5) if its process is named.
 
+use super::command::WorkerConfig;
 use super::config::Config;
 use super::fetch::{Asker, MAX_BODY_BYTES};
 use super::ledger::Counts;
-use super::orders::WorkerConfig;
 use super::report::{Agreement, Reconciliation, SideMemory};
 use super::target::Scheme;
 use crate::stats::{Cpu, Memory};
@@ -76,7 +76,7 @@ pub(super) struct ServerView<'a> {
     places: Option<u64>,
     warnings: Vec<String>,
     is_alone: bool,
-    orders: Arc<WorkerConfig>,
+    worker_config: Arc<WorkerConfig>,
     /// Whether it may be one of ours. A stranger that speaks WebSocket is asked for `/stats` once, and not again; one
     /// that serves pages, and counts them, only when its first page says whose it is. Before the beginning nobody is asked.
     asked_in_vain: bool,
@@ -84,7 +84,7 @@ pub(super) struct ServerView<'a> {
 }
 
 impl<'a> ServerView<'a> {
-    pub(super) fn new(config: &'a Config, orders: Arc<WorkerConfig>) -> Self {
+    pub(super) fn new(config: &'a Config, worker_config: Arc<WorkerConfig>) -> Self {
         let first = config.targets.first().and_then(|target| Some((target.addresses.first()?, target.hosts.first()?)));
         let asker = first.map(|(address, host)| Arc::new(Mutex::new(Asker::new(*address, host.clone()))));
         Self {
@@ -96,7 +96,7 @@ impl<'a> ServerView<'a> {
             places: None,
             warnings: Vec::new(),
             is_alone: false,
-            orders,
+            worker_config,
             asked_in_vain: true,
             watcher: None,
         }
@@ -252,7 +252,7 @@ impl<'a> ServerView<'a> {
 
     /// `/stats`, if the first target is a server that has it.
     fn stats(&mut self) -> Option<Stats> {
-        let known = self.orders.is_ours.load(Ordering::Relaxed);
+        let known = self.worker_config.is_ours.load(Ordering::Relaxed);
         if self.asked_in_vain || !(known || self.is_websocket()) {
             return None;
         }

@@ -1,10 +1,10 @@
 //! The workers of a flood, as their coordinator holds them: a thread with a reactor for each.
 
+use super::command::{Command, WorkerConfig, WorkerEvent};
 use super::config::Config;
 use super::driver::Worker;
 use super::error::FloodError;
 use super::ledger::{Counts, SharedCounts};
-use super::orders::{Command, WorkerConfig, WorkerEvent};
 use crate::net::counters::Counters;
 use crate::net::driver::Driver;
 use crate::net::fd_table::{self, Plan, PlanError, PlanRequest};
@@ -50,11 +50,13 @@ pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
 
 /// The workers.
 pub(super) struct WorkerPool {
+    /// What all workers share.
+    pub(super) config: Arc<WorkerConfig>,
     mailboxes: Vec<Mailbox<Command>>,
-    boards: Vec<Arc<SharedCounts>>,
+    shared_counts: Vec<Arc<SharedCounts>>,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
-    pub(super) done: Receiver<WorkerEvent>,
+    pub(super) events: Receiver<WorkerEvent>,
     /// How many work at a time, in phases that load the server: as many as there are cores. The tables of the others
     /// wait full or empty, and do not take the cache from those that work.
     pub(super) active: usize,
@@ -64,13 +66,20 @@ impl WorkerPool {
     pub(super) fn start(
         config: &Config,
         plan: Plan,
-        orders: &Arc<WorkerConfig>,
+        worker_config: Arc<WorkerConfig>,
         active: usize,
     ) -> Result<Self, FloodError> {
-        let (done_sender, done) = channel();
-        let (news, heard) = channel();
-        let mut crew =
-            Self { mailboxes: Vec::new(), boards: Vec::new(), counters: Vec::new(), threads: Vec::new(), done, active };
+        let (event_sender, events) = channel();
+        let (started_sender, started) = channel();
+        let mut pool = Self {
+            config: Arc::clone(&worker_config),
+            mailboxes: Vec::new(),
+            shared_counts: Vec::new(),
+            counters: Vec::new(),
+            threads: Vec::new(),
+            events,
+            active,
+        };
         let own = config.own_connections();
         let deadlines = Deadlines {
             connect_s: config.connect_timeout_s,
@@ -86,17 +95,23 @@ impl WorkerPool {
         };
         for _ in 0..plan.reactors {
             let mailbox = Mailbox::new();
-            crew.mailboxes
+            pool.mailboxes
                 .push(mailbox.map_err(|error| FloodError::new(format!("cannot make a wake-up: eventfd: {error}")))?);
         }
         for worker in 0..plan.reactors {
-            let board = Arc::new(SharedCounts::default());
+            let shared_counts = Arc::new(SharedCounts::default());
             let until = |worker: usize| own.start + share(own.len() as u32, worker, plan.reactors);
             let planned = until(worker)..until(worker + 1);
             let counters = Arc::new(Counters::default());
-            crew.counters.push(Arc::clone(&counters));
+            pool.counters.push(Arc::clone(&counters));
             let counted = Arc::clone(&counters);
-            let driver = Worker::new(Arc::clone(orders), Arc::clone(&board), counted, done_sender.clone(), planned);
+            let driver = Worker::new(
+                Arc::clone(&worker_config),
+                Arc::clone(&shared_counts),
+                counted,
+                event_sender.clone(),
+                planned,
+            );
             let driver = driver.map_err(|_| {
                 let bytes = config.payload.max_bytes();
                 FloodError::new(format!(
@@ -111,17 +126,17 @@ impl WorkerPool {
                 compression: config.compression.unwrap_or_default(),
                 ..Settings::new(plan.per_reactor, ConnectionLimit::new(plan.max_connections))
             };
-            crew.boards.push(board);
-            let mailbox = crew.mailboxes[worker].clone();
+            pool.shared_counts.push(shared_counts);
+            let mailbox = pool.mailboxes[worker].clone();
             let start = Start { driver, settings, counters, mailbox, own_table: plan.own_tables };
-            crew.threads.push(start.spawn(worker, news.clone(), done_sender.clone())?);
+            pool.threads.push(start.spawn(worker, started_sender.clone(), event_sender.clone())?);
         }
-        drop(news);
+        drop(started_sender);
         for _ in 0..plan.reactors {
-            let begun = heard.recv().map_err(|_| FloodError::new("a worker ended before it began"))?;
+            let begun = started.recv().map_err(|_| FloodError::new("a worker ended before it began"))?;
             begun.map_err(FloodError::new)?;
         }
-        Ok(crew)
+        Ok(pool)
     }
 
     /// How many there are.
@@ -132,8 +147,8 @@ impl WorkerPool {
     /// The ledgers of all of them, added up.
     pub(super) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        for board in &self.boards {
-            sum.add(&board.read());
+        for shared_counts in &self.shared_counts {
+            sum.add(&shared_counts.read());
         }
         sum
     }
@@ -143,14 +158,14 @@ impl WorkerPool {
         self.counters.iter().map(|counters| counters.pings_in.value()).sum()
     }
 
-    pub(super) fn order(&self, worker: usize, order: Command) {
+    pub(super) fn send(&self, worker: usize, command: Command) {
         // A worker that cannot be woken has ended, which its silence shows.
-        let _ = self.mailboxes[worker].send(order);
+        let _ = self.mailboxes[worker].send(command);
     }
 
-    pub(super) fn order_all(&self, order: impl Fn() -> Command) {
+    pub(super) fn send_all(&self, command: impl Fn() -> Command) {
         for worker in 0..self.len() {
-            self.order(worker, order());
+            self.send(worker, command());
         }
     }
 
@@ -184,17 +199,17 @@ impl Start {
     fn spawn(
         self,
         worker: usize,
-        news: Sender<Result<(), String>>,
-        done: Sender<WorkerEvent>,
+        started_sender: Sender<Result<(), String>>,
+        events: Sender<WorkerEvent>,
     ) -> Result<JoinHandle<()>, FloodError> {
         let own_table = self.own_table;
         let thread = Thread { kind: "worker", name: "flood", index: worker, own_table, flag: "--connections" };
-        // A coordinator that has gone wants no news.
-        let made = move |made| drop(news.send(made));
+        // A coordinator that has gone wants no started_sender.
+        let made = move |made| drop(started_sender.send(made));
         // One that panicked is missed when its thread has ended.
         let failed = move |failure| {
             if let Failure::Wait(error) = failure {
-                let _ = done.send(WorkerEvent::Failed(error));
+                let _ = events.send(WorkerEvent::Failed(error));
             }
         };
         thread

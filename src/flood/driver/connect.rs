@@ -1,6 +1,6 @@
 //! Connections are opened; and dropped by a storm, and opened again.
 
-use super::{Peer, PeerFlags, Worker, belongs};
+use super::{Peer, PeerFlags, Worker, in_sample};
 use crate::flood::latency::Measure;
 use crate::flood::ledger::{DROPPED, Stage};
 use crate::flood::target::Scheme;
@@ -16,7 +16,7 @@ impl Worker {
     pub(super) fn connect_more(&mut self, core: &mut Core<Peer>, until: u32, per_s: Option<f64>) -> bool {
         let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
         // What fails at once takes no place, and nothing would bring the worker back for the rest.
-        while due > 0 && self.in_window < self.orders.window && self.begun < until {
+        while due > 0 && self.in_window < self.config.window && self.begun < until {
             let Some(number) = self.planned.next() else { break };
             due -= 1;
             self.paced += 1;
@@ -32,32 +32,32 @@ impl Worker {
         is_begun && self.in_window == 0
     }
 
-    fn connect(&mut self, core: &mut Core<Peer>, number: u32, marks: PeerFlags) {
-        self.connect_from(core, number, marks, true);
+    fn connect(&mut self, core: &mut Core<Peer>, number: u32, flags: PeerFlags) {
+        self.connect_from(core, number, flags, true);
     }
 
     /// Connects, from the port that is the connection's own, or from any that is free.
-    fn connect_from(&mut self, core: &mut Core<Peer>, number: u32, marks: PeerFlags, is_own_port: bool) {
+    fn connect_from(&mut self, core: &mut Core<Peer>, number: u32, flags: PeerFlags, is_own_port: bool) {
         let session = match self.scheme(number) {
             Scheme::Http => Session::http_client(),
             Scheme::Ws | Scheme::Tcp => Session::raw(),
         };
-        let routes = &self.orders.routes;
+        let routes = &self.config.routes;
         let route = routes.of(number);
         let source = if is_own_port { routes.source(number) } else { routes.source_address(number) };
-        let marks = PeerFlags(marks.0 | PeerFlags::COUNTED.0);
+        let flags = PeerFlags(flags.0 | PeerFlags::COUNTED.0);
         let peer = Peer {
             since_us: self.stamp_us(Instant::now()),
             number,
-            marks,
+            flags,
             stage: Stage::Connecting,
             ..Peer::default()
         };
-        self.shown = false;
+        self.is_published = false;
         match core.connect(&route.destination, source.as_ref(), session, peer) {
             // Somebody else has that port, or a connection of before is in TIME_WAIT there: the kernel may choose.
             Err(error) if is_own_port && matches!(error_code(&error), EADDRINUSE | EADDRNOTAVAIL) => {
-                self.connect_from(core, number, marks, false);
+                self.connect_from(core, number, flags, false);
             }
             Ok(_) => {
                 self.in_window += 1;
@@ -90,7 +90,7 @@ impl Worker {
     pub(super) fn drop_some(&mut self, core: &mut Core<Peer>, share: f64) {
         for index in 0..core.end_index() {
             let Some((id, peer)) = core.at(index) else { continue };
-            if peer.is_open() && belongs(peer.number, share) {
+            if peer.is_open() && in_sample(peer.number, share) {
                 self.dropping += 1;
                 core.reset(id, DROPPED);
             }
@@ -99,10 +99,10 @@ impl Worker {
 
     /// Opens those that were dropped; whether all are open or lost.
     pub(super) fn reconnect(&mut self, core: &mut Core<Peer>) -> bool {
-        while self.in_window < self.orders.shared_window
-            && let Some((number, marks)) = self.dropped.pop()
+        while self.in_window < self.config.shared_window
+            && let Some((number, flags)) = self.dropped.pop()
         {
-            self.connect(core, number, PeerFlags(marks.0 | PeerFlags::AGAIN.0));
+            self.connect(core, number, PeerFlags(flags.0 | PeerFlags::AGAIN.0));
         }
         self.dropping == 0 && self.dropped.is_empty() && self.in_window == 0
     }

@@ -1,16 +1,16 @@
 //! One worker of the flood: the driver of one reactor, with its share of the connections.
 
 mod connect;
+mod for_each_open;
 mod pauses;
 mod phase;
 mod rate;
 mod receive;
-mod talk;
-mod walk;
+mod request_reply;
 
+use super::command::{Command, PhaseTask, Results, Samples, WorkerConfig, WorkerEvent};
 use super::latency::Measure;
 use super::ledger::{DROPPED, INTERRUPTED, Ledger, NOT_STARTED, RESET, SharedCounts, Stage, WRONG_REPLY};
-use super::orders::{Command, PhaseTask, Results, Samples, WorkerConfig, WorkerEvent};
 use super::page::Page;
 use super::payload::Payload;
 use super::target::Scheme;
@@ -40,7 +40,7 @@ pub(super) struct Peer {
     received: u32,
     sequence: u16,
     stage: Stage,
-    marks: PeerFlags,
+    flags: PeerFlags,
 }
 
 /// A set of yes-or-no facts about a connection.
@@ -69,18 +69,18 @@ impl PeerFlags {
 }
 
 impl Peer {
-    fn has(&self, marks: PeerFlags) -> bool {
-        self.marks.0 & marks.0 != 0
+    fn has(&self, flags: PeerFlags) -> bool {
+        self.flags.0 & flags.0 != 0
     }
 
-    fn set(&mut self, marks: PeerFlags) {
-        self.marks.0 |= marks.0;
+    fn set(&mut self, flags: PeerFlags) {
+        self.flags.0 |= flags.0;
     }
 
-    /// Takes marks away; whether one of them was there.
-    fn take(&mut self, marks: PeerFlags) -> bool {
-        let had = self.has(marks);
-        self.marks.0 &= !marks.0;
+    /// Takes flags away; whether one of them was there.
+    fn take(&mut self, flags: PeerFlags) -> bool {
+        let had = self.has(flags);
+        self.flags.0 &= !flags.0;
         had
     }
 
@@ -90,7 +90,7 @@ impl Peer {
 }
 
 /// Whether the connection with this number belongs to a part of them: of all numbers up to any, exactly that part does.
-fn belongs(number: u32, share: f64) -> bool {
+fn in_sample(number: u32, share: f64) -> bool {
     // 0.29 of 100 is less than 29 as doubles have it, by less than this.
     let up_to = |number: f64| (number * share * (1.0 + 4.0 * f64::EPSILON)).floor();
     up_to(f64::from(number) + 1.0) > up_to(f64::from(number))
@@ -99,9 +99,9 @@ fn belongs(number: u32, share: f64) -> bool {
 /// The driver of one worker.
 #[derive(Debug)]
 pub(super) struct Worker {
-    orders: Arc<WorkerConfig>,
-    board: Arc<SharedCounts>,
-    done: Sender<WorkerEvent>,
+    config: Arc<WorkerConfig>,
+    shared_counts: Arc<SharedCounts>,
+    events: Sender<WorkerEvent>,
     /// Numbers of connections that are not begun.
     planned: std::ops::Range<u32>,
     /// How many are begun.
@@ -110,16 +110,16 @@ pub(super) struct Worker {
     dropped: Vec<(u32, PeerFlags)>,
     /// Those that it is about to.
     dropping: usize,
-    work: Option<(usize, PhaseTask)>,
-    work_began: Instant,
+    task: Option<(usize, PhaseTask)>,
+    task_began: Instant,
     /// Connects begun, messages trickled or closes asked for, in this phase.
     paced: u64,
     in_window: usize,
     cursor: usize,
-    timetable: SendSchedule,
+    schedule: SendSchedule,
     receivers: Receivers,
     pauses: Pauses,
-    shown: bool,
+    is_published: bool,
     /// What is open is closed, at once, and nothing is opened any more.
     is_interrupted: bool,
     epoch: Instant,
@@ -132,34 +132,34 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(
-        orders: Arc<WorkerConfig>,
-        board: Arc<SharedCounts>,
+        config: Arc<WorkerConfig>,
+        shared_counts: Arc<SharedCounts>,
         counters: Arc<Counters>,
-        done: Sender<WorkerEvent>,
+        events: Sender<WorkerEvent>,
         planned: std::ops::Range<u32>,
     ) -> Result<Self, TryReserveError> {
         let ledger = Ledger::new(planned.len() as u64);
-        board.show(ledger.counts);
-        let payload = Payload::new(orders.sizes.clone())?;
-        let pages = orders.targets.iter().map(|_| Page::default()).collect();
+        shared_counts.publish(ledger.counts);
+        let payload = Payload::new(config.sizes.clone())?;
+        let pages = config.targets.iter().map(|_| Page::default()).collect();
         let epoch = Instant::now();
         Ok(Self {
-            orders,
-            board,
-            done,
+            config,
+            shared_counts,
+            events,
             planned,
             begun: 0,
             dropped: Vec::new(),
             dropping: 0,
-            work: None,
-            work_began: epoch,
+            task: None,
+            task_began: epoch,
             paced: 0,
             in_window: 0,
             cursor: 0,
-            timetable: SendSchedule::default(),
+            schedule: SendSchedule::default(),
             receivers: Receivers::default(),
             pauses: Pauses::new(counters),
-            shown: true,
+            is_published: true,
             is_interrupted: false,
             epoch,
             payload,
@@ -169,8 +169,8 @@ impl Worker {
         })
     }
 
-    fn work(&self) -> Option<PhaseTask> {
-        self.work.map(|(_, work)| work)
+    fn task(&self) -> Option<PhaseTask> {
+        self.task.map(|(_, task)| task)
     }
 
     /// As a connection keeps an instant.
@@ -190,7 +190,7 @@ impl Worker {
     fn shift(&mut self, peer: &mut Peer, to: Stage) {
         self.ledger.shift(peer.stage, to);
         peer.stage = to;
-        self.shown = false;
+        self.is_published = false;
     }
 
     fn leave_window(&mut self, peer: &mut Peer) {
@@ -200,12 +200,12 @@ impl Worker {
     }
 
     fn scheme(&self, number: u32) -> Scheme {
-        self.orders.targets[self.orders.routes.of(number).target].scheme
+        self.config.targets[self.config.routes.of(number).target].scheme
     }
 
     /// How many more paced actions are due by now, at `per_second`.
     fn due(&self, core: &Core<Peer>, per_second: f64) -> u64 {
-        let elapsed = core.now().instant.saturating_duration_since(self.work_began).as_secs_f64();
+        let elapsed = core.now().instant.saturating_duration_since(self.task_began).as_secs_f64();
         ((elapsed * per_second) as u64).saturating_add(1).saturating_sub(self.paced)
     }
 
@@ -213,18 +213,18 @@ impl Worker {
     fn wake_for_next(&self, core: &mut Core<Peer>, per_second: f64) {
         // A rate may be so low that its next action is due beyond the end of all clocks.
         let due = Duration::try_from_secs_f64(self.paced as f64 / per_second).ok();
-        if let Some(at) = due.and_then(|due| self.work_began.checked_add(due)) {
+        if let Some(at) = due.and_then(|due| self.task_began.checked_add(due)) {
             core.wake_at(at);
         }
     }
 
-    fn begin(&mut self, core: &mut Core<Peer>, serial: usize, work: PhaseTask) {
-        self.work = Some((serial, work));
-        self.work_began = Instant::now();
+    fn begin(&mut self, core: &mut Core<Peer>, serial: usize, task: PhaseTask) {
+        self.task = Some((serial, task));
+        self.task_began = Instant::now();
         self.paced = 0;
         self.cursor = 0;
-        match work {
-            PhaseTask::Rate(_) => self.make_timetable(core),
+        match task {
+            PhaseTask::Rate(_) => self.make_schedule(core),
             PhaseTask::Receive { slow, .. } => self.begin_to_receive(core, slow),
             PhaseTask::Storm { share } => self.drop_some(core, share),
             _ => {}
@@ -232,11 +232,11 @@ impl Worker {
     }
 
     /// Does what there is to do; whether the phase is over.
-    fn go_on(&mut self, core: &mut Core<Peer>, work: PhaseTask) -> bool {
-        match work {
+    fn step(&mut self, core: &mut Core<Peer>, task: PhaseTask) -> bool {
+        match task {
             PhaseTask::Connect { until, per_s } => self.connect_more(core, until, per_s),
             PhaseTask::Storm { .. } => self.reconnect(core),
-            PhaseTask::Rate(pace) => self.keep_pace(core, pace),
+            PhaseTask::Rate(params) => self.run_schedule(core, params),
             PhaseTask::Receive { messages, .. } => self.receive(core, messages),
             PhaseTask::Hold { per_s } => {
                 if per_s > 0.0 {
@@ -247,15 +247,15 @@ impl Worker {
             // A connection in its close still takes its place; the slab is empty when the last has ended.
             PhaseTask::Close { per_s } => {
                 let per_s = per_s.filter(|_| !self.is_interrupted);
-                self.walk(core, work, per_s) && core.connections() == 0
+                self.for_each_open(core, task, per_s) && core.connections() == 0
             }
-            PhaseTask::Reply { .. } | PhaseTask::Check => self.walk(core, work, None),
+            PhaseTask::Reply { .. } | PhaseTask::Check => self.for_each_open(core, task, None),
         }
     }
 
     /// What lasts until it is told otherwise is over, but for those who have yet to catch up.
-    fn rest(&mut self, core: &mut Core<Peer>) {
-        match self.work() {
+    fn stop_phase(&mut self, core: &mut Core<Peer>) {
+        match self.task() {
             Some(PhaseTask::Receive { .. }) => self.stop_receiving(core),
             Some(PhaseTask::Hold { .. }) => self.report(),
             _ => {}
@@ -264,21 +264,21 @@ impl Worker {
 
     /// The phase is over.
     fn report(&mut self) {
-        if let Some((serial, _)) = self.work.take() {
-            self.show_samples();
-            self.show();
-            let _ = self.done.send(WorkerEvent::Phase(serial));
+        if let Some((serial, _)) = self.task.take() {
+            self.send_samples();
+            self.publish_counts();
+            let _ = self.events.send(WorkerEvent::Phase(serial));
         }
     }
 
-    fn show_samples(&mut self) {
+    fn send_samples(&mut self) {
         // A coordinator that has gone wants no results.
-        let _ = self.done.send(WorkerEvent::Samples(std::mem::take(&mut self.samples)));
+        let _ = self.events.send(WorkerEvent::Samples(std::mem::take(&mut self.samples)));
     }
 
-    fn show(&mut self) {
-        if !std::mem::replace(&mut self.shown, true) {
-            self.board.show(self.ledger.counts);
+    fn publish_counts(&mut self) {
+        if !std::mem::replace(&mut self.is_published, true) {
+            self.shared_counts.publish(self.ledger.counts);
         }
     }
 
@@ -290,7 +290,7 @@ impl Worker {
         for _ in std::mem::take(&mut self.dropped) {
             self.ledger.lose(Stage::Planned, INTERRUPTED);
         }
-        self.shown = false;
+        self.is_published = false;
         self.stop_receiving(core);
         // What is open is closed at once, and does not wait for answers first.
         for index in 0..core.end_index() {
@@ -300,8 +300,8 @@ impl Worker {
                 self.leave_window(peer);
             }
         }
-        if !matches!(self.work(), Some(PhaseTask::Close { .. })) {
-            self.work = None;
+        if !matches!(self.task(), Some(PhaseTask::Close { .. })) {
+            self.task = None;
         }
         core.schedule_free_all(INTERRUPTED, |peer| matches!(peer.stage, Stage::Connecting | Stage::Upgrading));
     }
@@ -318,7 +318,7 @@ impl Driver for Worker {
             return self.opened(conn);
         }
         self.shift(conn.state(), Stage::Upgrading);
-        let WorkerConfig { routes, targets, compression, subprotocols, fields, .. } = &*self.orders;
+        let WorkerConfig { routes, targets, compression, subprotocols, fields, .. } = &*self.config;
         let route = routes.of(conn.state().number);
         let path = &targets[route.target].path;
         let compression = compression.as_ref();
@@ -339,13 +339,13 @@ impl Driver for Worker {
     fn event(&mut self, conn: &mut Conn<'_, Peer>, event: Event<'_>) {
         match event {
             Event::Opened(_) => self.opened(conn),
-            Event::Data(bytes) => self.piece(conn, bytes),
+            Event::Data(bytes) => self.on_data(conn, bytes),
             Event::Response(head) if head.status != 200 => conn.end(Cause::Rejected(Rejected::Status(head.status))),
             Event::Response(head) if head.fields.server == Some(b"steadfast") => {
-                self.orders.is_ours.store(true, Ordering::Relaxed);
+                self.config.is_ours.store(true, Ordering::Relaxed);
             }
-            Event::Body(bytes) => self.body(conn, bytes),
-            Event::ResponseEnd => self.body_end(conn),
+            Event::Body(bytes) => self.on_body(conn, bytes),
+            Event::ResponseEnd => self.on_body_end(conn),
             Event::Pong(_) => self.caught_up(conn.state()),
             _ => {}
         }
@@ -353,18 +353,18 @@ impl Driver for Worker {
 
     fn ended(&mut self, conn: &mut Conn<'_, Peer>, cause: Cause) {
         let peer = conn.state();
-        self.left_timetable(peer);
+        self.leave_schedule(peer);
         self.leave_window(peer);
-        self.shown = false;
-        self.pages[self.orders.routes.of(peer.number).target].forget(peer.number);
-        self.left_receivers(peer);
+        self.is_published = false;
+        self.pages[self.config.routes.of(peer.number).target].forget(peer.number);
+        self.leave_receivers(peer);
         if cause == DROPPED {
             self.dropping -= 1;
             if self.is_interrupted {
                 return self.ledger.lose(peer.stage, INTERRUPTED);
             }
             self.shift(peer, Stage::Planned);
-            self.dropped.push((peer.number, PeerFlags(peer.marks.0 & PeerFlags::LASTING.0)));
+            self.dropped.push((peer.number, PeerFlags(peer.flags.0 & PeerFlags::LASTING.0)));
             return;
         }
         let as_asked = matches!(cause, Cause::Closed(_) | Cause::EndOfStream);
@@ -379,7 +379,7 @@ impl Driver for Worker {
         if conn.state().has(PeerFlags(PeerFlags::AWAITS.0 | PeerFlags::CATCHES_UP.0)) {
             let now = Instant::now();
             let waited_us = self.waited_us(conn.state(), now);
-            let most_us = u64::from(self.orders.reply_timeout_s) * 1_000_000;
+            let most_us = u64::from(self.config.reply_timeout_s) * 1_000_000;
             if waited_us <= most_us {
                 return;
             }
@@ -392,11 +392,11 @@ impl Driver for Worker {
         }
     }
 
-    fn command(&mut self, core: &mut Core<Peer>, order: Command) {
-        match order {
-            Command::Begin(serial, work) => self.begin(core, serial, work),
-            Command::Rest => self.rest(core),
-            Command::Sample => self.show_samples(),
+    fn command(&mut self, core: &mut Core<Peer>, command: Command) {
+        match command {
+            Command::Begin(serial, task) => self.begin(core, serial, task),
+            Command::StopPhase => self.stop_phase(core),
+            Command::Sample => self.send_samples(),
             Command::Interrupt => self.interrupt(core),
             Command::Reset => {
                 core.reset_all(RESET);
@@ -405,8 +405,8 @@ impl Driver for Worker {
             Command::Finish => {
                 let by_content = self.pages.iter().all(Page::is_compared);
                 let results = Results { ledger: std::mem::take(&mut self.ledger), by_content };
-                self.show_samples();
-                let _ = self.done.send(WorkerEvent::All(Box::new(results)));
+                self.send_samples();
+                let _ = self.events.send(WorkerEvent::All(Box::new(results)));
                 core.stop();
             }
         }
@@ -414,27 +414,27 @@ impl Driver for Worker {
 
     fn end_iteration(&mut self, core: &mut Core<Peer>) {
         self.pauses.note(self.stamp_us(core.now().instant));
-        let over = self.work().is_some_and(|work| self.go_on(core, work));
+        let over = self.task().is_some_and(|task| self.step(core, task));
         if over {
             self.report();
         }
-        self.show();
+        self.publish_counts();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::belongs;
+    use super::in_sample;
 
     #[test]
     fn exactly_the_share_belongs() {
         for all in [1, 7, 100, 999, 10_000_u32] {
             for thousandths in 0..=1000_u32 {
                 let share = f64::from(thousandths) / 1000.0;
-                let members = (0..all).filter(|number| belongs(*number, share)).count() as u64;
+                let members = (0..all).filter(|number| in_sample(*number, share)).count() as u64;
                 assert_eq!(members, u64::from(all) * u64::from(thousandths) / 1000, "{share} of {all}");
             }
         }
-        assert!((99_999_990..100_000_000).all(|number| belongs(number, 1.0) && !belongs(number, 0.0)));
+        assert!((99_999_990..100_000_000).all(|number| in_sample(number, 1.0) && !in_sample(number, 0.0)));
     }
 }

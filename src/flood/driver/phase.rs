@@ -12,7 +12,7 @@ pub(super) struct SendSchedule {
     /// The number of the message that is due next, of all.
     pub(super) next: u64,
     /// How many wait for an answer from before the schedule, and have messages due.
-    pub(super) late: usize,
+    pub(super) pending_before_start: usize,
 }
 
 /// The connections that receive, and those that read slowly.

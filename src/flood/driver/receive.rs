@@ -1,9 +1,9 @@
 //! What a server pushes: its age by the stamp in it, and those who take it slowly or not at all.
 
 use super::phase::Receivers;
-use super::{Peer, PeerFlags, Worker, belongs};
+use super::{Peer, PeerFlags, Worker, in_sample};
+use crate::flood::command::{PhaseTask, Slow};
 use crate::flood::latency::Measure;
-use crate::flood::orders::{PhaseTask, Slow};
 use crate::flood::stamp;
 use crate::net::conn::Conn;
 use crate::net::reactor::Core;
@@ -21,7 +21,7 @@ impl Worker {
             peer.of_phase = 0;
             peer.set(PeerFlags::STARTED);
             self.receivers.waiting += 1;
-            if belongs(peer.number, slow.share) {
+            if in_sample(peer.number, slow.share) {
                 peer.set(PeerFlags::SLOW);
                 if slow.bytes_per_s == 0 {
                     core.with(id, |conn| self.slow_down(conn, 0));
@@ -33,8 +33,8 @@ impl Worker {
     /// A message that nobody asked for.
     pub(super) fn unasked(&mut self, conn: &mut Conn<'_, Peer>, payload: &[u8]) {
         self.ledger.counts.received += 1;
-        self.shown = false;
-        let Some(PhaseTask::Receive { messages, .. }) = self.work() else { return };
+        self.is_published = false;
+        let Some(PhaseTask::Receive { messages, .. }) = self.task() else { return };
         if let Some(age_us) = stamp::age_us(payload, SystemTime::now()) {
             self.measure(Measure::Age, age_us);
         }
@@ -51,7 +51,7 @@ impl Worker {
     /// Has a slow connection stop reading: for good, or for as long as the message that it has read takes. One that waits for
     /// an answer of before reads that first.
     pub(super) fn slow_down(&mut self, conn: &mut Conn<'_, Peer>, message_bytes: usize) {
-        let Some(PhaseTask::Receive { slow, .. }) = self.work() else { return };
+        let Some(PhaseTask::Receive { slow, .. }) = self.task() else { return };
         if conn.state().has(PeerFlags::AWAITS) || self.receivers.is_ending {
             return;
         }
@@ -83,7 +83,7 @@ impl Worker {
     pub(super) fn stop_receiving(&mut self, core: &mut Core<Peer>) {
         self.receivers.is_ending = true;
         self.receivers.paused.clear();
-        if let Some(PhaseTask::Receive { messages: Some(_), .. }) = self.work() {
+        if let Some(PhaseTask::Receive { messages: Some(_), .. }) = self.task() {
             self.samples.missing += self.receivers.waiting as u64;
         }
         let now_us = self.stamp_us(Instant::now());
@@ -112,9 +112,9 @@ impl Worker {
     }
 
     /// A connection has ended, and nobody waits for it.
-    pub(super) fn left_receivers(&mut self, peer: &mut Peer) {
+    pub(super) fn leave_receivers(&mut self, peer: &mut Peer) {
         self.caught_up(peer);
-        if matches!(self.work(), Some(PhaseTask::Receive { .. })) && peer.take(PeerFlags::STARTED) {
+        if matches!(self.task(), Some(PhaseTask::Receive { .. })) && peer.take(PeerFlags::STARTED) {
             self.receivers.waiting -= 1;
         }
     }

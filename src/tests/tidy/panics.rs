@@ -12,8 +12,8 @@ type Known = (&'static str, &'static str, &'static str);
 
 const KNOWN: &[Known] = &[
     ("cli/connect/mod", "Duration::from_secs_f64(value)", "the guard of this arm has it within a day"),
-    ("cli/connect/talk", "Instant::now() + every", "an interval of the command line is a day at most"),
-    ("cli/connect/talk", "Instant::now() + CLOSE_WAIT", "a constant of a second"),
+    ("cli/connect/conversation", "Instant::now() + every", "an interval of the command line is a day at most"),
+    ("cli/connect/conversation", "Instant::now() + CLOSE_WAIT", "a constant of a second"),
     ("cli/doctor/table", "/ unit * unit", "a power of ten"),
     ("cli/flood/mod", "UNIX_EPOCH + Duration::from_secs_f64", "the filter above has it within 1e11 seconds"),
     ("cli/flood/mod", "format_rfc3339_seconds", "only for a time that has a date of four digits"),
@@ -47,7 +47,11 @@ const KNOWN: &[Known] = &[
         "u128::from(senders) * u128::from(self.workers)",
         "called for a schedule that has senders; and there is a worker, this one",
     ),
-    ("flood/driver/rate", "pace.start + Duration::from_micros", "less than the length of the phase, which is limited"),
+    (
+        "flood/driver/rate",
+        "params.start + Duration::from_micros",
+        "less than the length of the phase, which is limited",
+    ),
     ("flood/driver/rate", "message % senders", "the schedule returns above where there is none"),
     (
         "flood/driver/receive",
@@ -55,7 +59,7 @@ const KNOWN: &[Known] = &[
         "a message of at most 2^40 bytes, by one byte a second at least",
     ),
     ("flood/driver/receive", "Instant::now() + takes", "2^40 seconds at most"),
-    ("flood/driver/walk", "(index + 1) % places", "the loop does not run where there is no place"),
+    ("flood/driver/for_each_open", "(index + 1) % places", "the loop does not run where there is no place"),
     (
         "flood/latency",
         "expect(\"constant bounds\")",

@@ -1,9 +1,9 @@
 //! Messages and their answers.
 
 use super::{Peer, PeerFlags, Worker};
+use crate::flood::command::PhaseTask;
 use crate::flood::latency::Measure;
 use crate::flood::ledger::{Stage, TOO_LONG, WRONG_REPLY};
-use crate::flood::orders::PhaseTask;
 use crate::flood::target::Scheme;
 use crate::net::conn::Conn;
 use crate::proto::session::MessageKind;
@@ -24,14 +24,14 @@ impl Worker {
         peer.since_us = now_us;
         let (number, sequence) = (peer.number, peer.sequence);
         self.ledger.counts.sent += 1;
-        self.shown = false;
-        let route = self.orders.routes.of(number);
-        match self.orders.targets[route.target].scheme {
+        self.is_published = false;
+        let route = self.config.routes.of(number);
+        match self.config.targets[route.target].scheme {
             Scheme::Ws => drop(conn.send(MessageKind::Binary, self.payload.make(number, sequence))),
             Scheme::Tcp => conn.send_raw(self.payload.make(number, sequence)),
             Scheme::Http => {
                 self.pages[route.target].begin(number);
-                conn.request(&route.host, &self.orders.targets[route.target].path, &self.orders.fields);
+                conn.request(&route.host, &self.config.targets[route.target].path, &self.config.fields);
             }
         }
     }
@@ -44,9 +44,9 @@ impl Worker {
         peer.take(PeerFlags::AWAITS);
         peer.sequence = peer.sequence.wrapping_add(1);
         self.ledger.counts.replies += 1;
-        self.shown = false;
-        match self.work() {
-            Some(PhaseTask::Rate(pace)) => return self.replied_at_pace(conn, pace, now, took_us),
+        self.is_published = false;
+        match self.task() {
+            Some(PhaseTask::Rate(params)) => return self.replied_on_schedule(conn, params, now, took_us),
             // Only what took a place was asked in this phase.
             Some(PhaseTask::Reply { .. }) if peer.has(PeerFlags::COUNTED) => {
                 self.measure(Measure::Reply, took_us);
@@ -80,7 +80,7 @@ impl Worker {
     }
 
     /// A piece of a reply that comes as a stream.
-    pub(super) fn piece(&mut self, conn: &mut Conn<'_, Peer>, bytes: &[u8]) {
+    pub(super) fn on_data(&mut self, conn: &mut Conn<'_, Peer>, bytes: &[u8]) {
         if !conn.state().has(PeerFlags::AWAITS) {
             return conn.end(WRONG_REPLY);
         }
@@ -96,21 +96,21 @@ impl Worker {
     }
 
     /// A piece of a page.
-    pub(super) fn body(&mut self, conn: &mut Conn<'_, Peer>, bytes: &[u8]) {
+    pub(super) fn on_body(&mut self, conn: &mut Conn<'_, Peer>, bytes: &[u8]) {
         let from = conn.state().received as usize;
         conn.state().received = conn.state().received.saturating_add(bytes.len() as u32);
         // A page may have no end.
-        if conn.state().received > self.orders.max_reply_bytes {
+        if conn.state().received > self.config.max_reply_bytes {
             return conn.end(TOO_LONG);
         }
-        let target = self.orders.routes.of(conn.state().number).target;
-        if !self.pages[target].piece(conn.state().number, from, bytes) {
+        let target = self.config.routes.of(conn.state().number).target;
+        if !self.pages[target].on_data(conn.state().number, from, bytes) {
             conn.end(WRONG_REPLY);
         }
     }
 
-    pub(super) fn body_end(&mut self, conn: &mut Conn<'_, Peer>) {
-        let target = self.orders.routes.of(conn.state().number).target;
+    pub(super) fn on_body_end(&mut self, conn: &mut Conn<'_, Peer>) {
+        let target = self.config.routes.of(conn.state().number).target;
         let right = self.pages[target].end(conn.state().number, conn.state().received as usize);
         if !right || !conn.state().has(PeerFlags::AWAITS) {
             return conn.end(WRONG_REPLY);

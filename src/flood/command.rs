@@ -11,7 +11,7 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// What a worker does. In some of it a worker is done when its last connection is; the rest ends with [`Command::Rest`].
+/// What a worker does. In some of it a worker is done when its last connection is; the rest ends with [`Command::StopPhase`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum PhaseTask {
     /// Connects until so many of its own are begun, at so many a second.
@@ -66,7 +66,7 @@ pub(super) enum Command {
     /// The number of the phase comes back when it is done.
     Begin(usize, PhaseTask),
     /// What lasts until it is told otherwise is over.
-    Rest,
+    StopPhase,
     /// Tell what was measured so far.
     Sample,
     /// Give up what is not open; the close comes next, or goes on without a pace.

@@ -1,8 +1,8 @@
 //! Phases that go once through all connections, and the trickle that goes round and round.
 
 use super::{Peer, PeerFlags, Worker};
+use crate::flood::command::PhaseTask;
 use crate::flood::ledger::Stage;
-use crate::flood::orders::PhaseTask;
 use crate::flood::target::Scheme;
 use crate::net::conn::{Cause, Conn};
 use crate::net::reactor::Core;
@@ -11,27 +11,27 @@ use crate::proto::session::State;
 
 impl Worker {
     /// Goes on through the slab, as far as the window and the pace allow; whether the phase is over.
-    pub(super) fn walk(&mut self, core: &mut Core<Peer>, work: PhaseTask, per_s: Option<f64>) -> bool {
+    pub(super) fn for_each_open(&mut self, core: &mut Core<Peer>, task: PhaseTask, per_s: Option<f64>) -> bool {
         let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
-        while due > 0 && self.in_window < self.orders.window && self.cursor < core.end_index() {
+        while due > 0 && self.in_window < self.config.window && self.cursor < core.end_index() {
             let index = self.cursor;
             self.cursor += 1;
             let Some((id, peer)) = core.at(index) else { continue };
-            let is_wanted = match work {
+            let is_wanted = match task {
                 PhaseTask::Close { .. } => peer.stage != Stage::Closing,
                 _ => peer.is_open(),
             };
             if !is_wanted {
                 continue;
             }
-            if let PhaseTask::Reply { messages } = work {
+            if let PhaseTask::Reply { messages } = task {
                 if messages == 0 {
                     self.answered(peer);
                     continue;
                 }
                 peer.of_phase = u32::from(messages);
             }
-            if !matches!(work, PhaseTask::Close { .. }) && self.in_window > 0 && self.is_learning(peer.number) {
+            if !matches!(task, PhaseTask::Close { .. }) && self.in_window > 0 && self.is_learning(peer.number) {
                 self.cursor = index; // the first pages come one at a time, to see whether they are all alike
                 break;
             }
@@ -43,7 +43,7 @@ impl Worker {
             due -= 1;
             self.paced += 1;
             let waits = peer.has(PeerFlags::AWAITS);
-            core.with(id, |conn| match work {
+            core.with(id, |conn| match task {
                 PhaseTask::Close { .. } => self.close(conn),
                 // A message of the trickle that is under way is as good a question.
                 _ if waits => {}
@@ -60,8 +60,8 @@ impl Worker {
     }
 
     fn is_learning(&self, number: u32) -> bool {
-        let target = self.orders.routes.of(number).target;
-        self.orders.targets[target].scheme == Scheme::Http && self.pages[target].is_learning()
+        let target = self.config.routes.of(number).target;
+        self.config.targets[target].scheme == Scheme::Http && self.pages[target].is_learning()
     }
 
     fn close(&mut self, conn: &mut Conn<'_, Peer>) {
