@@ -1,4 +1,4 @@
-//! What would change a wall.
+//! What would change a limit.
 
 use super::limit::Limit;
 use super::needs::Case;
@@ -61,12 +61,12 @@ fn rounded(need: u64) -> u64 {
     (need.div_ceil(1024) * 1024).min(i32::MAX as u64 / 1024 * 1024)
 }
 
-pub(super) fn fix(case: &Case<'_>, wall: Limit, need: u64) -> Option<Fix> {
-    let (host, have) = (case.host, case.have(wall));
+pub(super) fn fix(case: &Case<'_>, limit: Limit, need: u64) -> Option<Fix> {
+    let (host, have) = (case.host, case.have(limit));
     let sysctl = |name, value: u64, was: Option<u64>| {
         Some(Fix::Sysctl { name, value: rounded(value).to_string(), was: was?.to_string() })
     };
-    match wall {
+    match limit {
         Limit::Nofile => Some(match case.reactors_needed() {
             Some(value) => Fix::Flag { command: "serve", flag: "--reactors", value },
             None => Fix::Ulimit {
@@ -81,12 +81,12 @@ pub(super) fn fix(case: &Case<'_>, wall: Limit, need: u64) -> Option<Fix> {
         Limit::EpollWatches => {
             sysctl("fs.epoll.max_user_watches", need.saturating_add(host.watches), host.max_user_watches)
         }
-        Limit::Ports if case.ask.connections.div_ceil(case.pairs_of_addresses()) <= WIDEST_COUNT => {
+        Limit::Ports if case.query.connections.div_ceil(case.pairs_of_addresses()) <= WIDEST_COUNT => {
             let name = "net.ipv4.ip_local_port_range";
             Some(Fix::Sysctl { name, value: WIDEST_PORTS.into(), was: host.port_range.clone() })
         }
         Limit::Ports => {
-            let value = case.ask.connections.div_ceil(host.ports.max(1) * case.ask.destinations.max(1));
+            let value = case.query.connections.div_ceil(host.ports.max(1) * case.query.destinations.max(1));
             Some(Fix::Flag { command: "flood", flag: "--source", value })
         }
         Limit::MaxConnections => Some(Fix::Flag { command: "serve", flag: "--max-connections", value: need }),

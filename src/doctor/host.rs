@@ -31,7 +31,7 @@ pub struct HostMemory {
     pub own_bytes: u64,
 }
 
-/// The figures. What cannot be read is `None`, and is no wall.
+/// The figures. What cannot be read is `None`, and is no limit.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// RLIMIT_NOFILE of this process, soft and hard.

@@ -39,7 +39,7 @@ pub enum Limit {
 }
 
 /// All walls, in the order of the table.
-pub const WALLS: [Limit; 15] = [
+pub const LIMITS: [Limit; 15] = [
     Limit::Nofile,
     Limit::NrOpen,
     Limit::FileMax,
@@ -70,5 +70,6 @@ pub struct Capacity {
     /// So many fit; `u32::MAX` where nothing stops before.
     pub connections: u64,
     /// What the next one runs into.
-    pub wall: Option<Limit>,
+    #[serde(rename = "wall")]
+    pub limit: Option<Limit>,
 }

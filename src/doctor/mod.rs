@@ -21,7 +21,7 @@ pub mod tree;
 pub use apply::{Applied, apply};
 pub use fix::Fix;
 pub use host::Host;
-pub use limit::{Capacity, Limit, WALLS};
+pub use limit::{Capacity, LIMITS, Limit};
 pub use measure::{Costs, measure};
 pub use query::{Query, Role};
 pub use rows::{Row, Scope, Verdict};
@@ -66,7 +66,7 @@ pub struct Diagnosis {
     pub role: Role,
     /// Whether they fit.
     pub fits: bool,
-    /// A row for each wall, in the order of [`WALLS`].
+    /// A row for each limit, in the order of [`LIMITS`].
     pub rows: Vec<Row>,
     /// How many fit.
     pub forecast: Forecast,
@@ -74,7 +74,7 @@ pub struct Diagnosis {
     pub costs: Costs,
 }
 
-/// Looks at every wall. It reads and changes nothing, and takes a few milliseconds.
+/// Looks at every limit. It reads and changes nothing, and takes a few milliseconds.
 ///
 /// ```
 /// use steadfast::doctor::{Query, Costs, Host, Role, Tree, examine};
@@ -82,24 +82,24 @@ pub struct Diagnosis {
 /// let diagnosis = examine(&Query::new(100, Role::Both), &host, &Costs::default());
 /// assert!(diagnosis.forecast.server.connections >= diagnosis.forecast.both.connections);
 /// ```
-pub fn examine(ask: &Query, host: &Host, costs: &Costs) -> Diagnosis {
-    let most = |role| Case { ask: &Query { role, ..ask.clone() }, host, costs }.most();
+pub fn examine(query: &Query, host: &Host, costs: &Costs) -> Diagnosis {
+    let most = |role| Case { query: &Query { role, ..query.clone() }, host, costs }.capacity();
     let forecast = Forecast { server: most(Role::Server), client: most(Role::Client), both: most(Role::Both) };
-    let case = Case { ask, host, costs };
+    let case = Case { query, host, costs };
     Diagnosis {
         schema: SCHEMA,
-        connections: ask.connections,
-        role: ask.role,
-        fits: forecast.of(ask.role).connections >= ask.connections,
-        rows: WALLS.map(|wall| rows::row(&case, wall)).into(),
+        connections: query.connections,
+        role: query.role,
+        fits: forecast.of(query.role).connections >= query.connections,
+        rows: LIMITS.map(|limit| rows::row(&case, limit)).into(),
         forecast,
         costs: costs.clone(),
     }
 }
 
 /// Whether so many fit as far as is known without measuring: the walls that they would run into.
-pub fn walls_hit(ask: &Query, host: &Host, costs: &Costs) -> Vec<Row> {
-    let case = Case { ask, host, costs };
-    let hit = WALLS.into_iter().filter(|&wall| wall.is_hard() && !case.fits(wall, ask.connections));
-    hit.map(|wall| rows::row(&case, wall)).collect()
+pub fn limits_hit(query: &Query, host: &Host, costs: &Costs) -> Vec<Row> {
+    let case = Case { query, host, costs };
+    let hit = LIMITS.into_iter().filter(|&limit| limit.is_hard() && !case.fits(limit, query.connections));
+    hit.map(|limit| rows::row(&case, limit)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::groups::MemoryGroup;
 use super::host::Host;
-use super::limit::{Capacity, Limit, WALLS};
+use super::limit::{Capacity, LIMITS, Limit};
 use super::measure::Costs;
 use super::query::{Query, Role};
 use crate::net::fd_table::{Plan, PlanError, PlanRequest};
@@ -31,11 +31,11 @@ const SERVER_THREADS: u64 = 2;
 const CLIENT_THREADS: u64 = 1;
 
 /// The smallest table with which a number of reactors that is given holds what is asked.
-fn smallest_table(wanted: PlanRequest) -> usize {
-    let (mut too_small, mut enough) = (wanted.table, 1 << 33);
+fn smallest_table(request: PlanRequest) -> usize {
+    let (mut too_small, mut enough) = (request.table, 1 << 33);
     while too_small + 1 < enough {
         let middle = too_small.midpoint(enough);
-        if Plan::find(PlanRequest { table: middle, ..wanted }).is_some() {
+        if Plan::find(PlanRequest { table: middle, ..request }).is_some() {
             enough = middle;
         } else {
             too_small = middle;
@@ -47,26 +47,26 @@ fn smallest_table(wanted: PlanRequest) -> usize {
 /// One question.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
-    pub(super) ask: &'a Query,
+    pub(super) query: &'a Query,
     pub(super) host: &'a Host,
     pub(super) costs: &'a Costs,
 }
 
 impl Case<'_> {
     pub(super) fn role(&self) -> Role {
-        self.ask.role
+        self.query.role
     }
 
     /// What the server, or else the client, asks of its descriptor tables.
-    fn wanted(&self, server: bool, connections: u64) -> PlanRequest {
+    fn plan_request(&self, server: bool, connections: u64) -> PlanRequest {
         // A server plans for what it may hold, however many come.
-        let held = self.ask.max_connections.filter(|_| server).unwrap_or(connections);
+        let held = self.query.max_connections.filter(|_| server).unwrap_or(connections);
         PlanRequest {
             max_connections: Some(usize::try_from(held).unwrap_or(usize::MAX)),
-            reactors: self.ask.reactors.filter(|_| server),
+            reactors: self.query.reactors.filter(|_| server),
             cores: self.host.cores as usize,
             table: usize::try_from(self.host.table()).unwrap_or(usize::MAX),
-            listeners: if server { self.ask.listeners } else { 0 },
+            listeners: if server { self.query.listeners } else { 0 },
             hashed: server,
         }
     }
@@ -78,28 +78,28 @@ impl Case<'_> {
 
     /// The plan of one side, if there is one that the host allows.
     pub(super) fn plan(&self, server: bool, connections: u64) -> Option<Plan> {
-        Plan::find(self.wanted(server, connections)).filter(|plan| self.host.own_tables || !plan.own_tables)
+        Plan::find(self.plan_request(server, connections)).filter(|plan| self.host.own_tables || !plan.own_tables)
     }
 
     /// Descriptors of the fullest table; where there is no plan, of the smallest table that would do.
     fn table_needed(&self, server: bool, connections: u64) -> u64 {
-        let wanted = self.wanted(server, connections);
-        let plan = match Plan::new(wanted) {
+        let request = self.plan_request(server, connections);
+        let plan = match Plan::new(request) {
             Ok(plan) if !self.host.own_tables && plan.own_tables => {
                 // One table for all is then the only way.
-                let sharing = wanted.reactors.unwrap_or(wanted.cores).max(1);
+                let sharing = request.reactors.unwrap_or(request.cores).max(1);
                 Plan { reactors: sharing, own_tables: false, ..plan }
             }
             Ok(plan) => plan,
             Err(PlanError::TableTooSmall { needed }) => return needed as u64,
-            Err(PlanError::TooFewReactors { .. }) => return smallest_table(wanted) as u64,
+            Err(PlanError::TooFewReactors { .. }) => return smallest_table(request) as u64,
         };
-        plan.fullest_table(wanted.listeners) as u64
+        plan.fullest_table(request.listeners) as u64
     }
 
     /// As many reactors as the server would need, where those that it was given are too few.
     pub(super) fn reactors_needed(&self) -> Option<u64> {
-        match Plan::new(self.wanted(true, self.ask.connections)) {
+        match Plan::new(self.plan_request(true, self.query.connections)) {
             Err(PlanError::TooFewReactors { needed }) if self.role().has_server() => Some(needed as u64),
             _ => None,
         }
@@ -120,13 +120,13 @@ impl Case<'_> {
 
     /// Source addresses times destinations.
     pub(super) fn pairs_of_addresses(&self) -> u64 {
-        self.ask.sources.unwrap_or(LOOPBACK_SOURCES).saturating_mul(self.ask.destinations).max(1)
+        self.query.sources.unwrap_or(LOOPBACK_SOURCES).saturating_mul(self.query.destinations).max(1)
     }
 
     /// Source addresses; without a number those that a flood takes on loopback, which leaves half of their ports free.
     pub(super) fn sources(&self) -> u64 {
-        let each = (self.host.ports / 2).max(1).saturating_mul(self.ask.destinations.max(1));
-        self.ask.sources.unwrap_or_else(|| self.ask.connections.div_ceil(each).clamp(1, LOOPBACK_SOURCES))
+        let each = (self.host.ports / 2).max(1).saturating_mul(self.query.destinations.max(1));
+        self.query.sources.unwrap_or_else(|| self.query.connections.div_ceil(each).clamp(1, LOOPBACK_SOURCES))
     }
 
     /// Bytes that so many connections take: in all, or of what their control group is charged for.
@@ -150,8 +150,8 @@ impl Case<'_> {
     /// How many connections of a client are from a port that another of its sources uses too, as far as chance has it. The
     /// kernel keeps one record for both, and the few thousand that are measured hardly share any.
     fn shared_ports(&self, connections: u64) -> f64 {
-        let each = (self.host.ports / 2).max(1).saturating_mul(self.ask.destinations.max(1));
-        let sources = self.ask.sources.unwrap_or_else(|| connections.div_ceil(each)).max(1) as f64;
+        let each = (self.host.ports / 2).max(1).saturating_mul(self.query.destinations.max(1));
+        let sources = self.query.sources.unwrap_or_else(|| connections.div_ceil(each)).max(1) as f64;
         let of_source = connections as f64 / sources;
         // connect(2) takes every other port first.
         let half = self.host.ports as f64 / 2.0;
@@ -166,15 +166,15 @@ impl Case<'_> {
     }
 
     /// What there is of it for connections; `None` where it is no wall here, or cannot be seen.
-    pub(super) fn have(&self, wall: Limit) -> Option<u64> {
+    pub(super) fn have(&self, limit: Limit) -> Option<u64> {
         let host = self.host;
-        match wall {
+        match limit {
             Limit::Nofile => Some(host.table()),
             Limit::NrOpen => host.nr_open,
             Limit::FileMax => host.file_max.map(|max| max.saturating_sub(host.files)),
             Limit::EpollWatches => host.max_user_watches.map(|max| max.saturating_sub(host.watches)),
             Limit::Ports => Some(host.ports),
-            Limit::MaxConnections => self.ask.max_connections,
+            Limit::MaxConnections => self.query.max_connections,
             Limit::Threads => {
                 let of_host = host.threads_max.map(|max| max.saturating_sub(host.threads));
                 let of_groups = host.pids_groups.iter().map(|group| group.limit.saturating_sub(group.used));
@@ -198,10 +198,10 @@ impl Case<'_> {
     }
 
     /// What so many connections need of it; `None` where they need nothing.
-    pub(super) fn need(&self, wall: Limit, connections: u64) -> Option<u64> {
+    pub(super) fn need(&self, limit: Limit, connections: u64) -> Option<u64> {
         let (role, ends) = (self.role(), self.role().ends());
         let reactors = |server| self.reactors(server, connections);
-        match wall {
+        match limit {
             Limit::Nofile | Limit::NrOpen => self.sides().map(|server| self.table_needed(server, connections)).max(),
             Limit::FileMax => {
                 // An epoll instance and a wake-up, and listeners, for each reactor.
@@ -229,16 +229,16 @@ impl Case<'_> {
     }
 
     fn listeners(&self, server: bool) -> u64 {
-        if server { self.ask.listeners as u64 } else { 0 }
+        if server { self.query.listeners as u64 } else { 0 }
     }
 
     /// Whether it lets so many connections be.
-    pub(super) fn fits(&self, wall: Limit, connections: u64) -> bool {
-        match wall {
+    pub(super) fn fits(&self, limit: Limit, connections: u64) -> bool {
+        match limit {
             Limit::Nofile => connections == 0 || self.sides().all(|server| self.plan(server, connections).is_some()),
             // The tables that it bounds are those of the plan, which knows it.
             Limit::NrOpen => true,
-            _ => match (self.have(wall), self.need(wall, connections)) {
+            _ => match (self.have(limit), self.need(limit, connections)) {
                 (Some(have), Some(need)) => need <= have,
                 _ => true,
             },
@@ -246,16 +246,16 @@ impl Case<'_> {
     }
 
     /// The most connections that it lets be; `None` where it is no bound.
-    pub(super) fn most_of(&self, wall: Limit) -> Option<u64> {
+    pub(super) fn capacity_of(&self, limit: Limit) -> Option<u64> {
         // Beyond what the tables hold there is no plan, and nobody counts its threads.
-        let end = if wall == Limit::Threads { self.most_of(Limit::Nofile) } else { None }.unwrap_or(END - 1);
-        if self.fits(wall, end) {
+        let end = if limit == Limit::Threads { self.capacity_of(Limit::Nofile) } else { None }.unwrap_or(END - 1);
+        if self.fits(limit, end) {
             return None;
         }
         let (mut fits, mut too_many) = (0, end);
         while fits + 1 < too_many {
             let middle = fits.midpoint(too_many);
-            if self.fits(wall, middle) {
+            if self.fits(limit, middle) {
                 fits = middle;
             } else {
                 too_many = middle;
@@ -265,10 +265,10 @@ impl Case<'_> {
     }
 
     /// The most that all walls let be, and the first of them.
-    pub(super) fn most(&self) -> Capacity {
-        let hard = WALLS.into_iter().filter(|wall| wall.is_hard());
-        let bounds = hard.filter_map(|wall| Some((self.most_of(wall)?, wall)));
+    pub(super) fn capacity(&self) -> Capacity {
+        let hard = LIMITS.into_iter().filter(|limit| limit.is_hard());
+        let bounds = hard.filter_map(|limit| Some((self.capacity_of(limit)?, limit)));
         let first = bounds.min_by_key(|&(most, _)| most);
-        Capacity { connections: first.map_or(END - 1, |(most, _)| most), wall: first.map(|(_, wall)| wall) }
+        Capacity { connections: first.map_or(END - 1, |(most, _)| most), limit: first.map(|(_, limit)| limit) }
     }
 }

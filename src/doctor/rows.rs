@@ -45,8 +45,9 @@ pub enum Verdict {
 /// One row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// The wall.
-    pub wall: Limit,
+    /// The limit.
+    #[serde(rename = "wall")]
+    pub limit: Limit,
     /// Whose it is.
     pub scope: Scope,
     /// What there is of it for connections.
@@ -54,7 +55,8 @@ pub struct Row {
     /// What those that were asked for need.
     pub need: Option<u64>,
     /// The most connections that it lets be; `None` where it is no bound.
-    pub most: Option<u64>,
+    #[serde(rename = "most")]
+    pub max_connections: Option<u64>,
     /// What follows.
     pub verdict: Verdict,
     /// What would change it.
@@ -63,19 +65,19 @@ pub struct Row {
     pub facts: BTreeMap<&'static str, u64>,
 }
 
-pub(super) fn row(case: &Case<'_>, wall: Limit) -> Row {
-    let (have, need) = (case.have(wall), case.need(wall, case.ask.connections));
-    let verdict = verdict(case, wall, have, need);
+pub(super) fn row(case: &Case<'_>, limit: Limit) -> Row {
+    let (have, need) = (case.have(limit), case.need(limit, case.query.connections));
+    let verdict = verdict(case, limit, have, need);
     let fix = match verdict {
-        Verdict::Short | Verdict::Slows => need.and_then(|need| fix::fix(case, wall, need)),
+        Verdict::Short | Verdict::Slows => need.and_then(|need| fix::fix(case, limit, need)),
         _ => None,
     };
-    let most = if wall.is_hard() { case.most_of(wall) } else { None };
-    Row { wall, scope: scope(case, wall), have, need, most, verdict, fix, facts: facts(case, wall) }
+    let max_connections = if limit.is_hard() { case.capacity_of(limit) } else { None };
+    Row { limit, scope: scope(case, limit), have, need, max_connections, verdict, fix, facts: facts(case, limit) }
 }
 
-fn verdict(case: &Case<'_>, wall: Limit, have: Option<u64>, need: Option<u64>) -> Verdict {
-    let binds = match wall {
+fn verdict(case: &Case<'_>, limit: Limit, have: Option<u64>, need: Option<u64>) -> Verdict {
+    let binds = match limit {
         Limit::FileMax => !case.host.is_admin,
         Limit::Ports => case.role().has_client(),
         Limit::MaxConnections => case.role().has_server() && have.is_some(),
@@ -91,19 +93,19 @@ fn verdict(case: &Case<'_>, wall: Limit, have: Option<u64>, need: Option<u64>) -
     let (Some(have), Some(need), true) = (have, need, binds) else {
         return if binds { Verdict::Unseen } else { Verdict::DoesNotBind };
     };
-    match wall {
+    match limit {
         Limit::NrOpen if need > have => Verdict::Short,
-        _ if wall.is_hard() && case.fits(wall, case.ask.connections) => Verdict::Holds,
-        _ if wall.is_hard() => Verdict::Short,
+        _ if limit.is_hard() && case.fits(limit, case.query.connections) => Verdict::Holds,
+        _ if limit.is_hard() => Verdict::Short,
         _ if need > have => Verdict::Slows,
         _ => Verdict::Holds,
     }
 }
 
-fn scope(case: &Case<'_>, wall: Limit) -> Scope {
+fn scope(case: &Case<'_>, limit: Limit) -> Scope {
     let network = if case.host.is_contained { Scope::Container } else { Scope::Network };
     let group = |file: &std::path::Path| Scope::Group(file.display().to_string());
-    match wall {
+    match limit {
         Limit::Nofile => Scope::Process,
         Limit::NrOpen | Limit::FileMax | Limit::EpollWatches | Limit::HostMemory | Limit::TcpMem | Limit::Orphans => {
             Scope::Host
@@ -115,20 +117,20 @@ fn scope(case: &Case<'_>, wall: Limit) -> Scope {
         Limit::Threads => {
             let tightest = case.host.pids_groups.iter().min_by_key(|group| group.limit.saturating_sub(group.used));
             match tightest {
-                Some(found) if case.have(wall) == Some(found.limit.saturating_sub(found.used)) => group(&found.file),
-                _ if case.host.nproc.is_some() && case.have(wall) == case.host.nproc => Scope::Process,
+                Some(found) if case.have(limit) == Some(found.limit.saturating_sub(found.used)) => group(&found.file),
+                _ if case.host.nproc.is_some() && case.have(limit) == case.host.nproc => Scope::Process,
                 _ => Scope::Host,
             }
         }
     }
 }
 
-fn facts(case: &Case<'_>, wall: Limit) -> BTreeMap<&'static str, u64> {
-    let (host, ask, role) = (case.host, case.ask, case.role());
-    let facts: Vec<(&'static str, Option<u64>)> = match wall {
+fn facts(case: &Case<'_>, limit: Limit) -> BTreeMap<&'static str, u64> {
+    let (host, query, role) = (case.host, case.query, case.role());
+    let facts: Vec<(&'static str, Option<u64>)> = match limit {
         Limit::Nofile => {
             let tables = |server: bool, is_here: bool| {
-                let plan = case.plan(server, ask.connections).filter(|_| is_here)?;
+                let plan = case.plan(server, query.connections).filter(|_| is_here)?;
                 Some(if plan.own_tables { plan.reactors as u64 } else { 1 })
             };
             vec![
@@ -142,7 +144,7 @@ fn facts(case: &Case<'_>, wall: Limit) -> BTreeMap<&'static str, u64> {
         Limit::EpollWatches => vec![("max", host.max_user_watches), ("used", Some(host.watches))],
         Limit::Ports if role.has_client() => vec![
             ("sources", Some(case.sources())),
-            ("destinations", Some(ask.destinations)),
+            ("destinations", Some(query.destinations)),
             ("reserved", Some(host.reserved_ports)),
         ],
         Limit::Threads => vec![("host_has", Some(host.threads))],
@@ -166,7 +168,7 @@ fn facts(case: &Case<'_>, wall: Limit) -> BTreeMap<&'static str, u64> {
         ],
         // What each of those that were asked for could queue before all together are told to calm down.
         Limit::TcpMem => {
-            let ends = role.ends() * ask.connections.max(1);
+            let ends = role.ends() * query.connections.max(1);
             vec![("each", host.tcp_mem_bytes.map(|[calm, ..]| calm / ends))]
         }
         Limit::Cpu => {

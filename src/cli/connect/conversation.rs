@@ -33,7 +33,7 @@ const QUEUED_BYTES: usize = 1 << 20;
 const INPUT_BYTES: usize = 64 << 10;
 
 /// Events that are shown before the clock, the signals and the input are looked at again.
-const EVENTS_A_TURN: usize = 64;
+const EVENTS_PER_ITERATION: usize = 64;
 
 /// Pings whose pongs are awaited; of a peer that answers none, the oldest is forgotten.
 const MAX_PINGS: usize = 64;
@@ -92,7 +92,7 @@ enum Stage {
     },
 }
 
-pub(super) struct Talk {
+pub(super) struct Conversation {
     client: Client,
     signals: UnixStream,
     /// `None` once it has ended.
@@ -104,7 +104,7 @@ pub(super) struct Talk {
     pings: VecDeque<(u64, Instant)>,
     pings_sent: u64,
     lines_sent: u64,
-    messages_heard: u64,
+    messages_received: u64,
     stage: Stage,
     /// Nobody reads what is shown.
     is_mute: bool,
@@ -112,9 +112,9 @@ pub(super) struct Talk {
     is_complete: bool,
 }
 
-impl Talk {
+impl Conversation {
     pub(super) fn new(client: Client, signals: UnixStream, plan: &Plan) -> Self {
-        let mut talk = Self {
+        let mut conversation = Self {
             client,
             signals,
             input: None,
@@ -124,32 +124,32 @@ impl Talk {
             pings: VecDeque::new(),
             pings_sent: 0,
             lines_sent: 0,
-            messages_heard: 0,
+            messages_received: 0,
             stage: Stage::Open,
             is_mute: false,
             is_complete: true,
         };
         // Not through std's own buffer: what lies in there nobody can wait for.
         match io::stdin().as_fd().try_clone_to_owned() {
-            Ok(fd) => talk.input = Some(Lines { file: File::from(fd), part: Vec::new(), count: 0 }),
-            Err(error) => talk.end_of_input(Some(&error)),
+            Ok(fd) => conversation.input = Some(Lines { file: File::from(fd), part: Vec::new(), count: 0 }),
+            Err(error) => conversation.end_of_input(Some(&error)),
         }
-        talk
+        conversation
     }
 
     pub(super) fn run(mut self) -> ExitCode {
         loop {
-            for _ in 0..EVENTS_A_TURN {
+            for _ in 0..EVENTS_PER_ITERATION {
                 match self.client.receive(Duration::ZERO) {
                     Some(Heard::Ended(ending)) => return self.ended(&ending),
-                    Some(heard) => self.show(heard),
+                    Some(received) => self.show(received),
                     None => break,
                 }
             }
             let now = Instant::now();
             self.tick(now);
             if self.deadline().is_some_and(|deadline| now >= deadline)
-                && let Some(code) = self.late()
+                && let Some(code) = self.give_up()
             {
                 return code;
             }
@@ -289,7 +289,7 @@ impl Talk {
     }
 
     /// What was awaited has not come.
-    fn late(&mut self) -> Option<ExitCode> {
+    fn give_up(&mut self) -> Option<ExitCode> {
         if matches!(self.stage, Stage::Closing { .. }) {
             if self.is_mute {
                 return Some(self.exit_code(true));
@@ -308,10 +308,10 @@ impl Talk {
         None
     }
 
-    fn show(&mut self, heard: Heard) {
-        let line = match heard {
+    fn show(&mut self, received: Heard) {
+        let line = match received {
             Heard::Message(kind, bytes) => {
-                self.messages_heard += 1;
+                self.messages_received += 1;
                 if let Stage::Ending { since, .. } = &mut self.stage {
                     *since = Instant::now();
                 }
@@ -336,7 +336,7 @@ impl Talk {
     /// fewer, a moment of silence has to do.
     fn close_if_answered(&mut self) {
         let is_last = matches!(self.stage, Stage::Ending { has_pong: true, .. });
-        if is_last && self.messages_heard >= self.lines_sent {
+        if is_last && self.messages_received >= self.lines_sent {
             self.close();
         }
     }

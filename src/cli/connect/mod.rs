@@ -1,11 +1,12 @@
-//! `steadfast connect`: flags, what a refusal means, and the signals. The conversation itself is in `talk`.
+//! `steadfast connect`: flags, what a refusal means, and the signals. The conversation itself is in `conversation`.
 
-mod talk;
+mod conversation;
 mod words;
 
 use super::complain::{refuse, setting, tell};
 use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, value_parser};
+use conversation::{Conversation, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::io::{self, IsTerminal};
@@ -16,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use steadfast::client::{Client, Config, ConnectError, Url};
 use steadfast::proto::session::{Limits, MessageKind};
-use talk::{Plan, Talk};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -99,7 +99,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         every: args.every,
     };
     greet(&client, &config);
-    Talk::new(client, signals, &plan).run()
+    Conversation::new(client, signals, &plan).run()
 }
 
 /// A stream on which a byte comes with each signal; one that comes while `now` is set ends the process at once.

@@ -72,7 +72,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    fn ask(&self) -> Query {
+    fn query(&self) -> Query {
         Query {
             connections: self.connections.into(),
             role: self.role.into(),
@@ -86,17 +86,17 @@ impl Args {
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
-    let (tree, ask) = (Tree::new("/"), args.ask());
+    let (tree, query) = (Tree::new("/"), args.query());
     let mut host = Host::probe(&tree);
     host.count_watches();
     let costs = costs(&host, &tree, args.no_measure);
-    let mut diagnosis = doctor::examine(&ask, &host, &costs);
+    let mut diagnosis = doctor::examine(&query, &host, &costs);
     let applied = if args.apply { doctor::apply(&diagnosis.rows, &tree) } else { Vec::new() };
     if args.apply {
         // What holds now, and not what was hoped for.
         let watches = host.watches;
         host = Host { watches, ..Host::probe(&tree) };
-        diagnosis = doctor::examine(&ask, &host, &costs);
+        diagnosis = doctor::examine(&query, &host, &costs);
     }
     let text = if args.json {
         json(&diagnosis, &applied, args.explain)
@@ -157,22 +157,22 @@ pub(super) fn warn_client(config: &steadfast::flood::Config) {
     });
 }
 
-fn warn(ask: &Query) {
+fn warn(query: &Query) {
     let host = Host::probe(&Tree::new("/"));
-    let hit = doctor::walls_hit(ask, &host, &Costs::assumed(&host));
+    let hit = doctor::limits_hit(query, &host, &Costs::assumed(&host));
     // What makes the command refuse to begin it says itself, with what would do.
     let is_refused =
-        |wall: Limit| matches!(wall, Limit::Nofile | Limit::MaxConnections | Limit::Threads | Limit::Ports);
-    if hit.iter().any(|row| is_refused(row.wall)) {
+        |limit: Limit| matches!(limit, Limit::Nofile | Limit::MaxConnections | Limit::Threads | Limit::Ports);
+    if hit.iter().any(|row| is_refused(row.limit)) {
         return;
     }
-    let Some(row) = hit.iter().min_by_key(|row| row.most) else { return };
-    let (connections, role) = (ask.connections, ask.role);
+    let Some(row) = hit.iter().min_by_key(|row| row.max_connections) else { return };
+    let (connections, role) = (query.connections, query.role);
     tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
          steadfast doctor --connections {connections} --role {role} tells more",
         words::count(connections),
-        words::short_name(row.wall),
-        words::count(row.most.unwrap_or(0))
+        words::short_name(row.limit),
+        words::count(row.max_connections.unwrap_or(0))
     ));
 }

@@ -1,4 +1,4 @@
-//! What would change a wall, as commands.
+//! What would change a limit, as commands.
 
 use super::words::{count, role_words};
 use std::fmt::Write;

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use steadfast::doctor::{Capacity, Diagnosis, Host, Limit, Role, Row, Scope, Verdict};
 
 /// What it is.
-fn title(wall: Limit) -> &'static str {
-    match wall {
+fn title(limit: Limit) -> &'static str {
+    match limit {
         Limit::Nofile => "RLIMIT_NOFILE: descriptors of a table",
         Limit::NrOpen => "fs.nr_open: what that may be raised to",
         Limit::FileMax => "fs.file-max: open files, left",
@@ -26,8 +26,8 @@ fn title(wall: Limit) -> &'static str {
     }
 }
 
-fn figure(wall: Limit, value: Option<u64>, round_up: bool) -> String {
-    let is_bytes = matches!(wall, Limit::HostMemory | Limit::GroupMemory | Limit::TcpMem);
+fn figure(limit: Limit, value: Option<u64>, round_up: bool) -> String {
+    let is_bytes = matches!(limit, Limit::HostMemory | Limit::GroupMemory | Limit::TcpMem);
     match value {
         None => "-".into(),
         Some(value) if value >= 1 << 62 => "no limit".into(),
@@ -50,7 +50,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 /// What the figures do not say.
 fn note(row: &Row, host: &Host) -> String {
     let fact = |name: &str| row.facts.get(name).copied();
-    match row.wall {
+    match row.limit {
         Limit::Nofile => {
             let sides = [("server_tables", "server"), ("client_tables", "client")];
             let tables: Vec<String> = sides
@@ -122,16 +122,16 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
     let asked = format!("{} need", count(diagnosis.connections));
     let mut text = format!("{:<40} {:>14} {asked:>16}\n", "", "there is");
     for row in &diagnosis.rows {
-        let have = match (row.wall, row.have) {
+        let have = match (row.limit, row.have) {
             (Limit::Cpu, _) => count(host.cores),
-            (wall, have) => figure(wall, have, false),
+            (limit, have) => figure(limit, have, false),
         };
-        let need = figure(row.wall, row.need, true);
+        let need = figure(row.limit, row.need, true);
         let notes = [note(row, host), whose(row)];
         let notes: Vec<&str> = notes.iter().map(String::as_str).filter(|note| !note.is_empty()).collect();
         let colon = if notes.is_empty() { "" } else { ": " };
         let said = format!("{}{colon}{}", verdict(row.verdict), notes.join("; "));
-        let _ = writeln!(text, "{:<40} {have:>14} {need:>16}  {said}", title(row.wall));
+        let _ = writeln!(text, "{:<40} {have:>14} {need:>16}  {said}", title(row.limit));
         if let Some(fix) = &row.fix {
             let _ = writeln!(text, "{:<40} {}", "", command(fix));
         }
@@ -151,7 +151,7 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
 
 /// A number that is as exact as the wall behind it: memory is known to three digits.
 fn rounded(most: &Capacity) -> String {
-    if !matches!(most.wall, Some(Limit::HostMemory | Limit::GroupMemory)) {
+    if !matches!(most.limit, Some(Limit::HostMemory | Limit::GroupMemory)) {
         return count(most.connections);
     }
     let unit = 10_u64.pow(most.connections.checked_ilog10().unwrap_or(0).saturating_sub(2));
@@ -160,7 +160,7 @@ fn rounded(most: &Capacity) -> String {
 
 /// How many connections this host holds, and what stops it there.
 pub(super) fn sentence(diagnosis: &Diagnosis) -> String {
-    let name = |most: &Capacity| most.wall.map_or("nothing that is known", short_name);
+    let name = |most: &Capacity| most.limit.map_or("nothing that is known", short_name);
     let asked = diagnosis.forecast.of(diagnosis.role);
     let others = [Role::Server, Role::Client, Role::Both].into_iter().filter(|&role| role != diagnosis.role);
     let others: Vec<String> = others

@@ -8,8 +8,8 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// How a wall is called in a sentence.
-pub(super) fn short_name(wall: Limit) -> &'static str {
-    match wall {
+pub(super) fn short_name(limit: Limit) -> &'static str {
+    match limit {
         Limit::Nofile => "RLIMIT_NOFILE",
         Limit::NrOpen => "fs.nr_open",
         Limit::FileMax => "fs.file-max",

@@ -45,14 +45,14 @@ pub(super) struct Args {
     connections: u32,
     /// Phase of the scenario, such as 'ramp over_s=10' or 'rate per_s=1 for_s=60'; repeat for each, in order:
     /// ramp, reply, hold, check, rate, receive, slow, storm, drain
-    #[arg(long, value_name = "PHASE", conflicts_with_all = ["rate", "messages", "hold", "trickle"])]
+    #[arg(long, value_name = "PHASE", conflicts_with_all = ["connect_rate", "messages", "hold", "trickle"])]
     phase: Vec<Phase>,
     /// File with the scenario, in TOML: a [[phase]] for each, with do = 'ramp', over_s = 10
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["phase", "rate", "messages", "hold", "trickle"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["phase", "connect_rate", "messages", "hold", "trickle"])]
     scenario: Option<PathBuf>,
     /// Connects a second [default: as fast as they are accepted]
     #[arg(long, value_name = "PER_SECOND", value_parser = value_parser!(u32).range(1..))]
-    rate: Option<u32>,
+    connect_rate: Option<u32>,
     /// The most connects, replies and closes under way at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..=1_000_000))]
     in_flight: u32,
@@ -171,7 +171,7 @@ impl Args {
         if !self.phase.is_empty() {
             return Ok(Scenario { phases: self.phase.clone() });
         }
-        let per_s = self.rate.map(f64::from);
+        let per_s = self.connect_rate.map(f64::from);
         Ok(Scenario {
             phases: vec![
                 Phase::Ramp { connections: None, per_s, over_s: None, steps: None },

@@ -11,8 +11,8 @@ fn sysctls_that_are_too_low_are_set() {
     let made_up = MadeUp::host();
     made_up.sysctl("fs/epoll/max_user_watches", "5000");
     made_up.sysctl("net/ipv4/ip_local_port_range", "40000\t40999");
-    let ask = Query { sources: Some(1), ..Query::new(10_000, Role::Both) };
-    let diagnosis = examine(&ask, &made_up.read(), &Costs::default());
+    let query = Query { sources: Some(1), ..Query::new(10_000, Role::Both) };
+    let diagnosis = examine(&query, &made_up.read(), &Costs::default());
     assert!(!diagnosis.fits);
     let applied = apply(&diagnosis.rows, &made_up.tree());
     let change = |name, was: &str, is: &str| Applied { name, was: was.into(), is: is.into(), error: None };
@@ -23,9 +23,9 @@ fn sysctls_that_are_too_low_are_set() {
             change("net.ipv4.ip_local_port_range", "40000 40999", "1024 65535"),
         ]
     );
-    assert!(examine(&ask, &made_up.read(), &Costs::default()).fits);
+    assert!(examine(&query, &made_up.read(), &Costs::default()).fits);
     // Nothing is left to do.
-    assert_eq!(apply(&examine(&ask, &made_up.read(), &Costs::default()).rows, &made_up.tree()), []);
+    assert_eq!(apply(&examine(&query, &made_up.read(), &Costs::default()).rows, &made_up.tree()), []);
 }
 
 #[test]

@@ -72,11 +72,11 @@ fn the_schema_of_the_json() {
     assert_eq!(keys(&value), members.split(' ').collect());
     let told = [&value["schema"], &value["connections"], &value["role"], &value["fits"]];
     assert_eq!(told, [&json!("steadfast.doctor/1"), &json!(1000), &json!("both"), &json!(true)]);
-    let walls: Vec<&str> =
+    let limits: Vec<&str> =
         value["rows"].as_array().expect("rows").iter().map(|row| row["wall"].as_str().expect("a name")).collect();
     let all = "nofile nr_open file_max epoll_watches ports max_connections threads conntrack host_memory group_memory \
                backlog tcp_mem orphans time_wait cpu";
-    assert_eq!(walls, all.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(limits, all.split_whitespace().collect::<Vec<_>>());
     for row in value["rows"].as_array().expect("rows") {
         let members = "wall scope have need most verdict fix facts command";
         assert_eq!(keys(row), members.split(' ').collect(), "{row}");

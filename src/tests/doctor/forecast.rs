@@ -4,7 +4,7 @@ use crate::made_up::{MIB, MadeUp};
 use proptest::prelude::*;
 use steadfast::doctor::groups::MemoryGroup;
 use steadfast::doctor::host::Conntrack;
-use steadfast::doctor::{Capacity, Costs, Diagnosis, Fix, Host, Limit, Query, Role, Row, Verdict, WALLS, examine};
+use steadfast::doctor::{Capacity, Costs, Diagnosis, Fix, Host, LIMITS, Limit, Query, Role, Row, Verdict, examine};
 use steadfast::server::{Plan, PlanRequest};
 
 /// A host that holds millions.
@@ -15,26 +15,26 @@ fn large() -> Host {
     host
 }
 
-fn ask(role: Role) -> Query {
+fn query(role: Role) -> Query {
     Query::new(1_000_000, role)
 }
 
 fn examined(host: &Host) -> Diagnosis {
-    examine(&ask(Role::Both), host, &Costs::default())
+    examine(&query(Role::Both), host, &Costs::default())
 }
 
-fn row(diagnosis: &Diagnosis, wall: Limit) -> &Row {
-    diagnosis.rows.iter().find(|row| row.wall == wall).expect("a row for each wall")
+fn row(diagnosis: &Diagnosis, limit: Limit) -> &Row {
+    diagnosis.rows.iter().find(|row| row.limit == limit).expect("a row for each limit")
 }
 
-fn most(connections: u64, wall: Limit) -> Capacity {
-    Capacity { connections, wall: Some(wall) }
+fn capacity(connections: u64, limit: Limit) -> Capacity {
+    Capacity { connections, limit: Some(limit) }
 }
 
 #[test]
 fn a_row_for_each_wall_in_order() {
-    let walls: Vec<Limit> = examined(&large()).rows.iter().map(|row| row.wall).collect();
-    assert_eq!(walls, WALLS);
+    let limits: Vec<Limit> = examined(&large()).rows.iter().map(|row| row.limit).collect();
+    assert_eq!(limits, LIMITS);
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn files_of_the_host_bind_who_has_no_privilege() {
     let host = Host { file_max: Some(500_000), files: 2000, ..large() };
     let forecast = examined(&host).forecast;
     // A descriptor for each end, and an epoll instance, a wake-up and a listener or none for each of two reactors.
-    assert_eq!(forecast.server, most(498_000 - 2 * 3, Limit::FileMax));
-    assert_eq!(forecast.client, most(498_000 - 2 * 2, Limit::FileMax));
-    assert_eq!(forecast.both, most((498_000 - 2 * 3 - 2 * 2) / 2, Limit::FileMax));
+    assert_eq!(forecast.server, capacity(498_000 - 2 * 3, Limit::FileMax));
+    assert_eq!(forecast.client, capacity(498_000 - 2 * 2, Limit::FileMax));
+    assert_eq!(forecast.both, capacity((498_000 - 2 * 3 - 2 * 2) / 2, Limit::FileMax));
     let exempt = examined(&Host { is_admin: true, ..host });
     assert_eq!(row(&exempt, Limit::FileMax).verdict, Verdict::DoesNotBind);
     assert!(exempt.fits);
@@ -54,9 +54,9 @@ fn files_of_the_host_bind_who_has_no_privilege() {
 fn watches_are_the_users() {
     let host = Host { max_user_watches: Some(100_000), watches: 20_000, ..large() };
     let diagnosis = examined(&host);
-    assert_eq!(diagnosis.forecast.server, most(80_000 - 2 * 2, Limit::EpollWatches));
-    assert_eq!(diagnosis.forecast.client, most(80_000 - 2, Limit::EpollWatches));
-    assert_eq!(diagnosis.forecast.both, most((80_000 - 6) / 2, Limit::EpollWatches));
+    assert_eq!(diagnosis.forecast.server, capacity(80_000 - 2 * 2, Limit::EpollWatches));
+    assert_eq!(diagnosis.forecast.client, capacity(80_000 - 2, Limit::EpollWatches));
+    assert_eq!(diagnosis.forecast.both, capacity((80_000 - 6) / 2, Limit::EpollWatches));
     let row = row(&diagnosis, Limit::EpollWatches);
     let Some(Fix::Sysctl { name, value, was }) = &row.fix else { panic!("{row:?}") };
     assert_eq!((*name, was.as_str()), ("fs.epoll.max_user_watches", "100000"));
@@ -67,15 +67,15 @@ fn watches_are_the_users() {
 
 #[test]
 fn ports_of_the_sources_there_are() {
-    let both = Query { sources: Some(3), destinations: 2, ..ask(Role::Both) };
+    let both = Query { sources: Some(3), destinations: 2, ..query(Role::Both) };
     let diagnosis = examine(&both, &large(), &Costs::default());
-    assert_eq!(diagnosis.forecast.both, most(3 * 2 * 28_232, Limit::Ports));
-    assert_eq!(diagnosis.forecast.client, most(3 * 2 * 28_232, Limit::Ports));
+    assert_eq!(diagnosis.forecast.both, capacity(3 * 2 * 28_232, Limit::Ports));
+    assert_eq!(diagnosis.forecast.client, capacity(3 * 2 * 28_232, Limit::Ports));
     // A server uses up none.
     assert!(diagnosis.forecast.server.connections >= 1_000_000);
-    // The widest range is not enough for a million from six pairs of addresses, so more sources are wanted.
-    let wanted = Fix::Flag { command: "flood", flag: "--source", value: 18 };
-    assert_eq!(row(&diagnosis, Limit::Ports).fix, Some(wanted));
+    // The widest range is not enough for a million from six pairs of addresses, so more sources are request.
+    let request = Fix::Flag { command: "flood", flag: "--source", value: 18 };
+    assert_eq!(row(&diagnosis, Limit::Ports).fix, Some(request));
     let less = Query { connections: 300_000, ..both };
     let diagnosis = examine(&less, &large(), &Costs::default());
     let Some(Fix::Sysctl { name, value, .. }) = &row(&diagnosis, Limit::Ports).fix else { panic!("{diagnosis:?}") };
@@ -87,15 +87,15 @@ fn ports_of_the_sources_there_are() {
 
 #[test]
 fn what_the_server_was_asked_for() {
-    let limited = Query { max_connections: Some(5000), ..ask(Role::Both) };
+    let limited = Query { max_connections: Some(5000), ..query(Role::Both) };
     let diagnosis = examine(&limited, &large(), &Costs::default());
     assert_eq!((diagnosis.forecast.server, diagnosis.forecast.both), {
-        let five_thousand = most(5000, Limit::MaxConnections);
+        let five_thousand = capacity(5000, Limit::MaxConnections);
         (five_thousand, five_thousand)
     });
     assert!(diagnosis.forecast.client.connections >= 1_000_000 && !diagnosis.fits);
-    let wanted = Fix::Flag { command: "serve", flag: "--max-connections", value: 1_000_000 };
-    assert_eq!(row(&diagnosis, Limit::MaxConnections).fix, Some(wanted));
+    let request = Fix::Flag { command: "serve", flag: "--max-connections", value: 1_000_000 };
+    assert_eq!(row(&diagnosis, Limit::MaxConnections).fix, Some(request));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_server_that_is_asked_for_more_than_its_tables_hold_does_not_start() {
     let limited = Query { max_connections: Some(5000), ..Query::new(100, Role::Both) };
     let diagnosis = examine(&limited, &host, &Costs::default());
     assert_eq!((diagnosis.forecast.server, diagnosis.forecast.both), {
-        let none = most(0, Limit::Nofile);
+        let none = capacity(0, Limit::Nofile);
         (none, none)
     });
     assert!(!diagnosis.fits && diagnosis.forecast.client.connections > 1000);
@@ -115,10 +115,10 @@ fn tracked_connections_have_an_entry_each() {
     let host = Host { conntrack: Some(Conntrack { max: 262_144, count: 144 }), ..large() };
     assert_eq!(row(&examined(&host), Limit::Conntrack).verdict, Verdict::DoesNotBind);
     let tracked = Costs { is_tracked: true, ..Costs::default() };
-    let diagnosis = examine(&ask(Role::Both), &host, &tracked);
+    let diagnosis = examine(&query(Role::Both), &host, &tracked);
     // Both ends of a loopback connection are one entry.
     for role in [Role::Server, Role::Client, Role::Both] {
-        assert_eq!(diagnosis.forecast.of(role), most(262_000, Limit::Conntrack), "{role}");
+        assert_eq!(diagnosis.forecast.of(role), capacity(262_000, Limit::Conntrack), "{role}");
     }
 }
 
@@ -128,7 +128,7 @@ fn memory_of_the_host_and_of_a_group() {
     host.memory.available_bytes = 8000 * MIB;
     let costs = Costs::default();
     let of_host = examined(&host).forecast;
-    assert_eq!(of_host.both.wall, Some(Limit::HostMemory));
+    assert_eq!(of_host.both.limit, Some(Limit::HostMemory));
     let pair = 2.0 * costs.kernel_bytes_per_socket + 51.0 + 68.0;
     let roughly = 8000.0 * MIB as f64 / pair;
     assert!((of_host.both.connections as f64 / roughly - 1.0).abs() < 0.01, "{of_host:?}, about {roughly}");
@@ -138,14 +138,14 @@ fn memory_of_the_host_and_of_a_group() {
     host.memory_groups =
         vec![MemoryGroup { file, limit_bytes: 2048 * MIB, used_bytes: 100 * MIB, cached_bytes: 52 * MIB }];
     let in_group = examined(&host);
-    assert_eq!(in_group.forecast.both.wall, Some(Limit::GroupMemory));
+    assert_eq!(in_group.forecast.both.limit, Some(Limit::GroupMemory));
     let pair = costs.server.charged_bytes_per_socket + costs.client.charged_bytes_per_socket + 51.0 + 68.0;
     let roughly = 2000.0 * MIB as f64 / pair;
     assert!((in_group.forecast.both.connections as f64 / roughly - 1.0).abs() < 0.02, "{in_group:?}");
     let Some(Fix::Group { file, value }) = &row(&in_group, Limit::GroupMemory).fix else { panic!("{in_group:?}") };
     assert_eq!(file, "/sys/fs/cgroup/memory.max");
     host.memory_groups[0].limit_bytes = *value;
-    assert!(examined(&host).forecast.both.wall != Some(Limit::GroupMemory) || examined(&host).fits);
+    assert!(examined(&host).forecast.both.limit != Some(Limit::GroupMemory) || examined(&host).fits);
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn tables_run_out_where_each_holds_the_wake_ups_of_all() {
     let host = Host { nofile: (200, 200), ..large() };
     let diagnosis = examined(&host);
     for (role, hashed, listeners) in [(Role::Server, true, 1), (Role::Client, false, 0)] {
-        let Capacity { connections, wall } = diagnosis.forecast.of(role);
-        assert_eq!(wall, Some(Limit::Nofile), "{role}");
-        let wanted = |more: u64| PlanRequest {
+        let Capacity { connections, limit } = diagnosis.forecast.of(role);
+        assert_eq!(limit, Some(Limit::Nofile), "{role}");
+        let request = |more: u64| PlanRequest {
             max_connections: Some((connections + more) as usize),
             reactors: None,
             cores: 2,
@@ -163,7 +163,7 @@ fn tables_run_out_where_each_holds_the_wake_ups_of_all() {
             listeners,
             hashed,
         };
-        assert!(Plan::new(wanted(0)).is_ok() && Plan::new(wanted(1)).is_err(), "{role}: {connections}");
+        assert!(Plan::new(request(0)).is_ok() && Plan::new(request(1)).is_err(), "{role}: {connections}");
     }
     assert_eq!(diagnosis.forecast.both, diagnosis.forecast.server);
     let row = row(&diagnosis, Limit::Nofile);
@@ -177,7 +177,7 @@ fn one_table_has_to_do_where_unshare_is_forbidden() {
     let host = Host { own_tables: false, nofile: (20_000, 20_000), ..large() };
     let diagnosis = examined(&host);
     // Reserve, and for each of two reactors epoll, its waker, a wake-up, and a listener.
-    assert_eq!(diagnosis.forecast.server, most(20_000 - 64 - 2 * 4, Limit::Nofile));
+    assert_eq!(diagnosis.forecast.server, capacity(20_000 - 64 - 2 * 4, Limit::Nofile));
     let Some(Fix::Ulimit { value, .. }) = row(&diagnosis, Limit::Nofile).fix else { panic!("{diagnosis:?}") };
     assert_eq!(value, 1_000_000 + 64 + 2 * 4);
     let mended = Host { nofile: (value, value), nr_open: Some(value), ..host };
@@ -189,7 +189,7 @@ fn reactors_that_are_named_hold_what_their_tables_hold() {
     let host = Host { nofile: (1000, 1000), ..large() };
     let one = Query { reactors: Some(1), ..Query::new(10_000, Role::Server) };
     let diagnosis = examine(&one, &host, &Costs::default());
-    assert_eq!(diagnosis.forecast.server, most(1000 - 64 - 2, Limit::Nofile));
+    assert_eq!(diagnosis.forecast.server, capacity(1000 - 64 - 2, Limit::Nofile));
     // More of them would do, or one larger table.
     let short = row(&diagnosis, Limit::Nofile);
     let Some(Fix::Flag { command: "serve", flag: "--reactors", value }) = short.fix else { panic!("{short:?}") };
@@ -210,11 +210,11 @@ fn threads_of_a_group() {
     made_up.file("sys/fs/cgroup/one/pids.max", "20\n");
     made_up.file("sys/fs/cgroup/one/pids.current", "5\n");
     host.pids_groups = made_up.read().pids_groups;
-    let diagnosis = examine(&ask(Role::Server), &host, &Costs::default());
-    let Capacity { connections, wall } = diagnosis.forecast.server;
-    assert_eq!(wall, Some(Limit::Threads));
+    let diagnosis = examine(&query(Role::Server), &host, &Costs::default());
+    let Capacity { connections, limit } = diagnosis.forecast.server;
+    assert_eq!(limit, Some(Limit::Threads));
     let plan = |connections: u64| {
-        let wanted = PlanRequest {
+        let request = PlanRequest {
             max_connections: Some(connections as usize),
             reactors: None,
             cores: 2,
@@ -222,7 +222,7 @@ fn threads_of_a_group() {
             listeners: 1,
             hashed: true,
         };
-        Plan::new(wanted).expect("a plan").reactors
+        Plan::new(request).expect("a plan").reactors
     };
     // 15 are left; the main thread and that of the signals are no reactors.
     assert_eq!((plan(connections), plan(connections + 1)), (13, 14));
@@ -239,22 +239,22 @@ fn soft_walls_end_nobody() {
     };
     let diagnosis = examined(&host);
     assert!(diagnosis.fits);
-    for wall in [Limit::Backlog, Limit::Orphans, Limit::TimeWait] {
-        assert_eq!(row(&diagnosis, wall).verdict, Verdict::Slows, "{wall:?}");
-        assert!(matches!(row(&diagnosis, wall).fix, Some(Fix::Sysctl { .. })), "{wall:?}");
+    for limit in [Limit::Backlog, Limit::Orphans, Limit::TimeWait] {
+        assert_eq!(row(&diagnosis, limit).verdict, Verdict::Slows, "{limit:?}");
+        assert!(matches!(row(&diagnosis, limit).fix, Some(Fix::Sysctl { .. })), "{limit:?}");
     }
     assert_eq!(row(&diagnosis, Limit::TcpMem).verdict, Verdict::DoesNotBind);
 }
 
 #[test]
 fn each_side_has_walls_that_are_not_the_others() {
-    let of = |role| examine(&ask(role), &large(), &Costs::default());
-    let verdicts = |role, walls: [Limit; 3]| walls.map(|wall| row(&of(role), wall).verdict);
-    let walls = [Limit::Ports, Limit::Backlog, Limit::MaxConnections];
+    let of = |role| examine(&query(role), &large(), &Costs::default());
+    let verdicts = |role, limits: [Limit; 3]| limits.map(|limit| row(&of(role), limit).verdict);
+    let limits = [Limit::Ports, Limit::Backlog, Limit::MaxConnections];
     use Verdict::{DoesNotBind, Holds};
-    assert_eq!(verdicts(Role::Server, walls), [DoesNotBind, Holds, DoesNotBind]);
-    assert_eq!(verdicts(Role::Client, walls), [Holds, DoesNotBind, DoesNotBind]);
-    assert_eq!(verdicts(Role::Both, walls), [Holds, Holds, DoesNotBind]);
+    assert_eq!(verdicts(Role::Server, limits), [DoesNotBind, Holds, DoesNotBind]);
+    assert_eq!(verdicts(Role::Client, limits), [Holds, DoesNotBind, DoesNotBind]);
+    assert_eq!(verdicts(Role::Both, limits), [Holds, Holds, DoesNotBind]);
 }
 
 fn hosts() -> impl Strategy<Value = Host> {
@@ -283,18 +283,18 @@ proptest! {
     #[test]
     fn so_many_fit_and_one_more_does_not(host in hosts(), sources in prop::option::of(1_u64..40)) {
         for role in [Role::Server, Role::Client, Role::Both] {
-            let ask = Query { sources, ..ask(role) };
-            let Capacity { connections, wall } = examine(&ask, &host, &Costs::default()).forecast.of(role);
-            let at = |connections| examine(&Query { connections, ..ask.clone() }, &host, &Costs::default());
+            let query = Query { sources, ..query(role) };
+            let Capacity { connections, limit } = examine(&query, &host, &Costs::default()).forecast.of(role);
+            let at = |connections| examine(&Query { connections, ..query.clone() }, &host, &Costs::default());
             prop_assert!(connections == 0 || at(connections).fits, "{role}: {connections}");
             let beyond = at(connections + 1);
             prop_assert!(!beyond.fits);
-            let wall = wall.expect("every host has one");
-            let row = beyond.rows.iter().find(|row| row.wall == wall).expect("its row");
+            let limit = limit.expect("every host has one");
+            let row = beyond.rows.iter().find(|row| row.limit == limit).expect("its row");
             prop_assert_eq!(row.verdict, Verdict::Short);
-            prop_assert_eq!(row.most, Some(connections));
+            prop_assert_eq!(row.max_connections, Some(connections));
             // No other wall stands before it.
-            let before = beyond.rows.iter().filter(|row| row.most.is_some_and(|most| most < connections));
+            let before = beyond.rows.iter().filter(|row| row.max_connections.is_some_and(|most| most < connections));
             prop_assert_eq!(before.count(), 0);
         }
     }

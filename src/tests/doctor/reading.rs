@@ -29,7 +29,7 @@ fn a_host_that_tells_nothing_has_no_walls_but_the_documented() {
     assert_eq!((host.nr_open, host.file_max, host.max_user_watches, host.somaxconn), (None, None, None, None));
     assert!(host.is_contained, "what only the first namespace shows is not there");
     let forecast = examine(&Query::new(1000, Role::Both), &host, &Costs::default()).forecast;
-    let first = [forecast.server, forecast.client, forecast.both].map(|most| (most.connections > 1000, most.wall));
+    let first = [forecast.server, forecast.client, forecast.both].map(|most| (most.connections > 1000, most.limit));
     assert_eq!(first, [(true, Some(Limit::Nofile)); 3]);
 }
 

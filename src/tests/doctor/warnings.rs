@@ -10,8 +10,8 @@ fn too_many(role: &str) -> u64 {
     let value: Value = serde_json::from_str(&ended.out.join("\n")).expect("JSON");
     let rows = value["rows"].as_array().expect("rows").iter();
     let refused = ["nofile", "threads", "ports", "max_connections"];
-    let walls = rows.filter(|row| !refused.contains(&row["wall"].as_str().expect("a name")));
-    let most = walls.filter_map(|row| row["most"].as_u64()).min().expect("memory is a wall everywhere");
+    let limits = rows.filter(|row| !refused.contains(&row["wall"].as_str().expect("a name")));
+    let most = limits.filter_map(|row| row["most"].as_u64()).min().expect("memory is a wall everywhere");
     most + most / 10 + 1000
 }
 
@@ -42,5 +42,9 @@ fn flood_warns() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("tcp://{}", listener.local_addr().expect("its address"));
     // A rate at which nothing comes of it before the line is read.
-    assert_warns(&["flood", &url, "--connections", &connections.to_string(), "--rate", "1"], connections, "both");
+    assert_warns(
+        &["flood", &url, "--connections", &connections.to_string(), "--connect-rate", "1"],
+        connections,
+        "both",
+    );
 }

@@ -74,7 +74,7 @@ fn flags_of_flood_out_of_range() {
     let cases: [(&[&str], &[&str]); 18] = [
         (&[], &["URL"]),
         (&[url, "--connections", "0"], &["--connections", "'0'", "1..="]),
-        (&[url, "--rate", "0"], &["--rate", "'0'"]),
+        (&[url, "--connect-rate", "0"], &["--connect-rate", "'0'"]),
         (&[url, "--in-flight", "0"], &["--in-flight", "'0'", "1..="]),
         (&[url, "--payload", "0"], &["--payload", "0"]),
         (&[url, "--messages", "65536"], &["--messages", "'65536'"]),

@@ -211,7 +211,7 @@ fn sources_are_used_against_any_server() {
 #[test]
 fn a_rate_is_never_exceeded() {
     let (address, _peers) = foreign_echo();
-    let (ended, report) = flood(&[&format!("tcp://{address}"), "--connections", "60", "--rate", "40"]);
+    let (ended, report) = flood(&[&format!("tcp://{address}"), "--connections", "60", "--connect-rate", "40"]);
     assert_whole(&ended, &report, 60);
     // Each worker's first connect is free.
     let workers = report["workers"].as_u64().expect("a number");

@@ -227,7 +227,7 @@ fn an_interrupt_while_connecting_accounts_for_those_not_begun() {
     let scratch = Scratch::new();
     let file = scratch.file("report.json");
     let url = format!("ws://{}/echo", server.address());
-    let mut flood = spawn(&file, &[&url, "--connections", "5000", "--rate", "10"]);
+    let mut flood = spawn(&file, &[&url, "--connections", "5000", "--connect-rate", "10"]);
     flood.error_line("ramp");
     flood.signal("INT");
     let ended = flood.ended();

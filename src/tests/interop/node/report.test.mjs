@@ -101,7 +101,7 @@ async function assertLooksWell(file) {
 
 test("a flood that goes well", DEADLINE, async () => {
   const html = join(folder, "well.html");
-  const options = { connections: CONNECTIONS, rate: 100, hold: 2, html };
+  const options = { connections: CONNECTIONS, "connect-rate": 100, hold: 2, html };
   const { code, output, report } = await flood(server.uri(), options);
   assert.equal(code, 0, output);
   const page = await open(html);
