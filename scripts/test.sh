@@ -78,6 +78,25 @@ oldest_rust() {
     CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/oldest cargo "+$version" check --quiet --all-targets --locked
 }
 
+# Each feature builds without the others, and without a warning.
+features_alone() {
+    local feature
+    for feature in '' server flood client doctor; do
+        cargo clippy --quiet --lib --no-default-features --features "$feature" -- -D warnings -A clippy::all || return 1
+    done
+}
+
+# What a library build compiles, this crate included.
+few_crates() {
+    local feature most crates
+    while read -r feature most; do
+        crates=$(cargo tree --locked --no-default-features --features "${feature#core}" --edges normal --prefix none |
+            sed 's/ (\*)$//' | sort -u | wc -l)
+        printf '%s: %d crates, expected at most %d\n' "$feature" "$crates" "$most"
+        ((crates > 0 && crates <= most)) || return 1
+    done <<<$'core 15\nserver 30'
+}
+
 million_in_small() {
     scripts/c1000k.sh 40000 --hold 1 --json "$log/flood.json" && grep -q '"ok": true' "$log/flood.json"
 }
@@ -123,7 +142,8 @@ if [[ $is_fast ]]; then
     end
 fi
 check 'strace is here' install_strace
-check 'lints of the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
+check 'each feature alone' features_alone
+check 'crates of the core, and of the server' few_crates
 check 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
 check 'oldest Rust' oldest_rust
 suite 'cargo test' "$counts" cargo test --no-fail-fast

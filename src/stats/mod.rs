@@ -1,6 +1,5 @@
 //! What this host can tell of memory and time: read from proc(5), user space and kernel space apart.
 
-use serde::{Deserialize, Serialize};
 use std::fs;
 
 /// Fewer sockets than this, and the growth of the slab says nothing about one of them.
@@ -61,7 +60,8 @@ fn tcp_sockets() -> Option<u64> {
 }
 
 /// CPU time of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "flood", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cpu {
     /// In user space.
     pub user_s: f64,
