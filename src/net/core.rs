@@ -319,6 +319,31 @@ impl<S> Core<S> {
             (0..self.slots.end_index()).filter_map(|at| self.slots.at(at)?.1.queue().map(WriteQueue::messages));
         let queued: usize = queues.sum();
         debug_assert_eq!(queued as u64, self.context.counters.totals().messages_queued, "messages_queued");
+        self.check_lists();
+    }
+
+    /// Checks that each list has the connections whose records say that they are on it, and no other.
+    fn check_lists(&mut self) {
+        let (mut ready, mut needs_finish, mut to_free, mut connecting, mut partial_input) = (0, 0, 0, 0, 0);
+        for index in 0..self.slots.end_index() {
+            let Some((_, connection)) = self.slots.at(index) else { continue };
+            ready += usize::from(connection.has(Flags::READY));
+            needs_finish += usize::from(connection.has(Flags::NEEDS_FINISH));
+            to_free += usize::from(connection.is_freed());
+            connecting += usize::from(connection.is_connecting());
+            partial_input += usize::from(connection.has(Flags::PARTIAL_INPUT));
+        }
+        let slots = &mut self.slots;
+        let mut live = |id: &ConnectionId, flag| usize::from(slots.get(*id).is_some_and(|found| found.has(flag)));
+        let on_lists = (
+            self.ready.iter().map(|id| live(id, Flags::READY)).sum::<usize>(),
+            self.needs_finish.iter().map(|id| live(id, Flags::NEEDS_FINISH)).sum::<usize>(),
+            self.partial_input.keys().map(|id| live(id, Flags::PARTIAL_INPUT)).sum::<usize>(),
+        );
+        debug_assert_eq!(on_lists, (ready, needs_finish, partial_input), "ready, to be finished, with partial input");
+        debug_assert_eq!(self.partial_input.len(), partial_input, "input of a connection that is gone");
+        debug_assert_eq!((self.to_free.len(), self.connecting), (to_free, connecting), "to be freed, connecting");
+        debug_assert!(self.sources.len() <= slots.len() && self.closing.len() <= slots.len(), "of one that is gone");
     }
 
     /// Nothing is due for anybody while no visit is thought to be.

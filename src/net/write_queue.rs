@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// Pieces that one call sends at most; IOV_MAX of limits.h is 1024, and more than these seldom fit a socket.
 const GATHERED: usize = 64;
 
+/// The most pieces that are checked after each change.
+#[cfg(debug_assertions)]
+const MAX_CHECKED: usize = 64;
+
 /// What happens to a message for a connection whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
@@ -242,6 +246,7 @@ impl WriteQueue {
         }
         self.piece_bytes += piece.kept_bytes();
         self.pieces.push_back(piece);
+        self.check_if_short();
     }
 
     fn pop_first(&mut self) -> Option<Piece> {
@@ -312,6 +317,7 @@ impl WriteQueue {
             self.waiting_messages -= 1;
             self.piece_bytes -= piece.kept_bytes();
         }
+        self.check_if_short();
         true
     }
 
@@ -323,7 +329,30 @@ impl WriteQueue {
         self.pieces.retain(|piece| std::mem::take(&mut first) && begun || !piece.is_message());
         (self.waiting_bytes, self.waiting_messages) = (0, 0);
         self.piece_bytes = self.pieces.iter().map(Piece::kept_bytes).sum();
+        self.check_if_short();
         dropped
+    }
+
+    /// Checks the queue after a change, in debug builds: unless it is long, since the check visits all of it.
+    #[inline]
+    fn check_if_short(&self) {
+        #[cfg(debug_assertions)]
+        if self.pieces.len() <= MAX_CHECKED {
+            self.check();
+        }
+    }
+
+    /// Checks that what is counted is what there is.
+    #[cfg(debug_assertions)]
+    fn check(&self) {
+        let waiting = self.pieces.iter().skip(usize::from(self.is_begun)).filter(|piece| piece.is_message());
+        let waiting = waiting.fold((0, 0), |(count, bytes), piece| (count + 1, bytes + piece.bytes().len()));
+        debug_assert_eq!((self.waiting_messages, self.waiting_bytes), waiting, "messages that may be dropped");
+        let piece_bytes: usize = self.pieces.iter().map(Piece::kept_bytes).sum();
+        debug_assert_eq!(self.piece_bytes, piece_bytes, "bytes of memory");
+        let first_bytes = self.pieces.front().map_or(0, |piece| piece.bytes().len());
+        debug_assert!(self.sent_bytes <= first_bytes, "{} bytes of {first_bytes} are sent", self.sent_bytes);
+        debug_assert!(self.is_begun || self.sent_bytes == 0, "a piece is sent in part, and has not been begun");
     }
 
     /// The file whose turn it is.
@@ -386,6 +415,7 @@ impl WriteQueue {
             delivered += u32::from(piece.is_some_and(|piece| piece.is_message()));
             (self.sent_bytes, self.is_begun) = (0, false);
         }
+        self.check_if_short();
         delivered
     }
 }

@@ -24,6 +24,10 @@ const DELIVERY_BYTES: usize = 4 << 10;
 
 const NONE: u32 = u32::MAX;
 
+/// The most subscriptions and publications that are checked after each change.
+#[cfg(debug_assertions)]
+const MAX_CHECKED: usize = 64;
+
 #[derive(Debug)]
 struct Member {
     /// Its index in the slab of connections.
@@ -96,6 +100,7 @@ impl Topics {
             self.subscriptions.insert(Subscription { topic, position: members.len() as u32, next }) as u32;
         members.push(Member { connection: connection as u32, subscription, since: self.sequence });
         self.firsts[connection] = subscription;
+        self.check_if_small();
         true
     }
 
@@ -133,6 +138,7 @@ impl Topics {
             before => self.subscriptions[before as usize].next = next,
         }
         self.remove(at);
+        self.check_if_small();
         true
     }
 
@@ -146,6 +152,7 @@ impl Topics {
             self.remove(at);
             at = next;
         }
+        self.check_if_small();
     }
 
     fn remove(&mut self, subscription: u32) {
@@ -199,6 +206,7 @@ impl Topics {
         let (number, message, sequence) = (topic.number, Arc::clone(message), self.sequence);
         self.waiting.push_back(Publication { topic: index, number, message, receivers, sequence, begun: false });
         self.sequence += 1;
+        self.check_if_small();
         0
     }
 
@@ -239,8 +247,51 @@ impl Topics {
             self.waiting_bytes -= publication.message.frame().len();
             self.waiting_deliveries -= publication.receivers;
             self.waiting.pop_front();
+            self.check_if_small();
         }
         !self.waiting.is_empty()
+    }
+
+    /// Checks the topics after a change, in debug builds: unless they are many, since the check visits all of them.
+    #[inline]
+    fn check_if_small(&self) {
+        #[cfg(debug_assertions)]
+        if self.subscriptions.len() + self.waiting.len() <= MAX_CHECKED {
+            self.check();
+        }
+    }
+
+    /// Checks that members, subscriptions, names and the sums of what waits agree with each other.
+    #[cfg(any(debug_assertions, test))]
+    fn check(&self) {
+        let mut members = 0;
+        for (index, topic) in &self.topics {
+            assert_eq!(self.by_name.get(&topic.name), Some(&(index as u32)), "{self:?}");
+            assert!(!topic.members.is_empty() && topic.ahead <= topic.members.len(), "{self:?}");
+            for (position, member) in topic.members.iter().enumerate() {
+                let subscription = &self.subscriptions[member.subscription as usize];
+                let found = (subscription.topic as usize, subscription.position as usize);
+                assert_eq!(found, (index, position), "{self:?}");
+            }
+            let waiting = self.waiting.iter().filter(|publication| publication.number == topic.number);
+            assert_eq!(topic.waiting, waiting.count(), "{self:?}");
+            members += topic.members.len();
+        }
+        assert_eq!((self.by_name.len(), self.subscriptions.len()), (self.topics.len(), members), "{self:?}");
+        let mut listed = 0;
+        for (connection, &first) in self.firsts.iter().enumerate() {
+            let mut at = first;
+            while at != NONE {
+                let Subscription { topic, position, next } = self.subscriptions[at as usize];
+                let member = &self.topics[topic as usize].members[position as usize];
+                assert_eq!((member.connection as usize, member.subscription), (connection, at), "{self:?}");
+                (at, listed) = (next, listed + 1);
+            }
+        }
+        assert_eq!(listed, members, "{self:?}");
+        let waiting_bytes: usize = self.waiting.iter().map(|publication| publication.message.frame().len()).sum();
+        let waiting_deliveries: usize = self.waiting.iter().map(|publication| publication.receivers).sum();
+        assert_eq!((self.waiting_bytes, self.waiting_deliveries), (waiting_bytes, waiting_deliveries), "{self:?}");
     }
 }
 

@@ -119,6 +119,8 @@ const KNOWN: &[Known] = &[
         "documented: it is the program's own text, and in a responder a panic is answered with 500",
     ),
     ("server/topics", "% (u32::MAX - 1)", "a constant"),
+    ("server/topics", "assert!(!topic.members.is_empty()", "in debug builds only"),
+    ("server/topics", "assert_eq!(", "in debug builds only: what is linked and counted is held against what there is"),
     ("server/demo/mod", "expect(\"a number has no line break\")", "a number has no line break"),
     ("server/demo/push", "self.interval.as_nanos()", "a millisecond at least"),
     ("server/demo/push", "self.interval - Duration::from_nanos", "the remainder of a division by it"),

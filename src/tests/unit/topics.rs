@@ -35,40 +35,6 @@ fn all(topics: &mut Topics) -> Vec<(usize, usize)> {
     delivered.into_iter().map(|(connection, number, _)| (connection, number)).collect()
 }
 
-/// Every link between the parts leads there and back.
-fn assert_sound(topics: &Topics) {
-    let mut memberships = 0;
-    for (index, topic) in &topics.topics {
-        assert_eq!(topics.by_name.get(&topic.name), Some(&(index as u32)), "{topics:?}");
-        assert!(!topic.members.is_empty() && topic.ahead <= topic.members.len(), "{topics:?}");
-        for (position, member) in topic.members.iter().enumerate() {
-            let subscription = &topics.subscriptions[member.subscription as usize];
-            let there = (subscription.topic as usize, subscription.position as usize);
-            assert_eq!(there, (index, position), "{topics:?}");
-        }
-        memberships += topic.members.len();
-    }
-    assert_eq!((topics.by_name.len(), topics.subscriptions.len()), (topics.topics.len(), memberships), "{topics:?}");
-    let mut listed = 0;
-    for (connection, &first) in topics.firsts.iter().enumerate() {
-        let mut at = first;
-        while at != NONE {
-            let Subscription { topic, position, next } = topics.subscriptions[at as usize];
-            let member = &topics.topics[topic as usize].members[position as usize];
-            assert_eq!((member.connection as usize, member.subscription), (connection, at), "{topics:?}");
-            (at, listed) = (next, listed + 1);
-        }
-    }
-    assert_eq!(listed, memberships, "{topics:?}");
-    let waiting_bytes: usize = topics.waiting.iter().map(|publication| publication.message.frame().len()).sum();
-    let deliveries: usize = topics.waiting.iter().map(|publication| publication.receivers).sum();
-    assert_eq!((topics.waiting_bytes, topics.waiting_deliveries), (waiting_bytes, deliveries));
-    for (_, topic) in &topics.topics {
-        let waiting = topics.waiting.iter().filter(|publication| publication.number == topic.number);
-        assert_eq!(topic.waiting, waiting.count(), "{topics:?}");
-    }
-}
-
 /// Nothing is kept for those who have gone.
 fn assert_empty(topics: &Topics) {
     assert!(topics.by_name.is_empty() && topics.topics.is_empty() && topics.subscriptions.is_empty(), "{topics:?}");
@@ -171,7 +137,7 @@ impl Model {
                 assert!(more || self.awaited.is_empty(), "not delivered: {:?}", self.awaited);
             }
         }
-        assert_sound(topics);
+        topics.check();
     }
 }
 
@@ -280,7 +246,7 @@ fn who_leaves_in_the_middle_of_a_pass_is_not_reached_and_everyone_else_is() {
         let (mut delivered, _) = deliver(&mut topics, reached);
         let had_it = missing(6, &delivered).iter().all(|connection| *connection != leaver);
         topics.leave(leaver);
-        assert_sound(&topics);
+        topics.check();
         delivered.extend(deliver(&mut topics, usize::MAX).0);
         let expected = if had_it { Vec::new() } else { vec![leaver] };
         assert_eq!(
@@ -331,7 +297,7 @@ fn a_topic_that_comes_again_has_nothing_of_what_waits_for_the_old_one() {
         let (delivered, more) = deliver(&mut topics, 2);
         let delivered: Vec<(usize, usize)> = delivered.into_iter().map(|(who, number, _)| (who, number)).collect();
         assert_eq!((delivered, more), (vec![(5, 2), (1, 2)], false), "behind {reached}");
-        assert_sound(&topics);
+        topics.check();
     }
 }
 
@@ -364,7 +330,7 @@ fn beyond_the_limit_of_messages_the_members_are_counted() {
         all(&mut topics).into_iter().filter(|(who, _)| *who == 0).map(|(_, number)| number).collect();
     let expected: Vec<usize> = (1..MAX_WAITING).chain([9999]).collect();
     assert_eq!(last, expected);
-    assert_sound(&topics);
+    topics.check();
 }
 
 #[test]
