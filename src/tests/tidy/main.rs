@@ -7,6 +7,7 @@
 mod circles;
 mod house;
 mod panics;
+mod parameters;
 mod readmes;
 mod routes;
 mod words;
