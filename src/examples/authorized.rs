@@ -1,7 +1,7 @@
 //! Upgrades only those who say the password: `cargo run --release --example authorized [ADDRESS:PORT]`, then
 //! `steadfast connect ws://127.0.0.1:8080/ --header 'Authorization: Bearer sesame'`.
 
-use steadfast::server::{Handler, Hook, Message, Peer, Refused, Request, Server};
+use steadfast::server::{Handler, Hook, Message, Peer, Refused, Request, Server, StatusCode};
 
 struct Greeter;
 
@@ -18,7 +18,7 @@ impl Handler for Greeter {
 fn judge(request: &Request) -> Result<(), Refused> {
     match request.header("authorization") {
         Some("Bearer sesame") => Ok(()),
-        _ => Err(Refused::new(401, "who are you?\n").with_field("WWW-Authenticate: Bearer").expect("a constant")),
+        _ => Err(Refused::new(StatusCode::UNAUTHORIZED, "who are you?\n").with_field("WWW-Authenticate: Bearer")?),
     }
 }
 

@@ -122,7 +122,7 @@ impl App {
             Some((_, Get::Call(responder))) => self.reply(conn, responder, request, asked),
             Some((_, Get::Stats)) => {
                 let document = status::json(&self.reactor.shared, status::wants_reactors(request));
-                self.respond(conn, &Response::new("application/json", document.to_vec()), asked);
+                self.respond(conn, &Response::of("application/json", document.to_vec()), asked);
             }
             Some((route, Get::Files(files))) => {
                 let (leases, prefixes) = (&mut self.leases, self.reactor.shared.source_prefixes);
@@ -200,6 +200,7 @@ impl App {
     fn respond(&self, conn: &mut Conn<'_, HandlerSlot>, response: &Response, asked: RequestInfo) {
         let more_fields = response.all_fields(self.reactor.shared.says_server);
         let Response { status, ref content_type, ref body, .. } = *response;
+        let status = status.as_u16();
         conn.respond(&HttpResponse { status, content_type, more_fields: &more_fields, body, close: false }, asked);
     }
 

@@ -1,41 +1,12 @@
 //! A question to the server's owner before a connection becomes a WebSocket.
 
 use super::guard;
+use super::refused::Refused;
 use super::request::Request;
+use super::status_code::StatusCode;
 use crate::net::counters::Counters;
-use crate::proto::http_write::{BadField, HttpResponse, field_line, reason_phrase};
 use std::fmt;
 use std::sync::Arc;
-
-/// How a [`Hook`] refuses an upgrade.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    status: u16,
-    body: String,
-    fields: String,
-}
-
-impl Refused {
-    /// With a status from 300 to 599 (RFC 9110 section 15) and a body of plain text. Any other status becomes 500.
-    pub fn new(status: u16, body: impl Into<String>) -> Self {
-        let status = if (300..=599).contains(&status) { status } else { 500 };
-        Self { status, body: body.into(), fields: String::new() }
-    }
-
-    /// Adds a field, from `Name: value`.
-    ///
-    /// # Errors
-    /// [`BadField`] for what cannot stand there, a line break for one.
-    pub fn with_field(mut self, field: &str) -> Result<Self, BadField> {
-        self.fields += &field_line(field)?;
-        Ok(self)
-    }
-
-    /// It closes the connection: behind the request may already stand frames.
-    pub(super) fn response(&self) -> HttpResponse<'_> {
-        HttpResponse { more_fields: &self.fields, body: self.body.as_bytes(), ..HttpResponse::refusal(self.status) }
-    }
-}
 
 /// What a [`Hook`] calls.
 type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
@@ -46,13 +17,13 @@ type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
 /// belongs behind the handshake.
 ///
 /// ```
-/// use steadfast::server::{Hook, Refused, Server};
+/// use steadfast::server::{Hook, Refused, Server, StatusCode};
 ///
 /// let hook = Hook::new(|request| {
 ///     if request.header("authorization") == Some("Bearer sesame") {
 ///         return Ok(());
 ///     }
-///     Err(Refused::new(401, "who are you?").with_field("WWW-Authenticate: Bearer").expect("a constant"))
+///     Err(Refused::new(StatusCode::UNAUTHORIZED, "no token").with_field("WWW-Authenticate: Bearer")?)
 /// });
 /// let server = Server::new().listen("127.0.0.1:0")?.hook(hook).spawn()?;
 /// server.stop();
@@ -70,7 +41,8 @@ impl Hook {
 
     /// Asks it; one that panics refuses with 500, and counts.
     pub(super) fn judge(&self, request: &Request<'_>, counters: &Counters) -> Result<(), Refused> {
-        let failed = || Err(Refused::new(500, reason_phrase(500)));
+        let failed =
+            || Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, StatusCode::INTERNAL_SERVER_ERROR.reason()));
         guard::count(counters, || (self.0)(request)).unwrap_or_else(failed)
     }
 }

@@ -32,7 +32,7 @@ impl Waiting {
     /// Responds if the request is still waiting.
     pub(super) fn answer(&self, core: &mut Core<HandlerSlot>, outcome: &Outcome<'_>, says_server: bool) {
         let (status, body, close): (_, &[u8], _) = match *outcome {
-            Outcome::Published(payload) => (self.like.status, payload, false),
+            Outcome::Published(payload) => (self.like.status.as_u16(), payload, false),
             Outcome::Nothing => (204, b"", false),
             Outcome::Failed => (500, b"", true),
         };

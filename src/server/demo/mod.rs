@@ -58,7 +58,7 @@ impl DemoRoutes {
         server
             .route_with(&["/", "/echo"], Overflow::Close, || Echo)
             .get_static("/echo", page(include_str!("../pages/echo.html")))
-            .post("/echo", |request| Response::new("application/octet-stream", request.body().to_vec()))
+            .post("/echo", |request| Response::bytes(request.body().to_vec()))
             // A newer time replaces an older one that has not been sent.
             .route_with(&["/push"], Overflow::KeepLatest, move || Push::new(ticker))
             .get_static("/push", page(include_str!("../pages/push.html")))

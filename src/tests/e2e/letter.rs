@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 use steadfast::proto::upgrade::Policy;
-use steadfast::server::{Config, Hook, Refused, Totals};
+use steadfast::server::{Config, Hook, Refused, StatusCode, Totals};
 
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -247,8 +247,8 @@ fn what_trails_a_body_has_a_limit() {
 #[test]
 fn every_status_that_refuses_has_a_counter_and_every_counter_a_status() {
     let hook = Hook::new(|request| match request.header_values("x-status").next() {
-        Some(b"401") => Err(Refused::new(401, "")),
-        Some(b"429") => Err(Refused::new(429, "")),
+        Some(b"401") => Err(Refused::new(StatusCode::UNAUTHORIZED, "")),
+        Some(b"429") => Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "")),
         _ => Ok(()),
     });
     let policy = Policy { hosts: vec!["a".into()], ..Policy::default() };

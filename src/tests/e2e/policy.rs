@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast::proto::http_write::BadField;
 use steadfast::proto::upgrade::Policy;
-use steadfast::server::{Config, Hook, Refused, Server, SocketBuffers};
+use steadfast::server::{Config, Hook, InvalidStatus, Refused, Server, SocketBuffers, StatusCode};
 
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -228,7 +228,7 @@ impl Doorkeeper {
 
 fn refused(status: u16, body: &str, fields: &[&str]) -> Refused {
     let with = |refused: Refused, field: &&str| refused.with_field(field).expect("a field");
-    fields.iter().fold(Refused::new(status, body), with)
+    fields.iter().fold(Refused::new(StatusCode::try_from(status).expect("a status"), body), with)
 }
 
 #[test]
@@ -310,12 +310,21 @@ fn a_hook_is_asked_about_right_upgrades_alone() {
 
 #[test]
 fn a_refusal_cannot_be_made_into_anything_else() {
-    // A hook that says 200 or 101 would leave the client believing in what is not there.
-    for status in [0, 101, 200, 299, 600, 999] {
-        let hook = Hook::new(move |_| Err(Refused::new(status, "no")));
+    // 101 would leave the client believing in what is not there.
+    for status in [0, 100, 101, 199, 600, 999, u16::MAX] {
+        assert_eq!(StatusCode::try_from(status), Err(InvalidStatus(status)));
+        let hook = Hook::new(move |_| Err(Refused::new(StatusCode::try_from(status)?, "no")));
         let local = Local::start(Config { hook: Some(hook), ..quick() });
         let (mut wire, answer) = ask(local.address, UPGRADE);
-        assert_eq!((answer.status, &*answer.body, answer.closes()), (500, &b"no"[..], true), "{answer:?}");
+        let why = format!("{status} is no status code of a response; expected 200 to 599");
+        assert_eq!((answer.status, &*answer.body, answer.closes()), (500, why.as_bytes(), true), "{answer:?}");
+        wire.assert_ended();
+    }
+    for status in [200, 299, 300, 400, 599] {
+        let hook = Hook::new(move |_| Err(Refused::new(StatusCode::try_from(status)?, "no")));
+        let local = Local::start(Config { hook: Some(hook), ..quick() });
+        let (mut wire, answer) = ask(local.address, UPGRADE);
+        assert_eq!((answer.status, &*answer.body, answer.closes()), (status, &b"no"[..], true), "{answer:?}");
         wire.assert_ended();
     }
     for (field, why) in [
@@ -324,7 +333,7 @@ fn a_refusal_cannot_be_made_into_anything_else() {
         ("Sec-WebSocket-Accept: x", BadField::Reserved),
         ("X", BadField::NoColon),
     ] {
-        assert_eq!(Refused::new(403, "").with_field(field), Err(why), "{field:?}");
+        assert_eq!(Refused::new(StatusCode::FORBIDDEN, "").with_field(field), Err(why), "{field:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::server::{
     Closed, Config, ConnectionId, Handler, Hook, Message, Peer, ReactorContext, Refused, Reply, Request, Response,
-    Server,
+    Server, StatusCode,
 };
 
 /// What a panic was called with, and panics itself.
@@ -258,7 +258,7 @@ fn a_panic_without_a_connection_is_counted_and_the_reactor_goes_on() {
 fn a_responder_or_a_hook_that_panics_is_answered_500_and_the_connection_closes() {
     let hook = Hook::new(|request| {
         assert!(!request.target().ends_with("?panic"), "hook");
-        if request.target().ends_with("?no") { Err(Refused::new(401, "no")) } else { Ok(()) }
+        if request.target().ends_with("?no") { Err(Refused::new(StatusCode::UNAUTHORIZED, "no")) } else { Ok(()) }
     });
     let server = Server::from(Config { hook: Some(hook), ..single() })
         .get("/get", |request| -> Response { panic!("{}", request.target()) })

@@ -5,7 +5,9 @@ use crate::rig::{say, single, text, upgrade_at, websocket_at};
 use crate::wire::{Answer, Wire};
 use std::net::SocketAddr;
 use steadfast::proto::http_write::BadField;
-use steadfast::server::{Config, Handler, Message, Peer, Reply, Request, Response, Server};
+use steadfast::server::{
+    Config, Handler, InvalidStatus, Message, Peer, Refused, Reply, Request, Response, Server, StatusCode,
+};
 
 /// Answers with its name, and with how often it was asked over this connection.
 struct Named(&'static str);
@@ -176,8 +178,10 @@ fn repeat(request: &Request<'_>) -> Response {
 #[test]
 fn an_answer_is_made_for_each_request() {
     let server = Server::from(single()).get("/made/*", repeat);
-    let server = server.get("/teapot", |_: &Request<'_>| Response::json("{}").with_status(418));
-    let server = server.get("/now", |_: &Request<'_>| Reply::Now(Response::new("x/y", vec![0, 1, 2])));
+    let server = server.get("/teapot", |_: &Request<'_>| {
+        Ok::<_, InvalidStatus>(Response::json("{}").with_status(StatusCode::try_from(418)?))
+    });
+    let server = server.get("/now", |_: &Request<'_>| Response::new("x/y", vec![0, 1, 2]));
     let local = Local::serve(server);
     let mut wire = Wire::connect(local.address);
     let requests = "GET /made/a?b=c HTTP/1.1\r\nHost: a\r\nX-Who: me\r\n\r\n\
@@ -204,20 +208,61 @@ fn what_an_answer_says_is_checked_when_it_is_made() {
     assert_eq!(field("X-Fine: yes"), Ok(()));
     assert_eq!(field("X: a\r\nSet-Cookie: b"), Err(BadField::Value));
     assert_eq!(field("Content-Length: 5"), Err(BadField::Reserved));
-    for (wrong, made) in [(0, 500), (100, 500), (101, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {
-        let server = Server::from(single());
-        let local = Local::serve(server.get_static("/", Response::text("x").with_status(wrong)));
-        assert_eq!(ask(local.address, "GET /", "").status, made);
+    for (number, made) in [(0, false), (100, false), (101, false), (199, false), (200, true), (599, true), (600, false)]
+    {
+        let status = StatusCode::try_from(number);
+        assert_eq!(status.is_ok(), made, "{number}");
+        let Ok(status) = status else { continue };
+        let local = Local::serve(Server::from(single()).get_static("/", Response::text("x").with_status(status)));
+        assert_eq!(ask(local.address, "GET /", "").status, number);
     }
-    let breaks_the_line = std::panic::catch_unwind(|| Response::new("text/plain\r\nX: y", &b""[..]));
-    assert!(breaks_the_line.is_err());
+    assert!(matches!(Response::new("text/plain\r\nX: y", &b""[..]), Err(BadField::Value)));
+}
+
+#[test]
+fn a_responder_that_fails_answers_what_its_error_says() {
+    let refuse = |_: &Request<'_>| -> Result<Response, Refused> {
+        Err(Refused::new(StatusCode::CONFLICT, "taken").with_field("X-Why: name")?)
+    };
+    let server = Server::from(single()).get("/taken", refuse).post("/taken", refuse);
+    let server = server.get("/field", |_| Response::text("x").with_field("no colon"));
+    let server = server.get("/status", |request| -> Result<Reply, Refused> {
+        let number: u16 =
+            request.target().rsplit('?').next().and_then(|number| number.parse().ok()).unwrap_or_default();
+        Ok(Response::text("x").with_status(StatusCode::try_from(number)?).into())
+    });
+    let local = Local::serve(server);
+    for line in ["GET /taken", "POST /taken"] {
+        let answer = ask(local.address, line, "Content-Length: 0\r\n");
+        let found = (body(&answer), answer.field("X-Why"), answer.closes());
+        assert_eq!(found, ((409, "taken"), Some("name"), false), "{answer:?}");
+    }
+    let field = "a field of the response: there is no colon; expected one such as 'X-Served-By: steadfast'";
+    assert_eq!(body(&ask(local.address, "GET /field", "")), (500, field));
+    let status = "99 is no status code of a response; expected 200 to 599";
+    assert_eq!(body(&ask(local.address, "GET /status?99", "")), (500, status));
+    assert_eq!(body(&ask(local.address, "GET /status?203", "")), (203, "x"));
+}
+
+#[test]
+fn fields_of_a_response_replace_those_that_the_server_adds() {
+    let own = Response::html(String::from("<p>")).with_field("cache-control: max-age=60");
+    let own = own.and_then(|own| own.with_field("SERVER: mine")).expect("two fields");
+    let server = Server::from(single()).get_static("/own", own).get_static("/plain", Response::bytes(&b"x"[..]));
+    let local = Local::serve(server);
+    for (path, cache, name) in [("/own", "max-age=60", "mine"), ("/plain", "no-store", "steadfast")] {
+        let answer = ask(local.address, &format!("GET {path}"), "");
+        let count = |name: &str| answer.head.to_lowercase().matches(&format!("\n{name}: ")).count();
+        assert_eq!((answer.field("Cache-Control"), answer.field("Server")), (Some(cache), Some(name)), "{answer:?}");
+        assert_eq!((count("cache-control"), count("server")), (1, 1), "{answer:?}");
+    }
 }
 
 #[test]
 fn a_post_is_answered_with_its_content_at_hand() {
     let post = |request: &Request<'_>| {
         let body = String::from_utf8_lossy(request.body()).to_uppercase();
-        Response::text(body).with_status(201).with_field("X-Path: there").expect("a constant")
+        Response::text(body).with_status(StatusCode::CREATED).with_field("X-Path: there")
     };
     let local = Local::serve(Server::from(single()).post("/post", post).get("/post", repeat));
     let mut wire = Wire::connect(local.address);

@@ -6,7 +6,7 @@ use crate::wire::{Answer, Frame, PATIENCE, TEXT, Wire, frame};
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use steadfast::server::{Config, Deadlines, Handler, Message, Peer, Reply, Request, Response, Server};
+use steadfast::server::{Config, Deadlines, Handler, Message, Peer, Reply, Request, Response, Server, StatusCode};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 const NOW: &str = "GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -52,9 +52,11 @@ fn serve(config: Config) -> (Local, Receiver<()>) {
         let Reply::Next(_) = next(&but) else { unreachable!("it waits") };
         // What stands behind the question mark is not wanted, and nothing that begins so.
         let not = request.target().split_once('?').map(|(_, not)| not.to_owned()).unwrap_or_default();
-        Reply::next_where("news", Response::json("").with_status(203), move |message| {
-            !message.starts_with(not.as_bytes())
-        })
+        Reply::next_where(
+            "news",
+            Response::json("").with_status(StatusCode::NON_AUTHORITATIVE_INFORMATION),
+            move |message| !message.starts_with(not.as_bytes()),
+        )
     });
     let server = server.get("/now", |_: &Request<'_>| Response::text("now")).route("/press", || Press);
     (Local::serve(server), told)

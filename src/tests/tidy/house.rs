@@ -212,7 +212,13 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["server/id"], modules: &["net/slots"], crates: &[] },
     Room { names: &["server/message"], modules: &["proto/session"], crates: &[] },
     Room { names: &["server/request"], modules: &["proto/extension", "proto/http", "proto/upgrade"], crates: &[] },
-    Room { names: &["server/response"], modules: &["proto/http_write", "server/request"], crates: &[] },
+    Room { names: &["server/status_code"], modules: &["proto/http_write"], crates: &[] },
+    Room { names: &["server/refused"], modules: &["proto/http_write", "server/status_code"], crates: &[] },
+    Room {
+        names: &["server/response"],
+        modules: &["proto/http_write", "server/refused", "server/request", "server/status_code"],
+        crates: &[],
+    },
     Room { names: &["server/socket_files"], modules: &["net/listener"], crates: &[] },
     Room {
         names: &["server"],
