@@ -2,10 +2,10 @@
 //! namespaces of its own.
 
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/host.rs"]
+#[path = "../support/host.rs"]
 mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/wire.rs"]
+#[path = "../support/wire.rs"]
 mod wire;
 
 mod apply;

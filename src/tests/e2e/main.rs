@@ -17,6 +17,7 @@ mod examples;
 mod flags;
 mod flood;
 mod flood_loss;
+#[path = "../support/host.rs"]
 mod host;
 mod hostile;
 mod http;
@@ -37,4 +38,5 @@ mod stop;
 mod strictness;
 mod tokens;
 mod unix;
+#[path = "../support/wire.rs"]
 mod wire;

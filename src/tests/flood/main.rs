@@ -4,10 +4,10 @@
 //! second at the least, and what is asserted of latencies are the bounds that follow from that.
 
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/host.rs"]
+#[path = "../support/host.rs"]
 mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/wire.rs"]
+#[path = "../support/wire.rs"]
 mod wire;
 
 mod bounds;

@@ -7,7 +7,7 @@ mod bodies;
 #[path = "../proto/feed.rs"]
 #[allow(dead_code, reason = "transcripts are for the tests beside it")]
 mod feed;
-#[path = "../proto/inflate.rs"]
+#[path = "../support/inflate.rs"]
 #[allow(dead_code, reason = "blocks are written by the tests beside it")]
 mod inflate;
 mod naive;

@@ -8,7 +8,7 @@ mod bodies;
 #[path = "../proto/feed.rs"]
 #[allow(dead_code, reason = "transcripts are for the tests beside it")]
 mod feed;
-#[path = "../proto/inflate.rs"]
+#[path = "../support/inflate.rs"]
 #[allow(dead_code, reason = "not every target needs all of it")]
 mod inflate;
 #[path = "naive.rs"]

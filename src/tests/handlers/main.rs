@@ -1,16 +1,19 @@
 //! Handlers over real sockets: what they are told, and what they may do.
 
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/host.rs"]
+#[path = "../support/host.rs"]
 mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../proto/inflate.rs"]
+#[path = "../support/inflate.rs"]
 mod inflate;
 #[path = "../support/limits.rs"]
 mod limits;
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/wire.rs"]
+#[path = "../support/wire.rs"]
 mod wire;
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../support/witness.rs"]
+mod witness;
 
 mod callbacks;
 mod chat;

@@ -1,12 +1,11 @@
-//! What most of these tests need: a handler that tells what it hears, and a client that reads to the end.
+//! What most of these tests need: a client that reads to the end.
 
 use crate::host::{Local, quick};
 use crate::wire::{CLOSE, Frame, PATIENCE, TEXT, UPGRADE, Wire, frame};
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
-use steadfast::proto::session::MessageKind;
-use steadfast::server::{CloseCode, Closed, Config, ConnectionId, Handler, Message, Peer, Request};
+use steadfast::server::Config;
 
 /// One reactor: what is said to one connection before another can be awaited there.
 pub(crate) fn single() -> Config {
@@ -82,83 +81,4 @@ pub(crate) fn frames_of(mut bytes: &[u8]) -> Vec<Frame> {
 /// Ends a connection with a reset, and without a word.
 pub(crate) fn reset(wire: Wire) {
     socket2::SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
-}
-
-/// What a handler was told.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Told {
-    Opened {
-        target: String,
-        who: Option<String>,
-        subprotocol: Option<String>,
-    },
-    Message(MessageKind, Vec<u8>),
-    Pong(Option<Duration>),
-    Closed {
-        code: u16,
-        reason: String,
-        was_clean: bool,
-    },
-    /// The state of the connection is no more.
-    Dropped,
-}
-
-impl Told {
-    pub(crate) fn text(text: &str) -> Self {
-        Self::Message(MessageKind::Text, text.into())
-    }
-
-    pub(crate) fn closed(code: u16, reason: &str, was_clean: bool) -> Self {
-        Self::Closed { code, reason: reason.to_owned(), was_clean }
-    }
-}
-
-/// A state that tells of its end.
-#[derive(Debug, Default)]
-pub(crate) struct Kept(Option<(ConnectionId, Sender<(ConnectionId, Told)>)>);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Some((id, told)) = &self.0 {
-            // The test may have heard all that it wanted.
-            let _ = told.send((*id, Told::Dropped));
-        }
-    }
-}
-
-/// Tells all that it is told, and does as it is told by some texts; all other messages come back.
-#[derive(Debug)]
-pub(crate) struct Witness(pub(crate) Sender<(ConnectionId, Told)>);
-
-impl Witness {
-    fn tell(&self, peer: &Peer<Kept>, what: Told) {
-        let _ = self.0.send((peer.id(), what));
-    }
-}
-
-impl Handler<Kept> for Witness {
-    fn opened(&mut self, peer: &mut Peer<Kept>, request: &Request) {
-        let who = request.header_values("x-who").next().map(|who| String::from_utf8_lossy(who).into_owned());
-        let (target, subprotocol) = (request.target().to_owned(), request.subprotocol().map(str::to_owned));
-        self.tell(peer, Told::Opened { target, who, subprotocol });
-        peer.state.0 = Some((peer.id(), self.0.clone()));
-    }
-
-    fn message(&mut self, peer: &mut Peer<Kept>, message: Message) {
-        self.tell(peer, Told::Message(message.kind(), message.payload().to_vec()));
-        match message.text() {
-            Some("ping") => peer.ping(),
-            Some("close") => peer.close(CloseCode(4001), "enough"),
-            Some("abort") => peer.abort(),
-            _ => drop(peer.send(message)),
-        }
-    }
-
-    fn pong(&mut self, peer: &mut Peer<Kept>, round_trip: Option<Duration>) {
-        self.tell(peer, Told::Pong(round_trip));
-    }
-
-    fn closed(&mut self, peer: &mut Peer<Kept>, closed: &Closed) {
-        self.tell(peer, Told::closed(closed.code.0, closed.reason, closed.was_clean));
-    }
 }

@@ -1,8 +1,9 @@
 //! Sending from anywhere: from other threads, from other reactors, to those who are there and to those who are not.
 
 use crate::host::Local;
-use crate::rig::{Told, Witness, frames_and_close, hear, reset, say, single, text, websocket_at};
+use crate::rig::{frames_and_close, hear, reset, say, single, text, websocket_at};
 use crate::wire::{BINARY, CLOSE, Frame, PATIENCE, TEXT, Wire, close_body, frame};
+use crate::witness::{Told, Witness};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use steadfast::server::{
 fn serve() -> (Local, Receiver<(ConnectionId, Told)>) {
     let (tell, told) = channel();
     let server = Server::from(Config { reactors: Some(3), ..single() });
-    (Local::serve(server.route("/", move || Witness(tell.clone()))), told)
+    (Local::serve(server.route("/", move || Witness::obedient(tell.clone()))), told)
 }
 
 /// A connection, and its name.

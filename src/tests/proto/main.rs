@@ -12,6 +12,7 @@ mod garbage;
 mod handshake;
 mod heads;
 mod heap;
+#[path = "../support/inflate.rs"]
 mod inflate;
 mod memory;
 mod messages;

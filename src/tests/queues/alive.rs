@@ -1,7 +1,8 @@
 //! Keeping alive: who says nothing is asked, often enough for what lies between, and its answer tells how far it is.
 
-use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_messages, number_of, numbers, patient, tight};
+use crate::probe::{BYTES, MANY, PATH, Probed, ample, by_messages, number_of, numbers, patient, tight};
 use crate::wire::{PING, PONG, frame};
+use crate::witness::Told;
 use std::time::Instant;
 use steadfast::server::{Config, Deadlines, Overflow, Sent};
 
@@ -27,7 +28,7 @@ fn the_answer_to_a_ping_of_the_servers_own_tells_how_far_it_is() {
         assert_eq!(ping.first, PING, "{ping:?}");
         let heard = Instant::now();
         wire.send(&frame(PONG, &ping.payload));
-        let News::Pong(round_trip) = probed.next_news() else { panic!("no news of a pong") };
+        let (_, Told::Pong(round_trip)) = probed.next_news() else { panic!("no news of a pong") };
         let round_trip = round_trip.expect("a round trip");
         assert!(round_trip <= began.elapsed(), "{round_trip:?}");
         assert!(heard.elapsed() <= began.elapsed() && probed.totals().pings_out == count);

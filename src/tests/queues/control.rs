@@ -2,8 +2,9 @@
 //! that grows.
 
 use crate::host::Serve;
-use crate::probe::{BYTES, MANY, News, PATH, Probed, ample, by_bytes, numbers, slow_receiver, tight, upgraded};
+use crate::probe::{BYTES, MANY, PATH, Probed, ample, by_bytes, numbers, slow_receiver, tight, upgraded};
 use crate::wire::{Frame, PATIENCE, PING, PONG, TEXT, Wire, frame};
+use crate::witness::Told;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
@@ -21,8 +22,8 @@ const MAX_GROWTH_BYTES: u64 = 1 << 20;
 fn next_pong(probed: &Probed) -> Option<Duration> {
     loop {
         match probed.next_news() {
-            News::Pong(round_trip) => return round_trip,
-            News::Writable(_) => {}
+            (_, Told::Pong(round_trip)) => return round_trip,
+            (_, Told::Writable) => {}
             other => panic!("{other:?} instead of a pong"),
         }
     }
@@ -67,7 +68,7 @@ fn pongs_stand_where_their_pings_stood() {
         let (mut wire, id) = probed.slow(PATH);
         let burst = format!("{MANY} {BYTES}");
         wire.send(&[frame(PING, b"before"), frame(TEXT, burst.as_bytes()), frame(PING, b"behind")].concat());
-        let News::Burst(sent, _) = probed.next_news() else { panic!("no burst") };
+        let (_, Told::Burst(sent, _)) = probed.next_news() else { panic!("no burst") };
         let totals = probed.totals();
         let left = sent.len() - totals.messages_dropped as usize;
         // Who takes nothing is not read.

@@ -2,7 +2,7 @@
 
 use crate::host::Local;
 use crate::probe::{
-    BYTES, Probe, Probed, TOPICS, TOPICS_PATH, assert_adds_up, by_messages, number_of, payload, slow_receiver, tight,
+    BYTES, Probed, TOPICS, TOPICS_PATH, assert_adds_up, by_messages, number_of, payload, probe, slow_receiver, tight,
 };
 use crate::wire::{Wire, counter};
 use serde_json::Value;
@@ -48,7 +48,7 @@ fn they_add_up_in_every_answer_while_things_go_on() {
     let mut server = Server::from(tight(by_messages(5))).stats("/stats");
     for (name, overflow) in POLICIES {
         let sender = sender.clone();
-        let make = move || Probe(sender.clone());
+        let make = move || probe(sender.clone());
         server = server.route_with(&[&format!("{TOPICS_PATH}/{name}")], overflow, make);
     }
     let local = Local::serve(server);

@@ -1,7 +1,8 @@
 //! How one who takes nothing comes to its end: what waits goes first, or is dropped and counted.
 
-use crate::probe::{MANY, News, PATH, Probed, ample, assert_adds_up, numbers, patient, tight, until};
+use crate::probe::{MANY, PATH, Probed, ample, assert_adds_up, numbers, patient, tight, until};
 use crate::wire::{CLOSE, Frame, TEXT, Wire, close_body, frame};
+use crate::witness::Told;
 use steadfast::server::{CloseCode, Config, ConnectionId, Deadlines, Overflow};
 
 /// One for whom as much waits as may, and how many messages are to arrive.
@@ -19,8 +20,8 @@ fn start(deadlines: Deadlines) -> Probed {
 fn next_closed(probed: &Probed) -> (ConnectionId, u16) {
     loop {
         match probed.next_news() {
-            News::Closed(id, code) => return (id, code),
-            News::Writable(_) => {}
+            (id, Told::Closed { code, .. }) => return (id, code),
+            (_, Told::Writable) => {}
             other => panic!("{other:?}"),
         }
     }

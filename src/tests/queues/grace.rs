@@ -1,10 +1,11 @@
 //! Queues that are over their limits for a while: the socket has its chance first.
 
 use crate::probe::{
-    MANY, News, PATH, Probed, TOPICS, TOPICS_PATH, by_bytes, by_messages, number_of, numbers, tight, until, upgraded,
+    MANY, PATH, Probed, TOPICS, TOPICS_PATH, by_bytes, by_messages, number_of, numbers, tight, until, upgraded,
 };
 use crate::wire::{CLOSE, TEXT, Wire, close_body, frame};
-use steadfast::server::{Config, Overflow, QueueLimits, Sent};
+use crate::witness::Told;
+use steadfast::server::{Config, ConnectionId, Overflow, QueueLimits, Sent};
 
 /// More than one message of a hundred thousand bytes, and far less than ten of them.
 const LIMIT_BYTES: usize = 128 << 10;
@@ -17,10 +18,10 @@ fn start(queue: QueueLimits, queue_grace_s: u32) -> Probed {
 }
 
 /// The next news that is no other than of a burst or an end.
-fn next(probed: &Probed) -> News {
+fn next(probed: &Probed) -> (ConnectionId, Told) {
     loop {
         match probed.next_news() {
-            News::Writable(_) => {}
+            (_, Told::Writable) => {}
             other => return other,
         }
     }
@@ -33,7 +34,7 @@ fn one_call_may_send_a_snapshot_in_pieces_to_a_healthy_client() {
     for _ in 0..3 {
         wire.send(&frame(TEXT, format!("10 {LARGE_BYTES}").as_bytes()));
         assert_eq!(numbers(&mut wire, 10), (0..10).collect::<Vec<_>>());
-        let News::Burst(sent, _) = next(&probed) else { panic!("no burst") };
+        let (_, Told::Burst(sent, _)) = next(&probed) else { panic!("no burst") };
         assert!(!sent.contains(&Sent::Dropped), "{sent:?}");
     }
     probed.assert_goes_on(&mut wire, id);
@@ -63,7 +64,7 @@ fn assert_closed(probed: &Probed, wire: &mut Wire, arrives: usize) {
     assert_eq!(wire.frame().close_code(), 1008);
     wire.send(&frame(CLOSE, &close_body(1008, b"")));
     wire.assert_ended();
-    let News::Closed(_, code) = next(probed) else { panic!("not closed") };
+    let (_, Told::Closed { code, .. }) = next(probed) else { panic!("not closed") };
     assert_eq!(code, 1008);
     let totals = probed.totals();
     crate::probe::assert_adds_up(&totals);

@@ -1,8 +1,9 @@
 //! What all connections may keep together: near that limit new ones are refused, at it nothing more is queued, and beyond it
 //! those that keep most go.
 
-use crate::probe::{News, PATH, Probed, assert_adds_up, by_bytes, number_of, reset, tight, until};
+use crate::probe::{PATH, Probed, assert_adds_up, by_bytes, number_of, reset, tight, until};
 use crate::wire::{TEXT, UPGRADE, Wire, frame};
+use crate::witness::Told;
 use steadfast::server::{Config, Overflow, Sent};
 
 const MAX_BUFFER_BYTES: usize = 1 << 20;
@@ -21,8 +22,8 @@ fn fill(probed: &Probed, wire: &mut Wire, bytes: usize) -> usize {
     wire.send(&frame(TEXT, format!("{} {BYTES}", bytes / BYTES).as_bytes()));
     loop {
         match probed.next_news() {
-            News::Burst(sent, _) => return sent.len(),
-            News::Writable(_) => {}
+            (_, Told::Burst(sent, _)) => return sent.len(),
+            (_, Told::Writable) => {}
             other => panic!("{other:?} instead of a burst"),
         }
     }
@@ -134,8 +135,8 @@ fn beyond_the_limit_the_largest_queues_go_at_once() {
     assert!(kept < MAX_BUFFER_BYTES / 2, "{kept} bytes");
     loop {
         match probed.next_news() {
-            News::Closed(id, code) => break assert_eq!((id, code), (large_id, 1006)),
-            News::Writable(_) => {}
+            (id, Told::Closed { code, .. }) => break assert_eq!((id, code), (large_id, 1006)),
+            (_, Told::Writable) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -1,11 +1,14 @@
 //! Peers who do not keep up, and all else that is bounded: real sockets whose other end does not read.
 
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/host.rs"]
+#[path = "../support/host.rs"]
 mod host;
 #[allow(dead_code, reason = "what the other tests use of it")]
-#[path = "../e2e/wire.rs"]
+#[path = "../support/wire.rs"]
 mod wire;
+#[allow(dead_code, reason = "what the other tests use of it")]
+#[path = "../support/witness.rs"]
+mod witness;
 
 mod alive;
 mod compress;

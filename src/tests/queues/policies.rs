@@ -5,10 +5,11 @@
 //! they are.
 
 use crate::probe::{
-    BYTES, Ledger, MANY, News, PATH, Probed, TOPICS, TOPICS_PATH, ample, assert_adds_up, by_bytes, by_messages,
+    BYTES, Ledger, MANY, PATH, Probed, TOPICS, TOPICS_PATH, ample, assert_adds_up, by_bytes, by_messages,
     first_waiting, frame_bytes, number_of, numbers, reset, tight, until,
 };
 use crate::wire::{CLOSE, Wire, close_body, frame};
+use crate::witness::Told;
 use steadfast::server::{Overflow, QueueLimits, Sent};
 
 /// What waits at most.
@@ -42,8 +43,8 @@ fn close_ends_behind_what_had_begun_with_1008() {
     slow.assert_ended();
     let closed = loop {
         match probed.next_news() {
-            News::Closed(closed, code) => break (closed, code),
-            News::Writable(_) => {}
+            (closed, Told::Closed { code, .. }) => break (closed, code),
+            (_, Told::Writable) => {}
             other => panic!("{other:?}"),
         }
     };
@@ -222,7 +223,7 @@ fn writable_is_told_once_when_all_has_gone() {
         assert!(queued.1 > 100, "{queued:?} wait");
         let left = sent.len() - (probed.dropped() as usize - dropped);
         numbers(&mut wire, left);
-        let News::Writable(writable) = probed.next_news() else { panic!("not told") };
+        let (writable, Told::Writable) = probed.next_news() else { panic!("not told") };
         assert_eq!(writable, id);
         probed.catch_up();
         assert!(probed.news.try_recv().is_err(), "told again");

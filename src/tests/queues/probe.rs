@@ -2,6 +2,7 @@
 
 use crate::host::Local;
 use crate::wire::{BINARY, Frame, PATIENCE, TEXT, UPGRADE, Wire, frame};
+use crate::witness::{Kept, Told, Witness};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
@@ -10,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::proto::session::Limits;
 use steadfast::server::{
-    CloseCode, Closed, Config, ConnectionId, Deadlines, Handler, Message, Overflow, Peer, QueueLimits, Request,
-    SendError, Sent, Server, SocketBuffers, Totals,
+    CloseCode, Config, ConnectionId, Deadlines, Message, Overflow, Peer, QueueLimits, Request, SendError, Sent, Server,
+    SocketBuffers, Totals,
 };
 
 /// What those of [`TOPICS_PATH`], and of what is below it, have subscribed to.
@@ -29,65 +30,33 @@ pub(crate) const BYTES: usize = 1000;
 /// How many of those are more than the kernel and any of these queues take together.
 pub(crate) const MANY: usize = 600;
 
-/// What a handler was told.
-#[derive(Debug)]
-pub(crate) enum News {
-    Opened(ConnectionId),
-    Writable(ConnectionId),
-    Pong(Option<Duration>),
-    /// What came of a burst, and what then waited.
-    Burst(Vec<Sent>, (usize, usize)),
-    Closed(ConnectionId, u16),
+/// A handler that tells all that it hears. What is binary comes back; text asks for a burst: how many messages, of how many
+/// bytes, and perhaps for something behind them.
+pub(crate) fn probe(told: Sender<(ConnectionId, Told)>) -> Witness {
+    Witness::new(told, subscribe, burst)
 }
 
-/// Tells all that it hears. What is binary comes back; text asks for a burst: how many messages, of how many bytes, and
-/// perhaps for something behind them.
-#[derive(Debug)]
-pub(crate) struct Probe(pub(crate) Sender<News>);
-
-impl Probe {
-    fn tell(&self, news: News) {
-        // A test that has ended does not listen.
-        let _ = self.0.send(news);
+fn subscribe(peer: &mut Peer<Kept>, request: &Request) {
+    if request.path().starts_with(TOPICS_PATH) {
+        TOPICS.iter().for_each(|topic| assert!(peer.subscribe(topic)));
     }
 }
 
-impl Handler for Probe {
-    fn opened(&mut self, peer: &mut Peer, request: &Request) {
-        if request.path().starts_with(TOPICS_PATH) {
-            TOPICS.iter().for_each(|topic| assert!(peer.subscribe(topic)));
-        }
-        self.tell(News::Opened(peer.id()));
+fn burst(peer: &mut Peer<Kept>, message: Message) -> Option<Told> {
+    let Some(text) = message.text() else {
+        peer.echo(message);
+        return None;
+    };
+    let words: Vec<&str> = text.split(' ').collect();
+    let number = |at: usize| words[at].parse::<usize>().expect("a number");
+    let sent = (0..number(0)).map(|at| peer.send(&payload(at, number(1)))).collect();
+    match words.get(2) {
+        Some(&"ping") => peer.ping(),
+        Some(&"close") => peer.close(CloseCode::NORMAL, "enough"),
+        Some(&"abort") => peer.abort(),
+        _ => {}
     }
-
-    fn message(&mut self, peer: &mut Peer, message: Message) {
-        let Some(text) = message.text() else {
-            peer.echo(message);
-            return;
-        };
-        let words: Vec<&str> = text.split(' ').collect();
-        let number = |at: usize| words[at].parse::<usize>().expect("a number");
-        let sent = (0..number(0)).map(|at| peer.send(&payload(at, number(1)))).collect();
-        match words.get(2) {
-            Some(&"ping") => peer.ping(),
-            Some(&"close") => peer.close(CloseCode::NORMAL, "enough"),
-            Some(&"abort") => peer.abort(),
-            _ => {}
-        }
-        self.tell(News::Burst(sent, peer.queued()));
-    }
-
-    fn pong(&mut self, _peer: &mut Peer, round_trip: Option<Duration>) {
-        self.tell(News::Pong(round_trip));
-    }
-
-    fn writable(&mut self, peer: &mut Peer) {
-        self.tell(News::Writable(peer.id()));
-    }
-
-    fn closed(&mut self, peer: &mut Peer, closed: &Closed) {
-        self.tell(News::Closed(peer.id(), closed.code.0));
-    }
+    Some(Told::Burst(sent, peer.queued()))
 }
 
 /// A payload that no other number has, of eight bytes or more.
@@ -198,26 +167,35 @@ pub(crate) fn assert_adds_up(totals: &Totals) {
     assert_eq!(totals.messages_out, parts, "{totals:?}");
 }
 
-/// A server with a [`Probe`], and what that tells.
+/// A server with a [`probe`], and what that tells.
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) local: Local,
-    pub(crate) news: Receiver<News>,
+    pub(crate) news: Receiver<(ConnectionId, Told)>,
     /// A connection that has ended.
     gone: ConnectionId,
+}
+
+/// What is told next, but for the end of states.
+fn next_of(news: &Receiver<(ConnectionId, Told)>) -> (ConnectionId, Told) {
+    loop {
+        let next = news.recv_timeout(PATIENCE).expect("news of the handler");
+        if next.1 != Told::Dropped {
+            return next;
+        }
+    }
 }
 
 impl Probed {
     pub(crate) fn start(config: Config, overflow: Overflow) -> Self {
         let (sender, news) = channel();
         let server = Server::from(config)
-            .route_with(&[PATH, TOPICS_PATH], overflow, move || Probe(sender.clone()))
+            .route_with(&[PATH, TOPICS_PATH], overflow, move || probe(sender.clone()))
             .stats("/stats");
         let local = Local::serve(server);
         drop(upgraded(Wire::connect(local.address), PATH));
-        let news_of = || news.recv_timeout(PATIENCE).expect("news of the handler");
-        let News::Opened(gone) = news_of() else { panic!("no news of an opening") };
-        assert!(matches!(news_of(), News::Closed(..)));
+        let (gone, opened) = next_of(&news);
+        assert!(matches!((opened, next_of(&news).1), (Told::Opened { .. }, Told::Closed { .. })));
         until("it is counted", || local.server.counters().ended == 1);
         Self { local, news, gone }
     }
@@ -228,13 +206,13 @@ impl Probed {
         assert_eq!(self.local.server.send(self.gone, "").wait(), Err(SendError::Gone));
     }
 
-    pub(crate) fn next_news(&self) -> News {
-        self.news.recv_timeout(PATIENCE).expect("news of the handler")
+    pub(crate) fn next_news(&self) -> (ConnectionId, Told) {
+        next_of(&self.news)
     }
 
     /// The name of the connection that has just been opened.
     pub(crate) fn opened(&self) -> ConnectionId {
-        let News::Opened(id) = self.next_news() else { panic!("no news of an opening") };
+        let (id, Told::Opened { .. }) = self.next_news() else { panic!("no news of an opening") };
         id
     }
 
@@ -278,8 +256,8 @@ impl Probed {
         loop {
             // What the kernel could still take of something before makes news too.
             match self.next_news() {
-                News::Burst(sent, queued) => return (sent, queued),
-                News::Writable(_) => {}
+                (_, Told::Burst(sent, queued)) => return (sent, queued),
+                (_, Told::Writable) => {}
                 other => panic!("{other:?} instead of a burst"),
             }
         }
