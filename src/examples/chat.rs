@@ -11,19 +11,16 @@ type Room = String;
 impl Handler<Room> for Chat {
     fn opened(&mut self, peer: &mut Peer<Room>, request: &Request) {
         *peer.state = request.path().to_owned();
-        let room = peer.state.clone();
-        peer.publish(&room, "somebody comes");
-        peer.subscribe(&room);
+        peer.context.publish(peer.state, "somebody comes");
+        peer.subscribe(request.path());
     }
 
     fn message(&mut self, peer: &mut Peer<Room>, message: Message) {
-        let room = peer.state.clone();
-        peer.publish(&room, message);
+        peer.context.publish(peer.state, message);
     }
 
     fn closed(&mut self, peer: &mut Peer<Room>, _closed: &Closed) {
-        let room = std::mem::take(peer.state);
-        peer.publish(&room, "somebody leaves");
+        peer.context.publish(peer.state, "somebody leaves");
     }
 }
 

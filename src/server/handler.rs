@@ -9,7 +9,6 @@ use crate::net::conn::{Conn, Sent};
 use crate::proto::close::CloseCode;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// How a connection came to its end.
@@ -82,11 +81,28 @@ pub trait Handler<S: Default + 'static = ()>: 'static {
     fn undelivered(&mut self, _context: &mut ReactorContext<'_>, _to: ConnectionId) {}
 }
 
-/// One connection, lent to its handler for the length of a call; and the [`ReactorContext`] of its reactor, to which it derefs.
+/// One connection, lent to its handler for the length of a call, with the [`ReactorContext`] of its reactor.
+///
+/// The methods act on this connection, except [`Peer::publish`] and [`Peer::send_to`], which are those of the context. The
+/// context and the state are fields, so that one call can use both.
+///
+/// ```
+/// use steadfast::server::{Handler, Message, Peer};
+///
+/// /// Publishes each message to the room of its connection.
+/// struct Rooms;
+///
+/// impl Handler<String> for Rooms {
+///     fn message(&mut self, peer: &mut Peer<String>, message: Message) {
+///         peer.context.publish(peer.state, message);
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Peer<'a, 'l, S = ()> {
     pub(super) conn: &'a mut Conn<'l, HandlerSlot>,
-    pub(super) context: ReactorContext<'a>,
+    /// What the handler may do on this reactor besides: publish, send to other connections, ask for ticks.
+    pub context: ReactorContext<'a>,
     /// What the handler keeps for this connection.
     pub state: &'a mut S,
 }
@@ -138,6 +154,17 @@ impl<S> Peer<'_, '_, S> {
         self.context.reactor.topics.unsubscribe(self.conn.id().index(), topic)
     }
 
+    /// Publishes a message to all connections that have subscribed to `topic`, this one included if it has. See
+    /// [`ReactorContext::publish`].
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
+        self.context.publish(topic, message)
+    }
+
+    /// Sends a message to another connection. See [`ReactorContext::send_to`].
+    pub fn send_to<'m>(&mut self, to: ConnectionId, message: impl Into<Message<'m>>) {
+        self.context.send_to(to, message);
+    }
+
     /// Bytes of the answer to the upgrade, while its request is told of.
     pub fn answer_bytes(&self) -> usize {
         self.conn.response_bytes()
@@ -154,19 +181,5 @@ impl<S> Peer<'_, '_, S> {
     /// As getpeername(2): `NotConnected` when the peer has gone.
     pub fn peer_address(&self) -> io::Result<Option<SocketAddr>> {
         self.conn.peer_address().map(|address| address.as_socket())
-    }
-}
-
-impl<'a, S> Deref for Peer<'a, '_, S> {
-    type Target = ReactorContext<'a>;
-
-    fn deref(&self) -> &ReactorContext<'a> {
-        &self.context
-    }
-}
-
-impl<S> DerefMut for Peer<'_, '_, S> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.context
     }
 }

@@ -246,7 +246,7 @@ impl Handler for Reaper {
     fn closed(&mut self, peer: &mut Peer, closed: &Closed) {
         let id = peer.id();
         // It is gone, and this is for nobody.
-        peer.close_other(id, CloseCode(4003), "");
+        peer.context.close_other(id, CloseCode(4003), "");
         self.told.send((id, closed.code.0, closed.was_clean)).expect("the test hears of it");
     }
 

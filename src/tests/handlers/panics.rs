@@ -57,7 +57,7 @@ impl Handler<Fuse> for Fragile {
             Some("bomb") => panic_any(Bomb),
             Some("tick") => {
                 self.panics_next = true;
-                peer.wake_after(Duration::ZERO);
+                peer.context.wake_after(Duration::ZERO);
             }
             Some("gone") => self.gone = Some(peer.id()),
             Some("tell") => {

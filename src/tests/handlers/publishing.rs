@@ -18,7 +18,7 @@ impl Handler for Square {
         if request.path() != "/speaker" {
             peer.subscribe("square");
         }
-        let reactor = format!("at {}", peer.reactor());
+        let reactor = format!("at {}", peer.context.reactor());
         peer.send(&reactor);
     }
 
@@ -230,7 +230,7 @@ impl Handler<bool> for Mourned {
         if !*peer.state {
             peer.subscribe("obituaries");
         }
-        let reactor = format!("at {}", peer.reactor());
+        let reactor = format!("at {}", peer.context.reactor());
         peer.send(&reactor);
     }
 

@@ -181,7 +181,7 @@ struct Audience;
 impl Handler for Audience {
     fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         peer.subscribe("all");
-        let reactor = peer.reactor().to_string();
+        let reactor = peer.context.reactor().to_string();
         peer.send(&reactor);
     }
 
@@ -244,7 +244,7 @@ impl Handler for Switchboard {
     fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         let mut numbers = self.numbers.lock().expect("the list");
         numbers.push(peer.id());
-        let greeting = format!("{} {}", numbers.len() - 1, peer.reactor());
+        let greeting = format!("{} {}", numbers.len() - 1, peer.context.reactor());
         peer.send(&greeting);
     }
 
@@ -252,7 +252,7 @@ impl Handler for Switchboard {
         let Some((number, text)) = message.text().and_then(|text| text.split_once(' ')) else { return };
         let to = self.numbers.lock().expect("the list")[number.parse::<usize>().expect("a number")];
         match text {
-            "hang up" => peer.close_other(to, CloseCode(4010), text),
+            "hang up" => peer.context.close_other(to, CloseCode(4010), text),
             text => peer.send_to(to, text),
         }
     }

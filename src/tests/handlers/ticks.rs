@@ -61,7 +61,7 @@ fn wish(context: &mut ReactorContext) {
 impl Handler for Wishing {
     fn opened(&mut self, peer: &mut Peer, _request: &Request) {
         self.left = 50;
-        wish(peer);
+        wish(&mut peer.context);
         peer.abort();
     }
 
