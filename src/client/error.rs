@@ -1,6 +1,6 @@
 //! Why a connection was not opened, and how one ended.
 
-use crate::proto::close::{CloseCode, Fault};
+use crate::proto::close::{CloseStatus, Fault};
 use crate::proto::http::{HeadError, HeadLimits, parse_response};
 use crate::proto::upgrade::{BadSetting, Rejected};
 use std::fmt;
@@ -102,15 +102,15 @@ impl From<BadSetting> for ConnectError {
 pub enum Ending {
     /// The peer closed first, and has been answered.
     ByPeer {
-        /// Its code; [`CloseCode::NO_STATUS`] where there was none.
-        code: CloseCode,
+        /// Its code; [`CloseStatus::NO_STATUS`] where there was none.
+        code: CloseStatus,
         /// Its reason. It is the peer's text: a terminal must not be given it as it is.
         reason: String,
     },
     /// We closed first, and this is the peer's answer.
     ByUs {
-        /// Its code; [`CloseCode::NO_STATUS`] where there was none.
-        code: CloseCode,
+        /// Its code; [`CloseStatus::NO_STATUS`] where there was none.
+        code: CloseStatus,
         /// Its reason.
         reason: String,
     },
@@ -122,11 +122,11 @@ pub enum Ending {
 
 impl Ending {
     /// The code of the connection (RFC 6455 section 7.1.5): the peer's, or that with which we failed it.
-    pub fn code(&self) -> CloseCode {
+    pub fn code(&self) -> CloseStatus {
         match self {
             Self::ByPeer { code, .. } | Self::ByUs { code, .. } => *code,
-            Self::Failed(fault) => fault.code(),
-            Self::Abnormal(_) => CloseCode::ABNORMAL,
+            Self::Failed(fault) => fault.code().into(),
+            Self::Abnormal(_) => CloseStatus::ABNORMAL,
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause,
 
 fn name(cause: Cause) -> String {
     match cause {
-        Cause::Closed(code) => format!("close code {}", code.0),
+        Cause::Closed(code) => format!("close code {}", u16::from(code)),
         Cause::EndOfStream | Cause::Abrupt | Cause::ResponseSent => "closed by peer".into(),
         Cause::Io(code) | Cause::Connect(code) => error_name(code),
         Cause::Local(code) => format!("local limit: {}", error_name(code)),

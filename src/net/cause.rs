@@ -1,6 +1,6 @@
 //! Why a connection ends.
 
-use crate::proto::close::{CloseCode, Fault};
+use crate::proto::close::{CloseStatus, Fault};
 use crate::proto::http::HeadError;
 use crate::proto::upgrade::Rejected;
 
@@ -29,7 +29,7 @@ pub enum Deadline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The close handshake, with the peer's code.
-    Closed(CloseCode),
+    Closed(CloseStatus),
     /// We answered a request with `Connection: close`.
     ResponseSent,
     /// The peer closed where its protocol allows it.

@@ -349,7 +349,7 @@ fn count_event<S>(conn: &mut Conn<'_, S>, event: &Event<'_>) {
         Event::Ping(_) => counters.pings_in.add(1),
         Event::Closed(code, _) => conn.connection.ended_with(Cause::Closed(*code)),
         Event::Failed(fault) => {
-            counters.failed(fault.code().0);
+            counters.failed(fault.code().into());
             conn.connection.ended_with(Cause::Fault(*fault));
         }
         Event::BadHead(error) => {

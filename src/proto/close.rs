@@ -1,36 +1,185 @@
 //! Close codes (RFC 6455 section 7.4), the body of a Close frame, and which fault closes with which code.
 
 use super::utf8;
+use std::fmt;
 
-/// A status code of a Close frame, RFC 6455 section 7.4.1.
+/// A code that a Close frame may carry (RFC 6455 section 7.4). How a connection ended is a [`CloseStatus`], which has the
+/// codes that are never sent too.
+///
+/// Has the codes of the registry that RFC 6455 section 11.7 founded as constants. [`CloseCode::of`] returns a code of an
+/// application, which the compiler checks, and `TryFrom` one that is known only when the program runs.
+///
+/// ```
+/// use steadfast::proto::close::CloseCode;
+///
+/// const NOT_YOUR_TURN: CloseCode = CloseCode::of::<4001>();
+/// assert_eq!(u16::from(NOT_YOUR_TURN), 4001);
+/// assert_eq!(CloseCode::try_from(1008), Ok(CloseCode::POLICY));
+/// assert_eq!(CloseCode::SERVICE_RESTART.to_string(), "1012 (service restart)");
+/// let error = CloseCode::try_from(1006).expect_err("never sent");
+/// assert_eq!(
+///     error.to_string(),
+///     "close code 1006 may not be sent; expected 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4)"
+/// );
+/// ```
+///
+/// A code that may not be sent does not compile:
+///
+/// ```compile_fail
+/// let code = steadfast::proto::close::CloseCode::of::<1006>();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CloseCode(pub u16);
+pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// The purpose of the connection has been fulfilled.
+    /// 1000: the purpose of the connection has been fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// The endpoint goes away: a server stops, a browser leaves the page.
+    /// 1001: the endpoint goes away; a server stops, or a browser leaves the page.
     pub const GOING_AWAY: Self = Self(1001);
-    /// The peer broke the protocol.
+    /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// No code was present; never sent in a frame.
-    pub const NO_STATUS: Self = Self(1005);
-    /// The connection ended without a Close frame; never sent in a frame.
-    pub const ABNORMAL: Self = Self(1006);
-    /// Text that is not UTF-8.
+    /// 1003: a kind of data that the endpoint does not take, such as binary.
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// 1007: text that is not UTF-8, or other data that does not fit its type.
     pub const INVALID_DATA: Self = Self(1007);
-    /// The peer broke a rule of this endpoint.
+    /// 1008: the peer broke a rule of this endpoint.
     pub const POLICY: Self = Self(1008);
-    /// A message larger than this endpoint takes.
+    /// 1009: a message larger than this endpoint takes.
     pub const TOO_BIG: Self = Self(1009);
-    /// The server met what it did not expect.
+    /// 1010: a client that needs an extension which the server did not negotiate.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// 1011: the server met a condition that it did not expect.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// A server that is overloaded for a while.
+    /// 1012: the server restarts; a client may reconnect after a random delay.
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: the server is overloaded for a while.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 1014: a gateway got an invalid response from the server that it forwards to; as status 502 of HTTP.
+    pub const BAD_GATEWAY: Self = Self(1014);
+    /// 3000: the client has not said who it is; as status 401 of HTTP.
+    pub const UNAUTHORIZED: Self = Self(3000);
+    /// 3003: the client may not do this; as status 403 of HTTP.
+    pub const FORBIDDEN: Self = Self(3003);
+    /// 3008: the endpoint took too long; as status 408 of HTTP.
+    pub const TIMEOUT: Self = Self(3008);
 
-    /// Whether the code may stand in a Close frame (RFC 6455 section 7.4.2, and the registry it founded).
-    pub fn may_be_sent(self) -> bool {
-        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    /// Returns the code `CODE`. A code that may not be sent is an error of the compiler.
+    ///
+    /// 3000 to 3999 are for libraries and applications that register them, and 4000 to 4999 for private use.
+    pub const fn of<const CODE: u16>() -> Self {
+        const { assert!(may_be_sent(CODE), "expected 1000 to 1003, 1007 to 1014, or 3000 to 4999") };
+        Self(CODE)
+    }
+}
+
+const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl TryFrom<u16> for CloseCode {
+    type Error = InvalidCloseCode;
+
+    fn try_from(code: u16) -> Result<Self, InvalidCloseCode> {
+        if may_be_sent(code) { Ok(Self(code)) } else { Err(InvalidCloseCode(code)) }
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        CloseStatus::from(*self).fmt(f)
+    }
+}
+
+/// A number that is no [`CloseCode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidCloseCode(pub u16);
+
+impl fmt::Display for InvalidCloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let valid = "1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4)";
+        write!(f, "close code {} may not be sent; expected {valid}", self.0)
+    }
+}
+
+impl std::error::Error for InvalidCloseCode {}
+
+/// How a WebSocket ended: the code of the peer's Close, or one of those that stand for what no frame says (RFC 6455 sections
+/// 7.1.5 and 7.4.1).
+///
+/// ```
+/// use steadfast::proto::close::{CloseCode, CloseStatus};
+///
+/// assert!(CloseStatus::from(CloseCode::NORMAL) == CloseCode::NORMAL);
+/// assert_eq!(CloseStatus::ABNORMAL.code(), None);
+/// assert_eq!(u16::from(CloseStatus::ABNORMAL), 1006);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CloseStatus(u16);
+
+impl CloseStatus {
+    /// 1005: a Close frame without a code.
+    pub const NO_STATUS: Self = Self(1005);
+    /// 1006: the connection ended without a Close frame.
+    pub const ABNORMAL: Self = Self(1006);
+    /// 1015: the TLS handshake failed.
+    pub const TLS_HANDSHAKE: Self = Self(1015);
+
+    /// Returns the code that a Close frame carried, or carries; `None` for those that no frame has.
+    pub fn code(self) -> Option<CloseCode> {
+        CloseCode::try_from(self.0).ok()
+    }
+}
+
+impl From<CloseCode> for CloseStatus {
+    fn from(code: CloseCode) -> Self {
+        Self(code.0)
+    }
+}
+
+impl From<CloseStatus> for u16 {
+    fn from(status: CloseStatus) -> Self {
+        status.0
+    }
+}
+
+impl PartialEq<CloseCode> for CloseStatus {
+    fn eq(&self, code: &CloseCode) -> bool {
+        self.0 == code.0
+    }
+}
+
+impl fmt::Display for CloseStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.0;
+        let meaning = match number {
+            1000 => "normal",
+            1001 => "going away",
+            1002 => "protocol error",
+            1003 => "unsupported data",
+            1005 => "no code",
+            1006 => "no Close",
+            1007 => "invalid data",
+            1008 => "policy violation",
+            1009 => "message too big",
+            1010 => "missing extension",
+            1011 => "internal error",
+            1012 => "service restart",
+            1013 => "try again later",
+            1014 => "bad gateway",
+            1015 => "TLS handshake failed",
+            3000 => "unauthorized",
+            3003 => "forbidden",
+            3008 => "timeout",
+            4000.. => "private use",
+            _ => "registered use",
+        };
+        write!(f, "{number} ({meaning})")
     }
 }
 
@@ -116,33 +265,28 @@ impl Fault {
     }
 }
 
-/// Reads the body of a Close frame: its code and reason, or [`CloseCode::NO_STATUS`] for an empty one.
+/// Reads the body of a Close frame: its code and reason, or [`CloseStatus::NO_STATUS`] for an empty one.
 ///
 /// # Errors
 /// A body of one byte, a code that may not be sent, a reason that is not UTF-8.
-pub fn parse(body: &[u8]) -> Result<(CloseCode, &[u8]), Fault> {
+pub fn parse(body: &[u8]) -> Result<(CloseStatus, &[u8]), Fault> {
     let Some((code, reason)) = body.split_first_chunk::<2>() else {
-        return if body.is_empty() { Ok((CloseCode::NO_STATUS, body)) } else { Err(Fault::CloseBodyTooShort) };
+        return if body.is_empty() { Ok((CloseStatus::NO_STATUS, body)) } else { Err(Fault::CloseBodyTooShort) };
     };
-    let code = CloseCode(u16::from_be_bytes(*code));
-    if !code.may_be_sent() {
-        return Err(Fault::CloseCodeInvalid);
-    }
+    let code = CloseCode::try_from(u16::from_be_bytes(*code)).map_err(|_| Fault::CloseCodeInvalid)?;
     if !utf8::is_valid(reason) {
         return Err(Fault::CloseReasonNotUtf8);
     }
-    Ok((code, reason))
+    Ok((code.into(), reason))
 }
 
-/// Writes the body of a Close frame into `body` and gives the part that is filled.
+/// Writes the body of a Close frame into `body` and returns the part that is filled.
 ///
-/// [`CloseCode::NO_STATUS`] gives an empty body; a reason is cut at a character to the 123 bytes there are.
-pub fn encode<'a>(body: &'a mut [u8; 125], code: CloseCode, reason: &str) -> &'a [u8] {
-    if !code.may_be_sent() {
-        return &[];
-    }
+/// A status that no frame carries makes an empty body; a reason is cut at a character to the 123 bytes there are.
+pub fn encode<'a>(body: &'a mut [u8; 125], status: CloseStatus, reason: &str) -> &'a [u8] {
+    let Some(CloseCode(code)) = status.code() else { return &[] };
     let reason = &reason.as_bytes()[..reason.floor_char_boundary(123)];
-    body[..2].copy_from_slice(&code.0.to_be_bytes());
+    body[..2].copy_from_slice(&code.to_be_bytes());
     body[2..2 + reason.len()].copy_from_slice(reason);
     &body[..2 + reason.len()]
 }

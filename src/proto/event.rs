@@ -1,6 +1,6 @@
 //! The events of a session, its state, and the kinds of messages.
 
-use super::close::{CloseCode, Fault};
+use super::close::{CloseStatus, Fault};
 use super::frame::Opcode;
 use super::http::{HeadError, Request, Response};
 use super::upgrade::Rejected;
@@ -70,7 +70,7 @@ pub enum Event<'a> {
     /// A pong.
     Pong(&'a [u8]),
     /// The peer's Close; the answer, if one is due, is already written.
-    Closed(CloseCode, &'a [u8]),
+    Closed(CloseStatus, &'a [u8]),
     /// Raw bytes.
     Data(&'a [u8]),
     /// The peer broke RFC 6455; the Close that says so is already written.

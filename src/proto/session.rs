@@ -15,7 +15,7 @@ pub use super::limits::Limits;
 pub use super::output::Output;
 
 use super::body::Body;
-use super::close::{self, CloseCode, Fault};
+use super::close::{self, CloseCode, CloseStatus, Fault};
 use super::deflate::Window;
 use super::extension::NegotiatedCompression;
 use super::frame::{self, Opcode, RSV1, Role, WholeFrame};
@@ -229,22 +229,22 @@ impl Session {
     /// Starts the close handshake (RFC 6455 section 7.1.2). What is not open is simply closed.
     pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Output) {
         if self.state == State::Open {
-            self.send_close(code, reason, out);
+            self.send_close(code.into(), reason, out);
             self.state = State::Closing;
         } else if self.state != State::Closing {
             self.abandon();
         }
     }
 
-    fn send_close(&mut self, code: CloseCode, reason: &str, out: &mut Output) {
+    fn send_close(&mut self, status: CloseStatus, reason: &str, out: &mut Output) {
         let mut body = [0; 125];
-        let body = close::encode(&mut body, code, reason);
+        let body = close::encode(&mut body, status, reason);
         out.frame(self.role, Opcode::Close, body);
     }
 
     fn fail<'a>(&mut self, fault: Fault, out: &mut Output) -> Event<'a> {
         if self.state == State::Open {
-            self.send_close(fault.code(), fault.reason(), out);
+            self.send_close(fault.code().into(), fault.reason(), out);
         }
         self.abandon();
         Event::Failed(fault)
@@ -412,13 +412,13 @@ impl Session {
             }
             Opcode::Pong => Event::Pong(payload),
             _ => match close::parse(payload) {
-                Ok((code, reason)) => {
+                Ok((status, reason)) => {
                     if self.state == State::Open {
                         // 5.5.1: "the endpoint typically echos the status code it received".
-                        self.send_close(code, "", out);
+                        self.send_close(status, "", out);
                     }
                     self.abandon();
-                    Event::Closed(code, reason)
+                    Event::Closed(status, reason)
                 }
                 Err(fault) => self.fail(fault, out),
             },

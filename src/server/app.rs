@@ -23,7 +23,7 @@ use crate::net::conn::{Cause, Conn, Deadline, FileContent, Sent, Topic};
 use crate::net::driver::Driver;
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
-use crate::proto::close::CloseCode;
+use crate::proto::close::CloseStatus;
 use crate::proto::http;
 use crate::proto::http_write::{HttpResponse, RequestInfo};
 use crate::proto::session::{Event, MessageKind, State};
@@ -383,7 +383,7 @@ impl Driver for App {
                 self.closed(conn, &Closed { code, reason, was_clean: true });
             }
             Event::Failed(fault) => {
-                self.closed(conn, &Closed { code: fault.code(), reason: fault.reason(), was_clean: false });
+                self.closed(conn, &Closed { code: fault.code().into(), reason: fault.reason(), was_clean: false });
             }
             _ => {}
         }
@@ -405,7 +405,7 @@ impl Driver for App {
         if !self.reactor.waiting.is_empty() {
             self.reactor.waiting.remove(&index);
         }
-        self.closed(conn, &Closed { code: CloseCode::ABNORMAL, reason: words(cause), was_clean: false });
+        self.closed(conn, &Closed { code: CloseStatus::ABNORMAL, reason: words(cause), was_clean: false });
         self.reactor.topics.leave(index);
     }
 

@@ -6,7 +6,7 @@ use super::message::Message;
 use super::request::Request;
 use super::slot::HandlerSlot;
 use crate::net::conn::{Conn, Sent};
-use crate::proto::close::CloseCode;
+use crate::proto::close::{CloseCode, CloseStatus};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use std::time::Duration;
 /// How a connection came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed<'a> {
-    /// The code: the peer's if it sent a Close, that of its fault if it broke a rule, 1006 if it just went away
-    /// (RFC 6455 section 7.1.5).
-    pub code: CloseCode,
+    /// The code: the peer's if it sent a Close, that of its fault if it broke a rule, [`CloseStatus::ABNORMAL`] if the
+    /// connection ended without a Close (RFC 6455 section 7.1.5).
+    pub code: CloseStatus,
     /// The reason that stood beside it; where there was no Close, what is known of the end, in words, if it is anything.
     pub reason: &'a str,
     /// Whether both ends have said Close (RFC 6455 section 7.1.4).
@@ -127,8 +127,7 @@ impl<S> Peer<'_, '_, S> {
         self.conn.echo(message.kind(), message.payload())
     }
 
-    /// Starts the close handshake, with a code that may be sent (RFC 6455 section 7.4.2) and a reason that is cut to 123
-    /// bytes. Nothing is sent behind it, and no further message of the peer is delivered.
+    /// Starts the close handshake, with a reason that is cut to 123 bytes. Nothing is sent behind it, and no further message of the peer is delivered.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.conn.close(code, reason);
     }

@@ -44,7 +44,7 @@ pub use crate::net::deadlines::Deadlines;
 pub use crate::net::fd_table::{Plan, PlanError, PlanRequest};
 pub use crate::net::listener::{BadEndpoint, Endpoint, SocketBuffers};
 pub use crate::net::room::save_address_space;
-pub use crate::proto::close::CloseCode;
+pub use crate::proto::close::{CloseCode, CloseStatus, InvalidCloseCode};
 pub use config::{Config, Protocol, StartError};
 pub use context::ReactorContext;
 pub use handle::Handle;

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use steadfast::client::{Client, Ending, Heard};
-use steadfast::proto::close::CloseCode;
+use steadfast::proto::close::{CloseCode, CloseStatus};
 use steadfast::proto::session::MessageKind;
 use steadfast::server::http_date;
 
@@ -373,7 +373,9 @@ impl Conversation {
         if !self.is_mute {
             tell(&words::ending(ending, matches!(self.stage, Stage::Closing { .. })));
         }
-        let is_good = matches!(ending.code(), CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS);
+        let status = ending.code();
+        let is_good =
+            status == CloseStatus::NO_STATUS || status == CloseCode::NORMAL || status == CloseCode::GOING_AWAY;
         let exit_code = self.exit_code(is_good || self.is_mute);
         self.client.finish(CLOSE_WAIT);
         exit_code

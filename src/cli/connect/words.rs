@@ -3,7 +3,7 @@
 use crate::cli::escape::escaped;
 use std::fmt::Write;
 use steadfast::client::{Config, ConnectError, Ending, Refused};
-use steadfast::proto::close::CloseCode;
+use steadfast::proto::close::{CloseCode, CloseStatus};
 use steadfast::proto::extension::NegotiatedCompression;
 use steadfast::proto::http_write::reason_phrase;
 use steadfast::proto::session::MessageKind;
@@ -51,59 +51,36 @@ pub(super) fn pong(bytes: &[u8]) -> String {
 }
 
 /// The peer's Close.
-pub(super) fn close(code: CloseCode, reason: &str) -> String {
-    labelled(&format!("close ({})", code.0), &escaped(reason))
+pub(super) fn close(status: CloseStatus, reason: &str) -> String {
+    labelled(&format!("close ({})", u16::from(status)), &escaped(reason))
 }
 
 pub(super) fn compression(agreed: NegotiatedCompression) -> String {
     if agreed.is_on() { format!("{agreed:?}") } else { "none, the server does not offer it".to_owned() }
 }
 
-/// A close code with what it means (RFC 6455 section 7.4.1, and the registry it founded).
-fn code(code: CloseCode) -> String {
-    let meaning = match code.0 {
-        1000 => "normal",
-        1001 => "going away",
-        1002 => "protocol error",
-        1003 => "kind of data that is not taken",
-        1005 => "no code",
-        1006 => "no Close",
-        1007 => "invalid data",
-        1008 => "against a rule of the endpoint",
-        1009 => "message too big",
-        1010 => "an extension is missing",
-        1011 => "internal error",
-        1012 => "service restarts",
-        1013 => "try again later",
-        1014 => "bad gateway",
-        4000.. => "private use",
-        _ => "registered use",
-    };
-    format!("{} ({meaning})", code.0)
-}
-
 /// Who closed, with which code and reason.
 pub(super) fn ending(ending: &Ending, closing: bool) -> String {
     match ending {
         Ending::ByPeer { code: theirs, reason } => {
-            labelled(&format!("closed by the peer with {}", code(*theirs)), &escaped(reason))
+            labelled(&format!("closed by the peer with {}", theirs), &escaped(reason))
         }
         Ending::ByUs { code: theirs, reason } => labelled(
-            &format!("closed by us with {}, and the peer answered with {}", code(CloseCode::NORMAL), code(*theirs)),
+            &format!("closed by us with {}, and the peer answered with {}", CloseCode::NORMAL, theirs),
             &escaped(reason),
         ),
-        Ending::Failed(fault) => format!("closed by us with {}: {}", code(fault.code()), fault.reason()),
+        Ending::Failed(fault) => format!("closed by us with {}: {}", fault.code(), fault.reason()),
         Ending::Abnormal(error) => {
             let error = error.map(|kind| format!(": {kind}")).unwrap_or_default();
             let whose = if closing { "the Close that we sent was not answered" } else { "the peer sent no Close" };
-            format!("ended by the peer with {}: {whose}{error}", code(CloseCode::ABNORMAL))
+            format!("ended by the peer with {}: {whose}{error}", CloseStatus::ABNORMAL)
         }
     }
 }
 
 /// What a peer that does not answer our Close in time is told of.
 pub(super) fn unanswered(waited_s: u64) -> String {
-    let (sent, came) = (code(CloseCode::NORMAL), code(CloseCode::ABNORMAL));
+    let (sent, came) = (CloseCode::NORMAL, CloseStatus::ABNORMAL);
     format!("closed by us with {sent}, and the peer did not answer within {waited_s} s: {came}")
 }
 

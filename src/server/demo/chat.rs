@@ -126,7 +126,7 @@ impl Handler<Guest> for Chat {
 
     fn message(&mut self, peer: &mut Peer<Guest>, message: Message) {
         let Some(text) = message.text() else {
-            return peer.close(CloseCode(1003), "only text is said here");
+            return peer.close(CloseCode::UNSUPPORTED_DATA, "only text is said here");
         };
         if text.len() > MAX_SAID_BYTES {
             return peer.close(CloseCode::TOO_BIG, "at most 16 KiB are said at once");

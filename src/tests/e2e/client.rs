@@ -32,7 +32,7 @@ fn messages_come_back_in_order_and_the_close_is_answered() {
     }
     client.close(CloseCode::GOING_AWAY, "enough");
     assert!(!client.send(MessageKind::Text, b"too late") && !client.ping(b""));
-    let ended = Heard::Ended(Ending::ByUs { code: CloseCode::GOING_AWAY, reason: String::new() });
+    let ended = Heard::Ended(Ending::ByUs { code: CloseCode::GOING_AWAY.into(), reason: String::new() });
     assert_eq!(client.receive(PATIENCE), Some(ended.clone()));
     assert_eq!(client.receive(Duration::ZERO), Some(ended), "and each time it is asked");
     client.finish(PATIENCE);
@@ -43,7 +43,7 @@ fn the_end_says_who_began_it() {
     let cases: [(Vec<u8>, Ending); 3] = [
         (
             [&[CLOSE, 5][..], &close_body(4001, b"bye")].concat(),
-            Ending::ByPeer { code: CloseCode(4001), reason: "bye".into() },
+            Ending::ByPeer { code: CloseCode::of::<4001>().into(), reason: "bye".into() },
         ),
         (vec![TEXT, 1, 0xff], Ending::Failed(Fault::TextNotUtf8)),
         (vec![TEXT, 2, b'a'], Ending::Abnormal(None)),
@@ -59,7 +59,7 @@ fn the_end_says_who_began_it() {
         assert_eq!(client.receive(PATIENCE), Some(Heard::Ended(ending.clone())));
         client.finish(PATIENCE);
         if ending != Ending::Abnormal(None) {
-            assert_eq!(peer.frame().close_code(), ending.code().0, "the answer is not lost");
+            assert_eq!(peer.frame().close_code(), u16::from(ending.code()), "the answer is not lost");
         }
         peer.wire.assert_ended();
     }

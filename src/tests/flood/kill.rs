@@ -41,7 +41,7 @@ impl Handler<bool> for Killer {
 
     fn message(&mut self, peer: &mut Peer<bool>, message: Message) {
         match (*peer.state, self.how) {
-            (true, How::Close) => peer.close(CloseCode(4000), ""),
+            (true, How::Close) => peer.close(CloseCode::of::<4000>(), ""),
             (true, How::Abort) => peer.abort(),
             _ => {
                 peer.echo(message);
@@ -53,7 +53,7 @@ impl Handler<bool> for Killer {
     fn tick(&mut self, context: &mut ReactorContext) {
         if self.how == How::CloseInHold && self.known.answered.load(Ordering::Relaxed) >= self.planned {
             for id in self.known.doomed.lock().expect("the list").drain(..) {
-                context.close_other(id, CloseCode(4000), "");
+                context.close_other(id, CloseCode::of::<4000>(), "");
             }
         }
     }

@@ -190,7 +190,7 @@ fn compare(role: Role, whole: &Record, mut expected: Expected, ends: bool) {
         assert!(expected.faults.contains(fault), "{fault:?} is none of {:?}", expected.faults);
         expected.seen.push(Seen::Failed(*fault));
         if state == State::Open {
-            let body = wire::close_body(fault.code().0, fault.reason());
+            let body = wire::close_body(u16::from(fault.code()), fault.reason());
             expected.sent.extend(wire::from(role, wire::CLOSE, body));
         }
         state = State::Closed;
@@ -297,7 +297,8 @@ impl End {
     pub(crate) fn close(&mut self, code: u16, reason: &str) {
         if self.is_open() {
             self.began = Some(code);
-            self.peer.session.close(CloseCode(code), reason, &mut self.peer.out);
+            let code = CloseCode::try_from(code).expect("a code that may be sent");
+            self.peer.session.close(code, reason, &mut self.peer.out);
         }
     }
 

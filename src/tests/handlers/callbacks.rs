@@ -263,7 +263,7 @@ impl Handler<Kept> for Farewell {
     fn message(&mut self, _peer: &mut Peer<Kept>, _message: Message) {}
 
     fn closed(&mut self, peer: &mut Peer<Kept>, closed: &Closed) {
-        peer.publish("farewell", &closed.code.0.to_string());
+        peer.publish("farewell", &u16::from(closed.code).to_string());
     }
 }
 

@@ -69,7 +69,7 @@ impl Ender {
             return;
         }
         let end = |peer: &mut Peer<Kept>| match self.how {
-            How::Close => peer.close(CloseCode(4001), "enough"),
+            How::Close => peer.close(CloseCode::of::<4001>(), "enough"),
             How::Abort => peer.abort(),
         };
         end(peer);
@@ -80,7 +80,7 @@ impl Ender {
         peer.subscribe("late");
         peer.publish("late", "late");
         end(peer);
-        peer.close(CloseCode(4002), "again");
+        peer.close(CloseCode::of::<4002>(), "again");
     }
 }
 
@@ -115,7 +115,7 @@ impl Handler<Kept> for Ender {
 
     fn closed(&mut self, peer: &mut Peer<Kept>, closed: &Closed) {
         self.called(At::Closed, peer);
-        self.tell(Told::Closed(closed.code.0, closed.was_clean));
+        self.tell(Told::Closed(u16::from(closed.code), closed.was_clean));
     }
 }
 
@@ -246,15 +246,15 @@ impl Handler for Reaper {
     fn closed(&mut self, peer: &mut Peer, closed: &Closed) {
         let id = peer.id();
         // It is gone, and this is for nobody.
-        peer.context.close_other(id, CloseCode(4003), "");
-        self.told.send((id, closed.code.0, closed.was_clean)).expect("the test hears of it");
+        peer.context.close_other(id, CloseCode::of::<4003>(), "");
+        self.told.send((id, u16::from(closed.code), closed.was_clean)).expect("the test hears of it");
     }
 
     fn tick(&mut self, context: &mut ReactorContext) {
         for &id in &*self.doomed.lock().expect("the list") {
             // More than once: what is closing is not closed again.
-            context.close_other(id, CloseCode(4002), "a tick");
-            context.close_other(id, CloseCode(4003), "another");
+            context.close_other(id, CloseCode::of::<4002>(), "a tick");
+            context.close_other(id, CloseCode::of::<4003>(), "another");
             context.send_to(id, "behind the Close");
         }
     }

@@ -78,7 +78,7 @@ impl Handler<Fuse> for Fragile {
     }
 
     fn closed(&mut self, peer: &mut Peer<Fuse>, closed: &Closed) {
-        let _ = self.told.send((peer.id(), closed.code.0));
+        let _ = self.told.send((peer.id(), u16::from(closed.code)));
         assert!(closed.reason != "panic", "closed");
     }
 
@@ -215,7 +215,7 @@ impl Handler<Scarce> for Loud {
 
     fn closed(&mut self, peer: &mut Peer<Scarce>, closed: &Closed) {
         // Never for one that it was not told of.
-        assert!(closed.code.0 != 1011, "{:?}", peer.id());
+        assert!(u16::from(closed.code) != 1011, "{:?}", peer.id());
     }
 }
 

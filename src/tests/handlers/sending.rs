@@ -85,7 +85,7 @@ fn who_sends_to_a_connection_that_is_gone_is_told_and_nobody_gets_it() {
     let mut successors: Vec<(Wire, ConnectionId)> = (0..20).map(|_| open(&local, &told)).collect();
     for id in gone {
         assert_eq!(outcome(local.server.send(id, "for the one that is gone")), Err(SendError::Gone));
-        local.server.close(id, CloseCode(4000), "nor is anybody closed for it");
+        local.server.close(id, CloseCode::of::<4000>(), "nor is anybody closed for it");
     }
     for (wire, id) in &mut successors {
         assert_eq!(outcome(local.server.send(*id, "for you")), Ok(Sent::Sent));
@@ -102,8 +102,8 @@ fn a_thread_closes_any_connection() {
     let (local, told) = serve();
     let mut wires: Vec<(Wire, ConnectionId)> = (0..10).map(|_| open(&local, &told)).collect();
     for (_, id) in &wires {
-        local.server.close(*id, CloseCode(4005), "as I say");
-        local.server.close(*id, CloseCode(4006), "and once");
+        local.server.close(*id, CloseCode::of::<4005>(), "as I say");
+        local.server.close(*id, CloseCode::of::<4006>(), "and once");
     }
     for (wire, id) in &mut wires {
         let (frames, close) = frames_and_close(wire);
@@ -252,7 +252,7 @@ impl Handler for Switchboard {
         let Some((number, text)) = message.text().and_then(|text| text.split_once(' ')) else { return };
         let to = self.numbers.lock().expect("the list")[number.parse::<usize>().expect("a number")];
         match text {
-            "hang up" => peer.context.close_other(to, CloseCode(4010), text),
+            "hang up" => peer.context.close_other(to, CloseCode::of::<4010>(), text),
             text => peer.send_to(to, text),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::feed::{Peer, Seen, Start, Transcript};
 use super::wire::{self, CLOSE, OPEN_TEXT, PING, TEXT, both_roles, close_body};
-use steadfast::proto::close::{self, CloseCode, Fault};
+use steadfast::proto::close::{self, CloseCode, CloseStatus, Fault, InvalidCloseCode};
 use steadfast::proto::frame::Role;
 use steadfast::proto::session::{Limits, MessageKind, State};
 
@@ -47,7 +47,44 @@ fn every_code_is_valid_or_not_as_the_registry_has_it() {
     for code in 0..=u16::MAX {
         // RFC 6455 section 7.4.2, with 1012 to 1014 as registered since; 1004 to 1006 and 1015 are reserved.
         let valid = (1000..1015).contains(&code) && !(1004..1007).contains(&code) || (3000..5000).contains(&code);
-        assert_eq!(CloseCode(code).may_be_sent(), valid, "{code}");
+        let expected = if valid { Ok(code) } else { Err(InvalidCloseCode(code)) };
+        assert_eq!(CloseCode::try_from(code).map(u16::from), expected);
+    }
+}
+
+#[test]
+fn registered_codes_have_names_and_numbers() {
+    for (code, text) in [
+        (CloseCode::NORMAL, "1000 (normal)"),
+        (CloseCode::GOING_AWAY, "1001 (going away)"),
+        (CloseCode::PROTOCOL_ERROR, "1002 (protocol error)"),
+        (CloseCode::UNSUPPORTED_DATA, "1003 (unsupported data)"),
+        (CloseCode::INVALID_DATA, "1007 (invalid data)"),
+        (CloseCode::POLICY, "1008 (policy violation)"),
+        (CloseCode::TOO_BIG, "1009 (message too big)"),
+        (CloseCode::MANDATORY_EXTENSION, "1010 (missing extension)"),
+        (CloseCode::INTERNAL_ERROR, "1011 (internal error)"),
+        (CloseCode::SERVICE_RESTART, "1012 (service restart)"),
+        (CloseCode::TRY_AGAIN_LATER, "1013 (try again later)"),
+        (CloseCode::BAD_GATEWAY, "1014 (bad gateway)"),
+        (CloseCode::UNAUTHORIZED, "3000 (unauthorized)"),
+        (CloseCode::FORBIDDEN, "3003 (forbidden)"),
+        (CloseCode::TIMEOUT, "3008 (timeout)"),
+        (CloseCode::of::<3001>(), "3001 (registered use)"),
+        (CloseCode::of::<4999>(), "4999 (private use)"),
+    ] {
+        assert_eq!(code.to_string(), text);
+        assert_eq!(CloseCode::try_from(u16::from(code)), Ok(code));
+    }
+    for (status, text) in [
+        (CloseStatus::NO_STATUS, "1005 (no code)"),
+        (CloseStatus::ABNORMAL, "1006 (no Close)"),
+        (CloseStatus::TLS_HANDSHAKE, "1015 (TLS handshake failed)"),
+    ] {
+        assert_eq!(status.to_string(), text);
+        let error = InvalidCloseCode(status.into());
+        assert_eq!(CloseCode::try_from(u16::from(status)), Err(error));
+        assert!(error.to_string().contains("may not be sent; expected 1000 to 1003, 1007 to 1014, or 3000"), "{error}");
     }
 }
 
@@ -149,8 +186,7 @@ fn our_close_carries_its_code_and_as_much_reason_as_fits() {
     for role in both_roles() {
         for (code, reason, body) in [
             (CloseCode::NORMAL, "bye", close_body(1000, "bye")),
-            (CloseCode(4999), "", close_body(4999, "")),
-            (CloseCode::NO_STATUS, "never said", vec![]),
+            (CloseCode::of::<4999>(), "", close_body(4999, "")),
             // 41 characters of three bytes are the 123 that fit.
             (CloseCode::GOING_AWAY, &long, close_body(1001, &long[..123])),
             (CloseCode::GOING_AWAY, &format!("x{long}"), close_body(1001, format!("x{}", &long[..120]))),
@@ -215,9 +251,11 @@ fn what_is_not_open_is_simply_closed() {
 fn a_body_is_encoded_and_parsed_back() {
     let mut body = [0; 125];
     for code in VALID {
-        assert_eq!(close::parse(close::encode(&mut body, CloseCode(code), "why")), Ok((CloseCode(code), &b"why"[..])));
+        let status = CloseStatus::from(CloseCode::try_from(code).expect("a valid code"));
+        assert_eq!(close::parse(close::encode(&mut body, status, "why")), Ok((status, &b"why"[..])));
     }
-    for code in INVALID {
-        assert_eq!(close::encode(&mut body, CloseCode(code), "why"), b"", "{code} may not be sent");
+    for status in [CloseStatus::NO_STATUS, CloseStatus::ABNORMAL, CloseStatus::TLS_HANDSHAKE] {
+        assert_eq!(close::encode(&mut body, status, "why"), b"", "{status} is never sent");
+        assert!(CloseCode::try_from(u16::from(status)).is_err());
     }
 }

@@ -276,7 +276,7 @@ fn every_fault_has_the_code_of_its_kind_and_words_that_fit() {
         (Fault::TooManyFragments, 1008),
         (Fault::TooManyControlFrames, 1008),
     ] {
-        assert_eq!(fault.code().0, code, "{fault:?}");
+        assert_eq!(u16::from(fault.code()), code, "{fault:?}");
         assert!(!fault.reason().is_empty() && fault.reason().len() <= 123, "{fault:?}");
     }
 }

@@ -76,7 +76,7 @@ impl Seen {
             Event::Message(MessageKind::Binary, bytes) => Self::Binary(bytes.to_vec()),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
-            Event::Closed(code, reason) => Self::Closed(code.0, reason.to_vec()),
+            Event::Closed(status, reason) => Self::Closed((*status).into(), reason.to_vec()),
             Event::Data(data) => Self::Data(data.to_vec()),
             Event::Failed(fault) => Self::Failed(*fault),
             Event::BadHead(error) => Self::BadHead(*error),

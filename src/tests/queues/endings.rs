@@ -48,7 +48,7 @@ fn a_close_goes_behind_what_waits() {
     assert_closes(&probed, blocked(&probed, " close"), 1000, b"enough");
     let probed = start(patient());
     let blocked = blocked(&probed, "");
-    probed.local.server.close(blocked.1, CloseCode(4000), "from another thread");
+    probed.local.server.close(blocked.1, CloseCode::of::<4000>(), "from another thread");
     assert_closes(&probed, blocked, 4000, b"from another thread");
 }
 

@@ -82,7 +82,7 @@ fn obey(peer: &mut Peer<Kept>, message: Message) -> Option<Told> {
     let told = Told::Message(message.kind(), message.payload().to_vec());
     match message.text() {
         Some("ping") => peer.ping(),
-        Some("close") => peer.close(CloseCode(4001), "enough"),
+        Some("close") => peer.close(CloseCode::of::<4001>(), "enough"),
         Some("abort") => peer.abort(),
         _ => drop(peer.send(message)),
     }
@@ -113,6 +113,6 @@ impl Handler<Kept> for Witness {
     }
 
     fn closed(&mut self, peer: &mut Peer<Kept>, closed: &Closed) {
-        self.tell(peer, Told::closed(closed.code.0, closed.reason, closed.was_clean));
+        self.tell(peer, Told::closed(u16::from(closed.code), closed.reason, closed.was_clean));
     }
 }

@@ -12,7 +12,7 @@ use crate::naive::{Header as Naive, Place, broken_rules, read_close, read_header
 use crate::script::Script;
 use crate::sessions::expect;
 use crate::wire::{Form, MASK, header, shortest};
-use steadfast::proto::close::{self, CloseCode};
+use steadfast::proto::close::{self, CloseStatus};
 use steadfast::proto::frame::{self, Header, Opcode, Role};
 use steadfast::proto::mask;
 
@@ -139,12 +139,12 @@ fn closes_alike(input: &[u8]) {
     let body = &input[..input.len().min(125)];
     let naive = read_close(body);
     match close::parse(body) {
-        Ok((code, reason)) => {
-            assert_eq!(Ok((code.0, reason.to_vec())), naive);
+        Ok((status, reason)) => {
+            assert_eq!(Ok((status.into(), reason.to_vec())), naive);
             let mut written = [0; 125];
             let reason = std::str::from_utf8(reason).expect("it was checked");
-            assert_eq!(close::encode(&mut written, code, reason), body);
-            assert_eq!(code == CloseCode::NO_STATUS, body.is_empty());
+            assert_eq!(close::encode(&mut written, status, reason), body);
+            assert_eq!(status == CloseStatus::NO_STATUS, body.is_empty());
         }
         Err(fault) => assert!(naive.as_ref().is_err_and(|faults| faults.contains(&fault)), "{fault:?}: {naive:?}"),
     }
