@@ -2,12 +2,22 @@
 
 use super::sys;
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
 /// Bytes of a reactor's stack. Its calls nest a dozen deep, and pages that it does not touch cost nothing.
 const STACK_BYTES: usize = 256 << 10;
+
+thread_local! {
+    static IS_REACTOR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether the calling thread is that of a reactor, whose calls must not wait for what a reactor does.
+pub fn is_reactor() -> bool {
+    IS_REACTOR.get()
+}
 
 /// A thread for one reactor.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +57,7 @@ impl Thread {
         failed: impl FnOnce(Failure) + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let body = move || {
+            IS_REACTOR.set(true);
             let run = match catch_unwind(AssertUnwindSafe(|| self.take_table().and_then(|()| make()))) {
                 Ok(Ok(run)) => run,
                 Ok(Err(error)) => return made(Err(error)),

@@ -9,6 +9,7 @@ use crate::net::counters::Totals;
 use crate::net::fd_table::Plan;
 use crate::net::listener::Endpoint;
 use crate::net::mailbox::Mailbox;
+use crate::net::thread;
 use crate::proto::close::CloseCode;
 use crate::proto::shared_frame;
 use std::io;
@@ -67,8 +68,15 @@ impl Handle {
     ///
     /// # Errors
     /// Names the first reactor that could not go on, and says why: an error of epoll_wait(2), or a panic. A panic of a
-    /// handler is none, see [`super::Handler`].
+    /// handler is none, see [`super::Handler`]. [`io::ErrorKind::Deadlock`] on the thread of a reactor of this process, such
+    /// as in a handler, at once: that reactor would wait for itself.
     pub fn join(&self) -> io::Result<()> {
+        if thread::is_reactor() {
+            return Err(io::Error::new(
+                io::ErrorKind::Deadlock,
+                "a reactor's thread cannot wait for the end of a server",
+            ));
+        }
         // Other callers of `join` wait as long.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {

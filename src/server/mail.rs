@@ -2,6 +2,7 @@
 
 use crate::net::conn::Sent;
 use crate::net::slots::ConnectionId;
+use crate::net::thread;
 use crate::proto::close::CloseCode;
 use crate::proto::session::MessageKind;
 use crate::proto::shared_frame::SharedFrame;
@@ -47,6 +48,9 @@ pub enum SendError {
     Gone,
     /// The server has ended.
     Stopped,
+    /// The message is on its way, and its receipt was waited for on the thread of a reactor, which may be the one that is to
+    /// send it.
+    OnReactorThread,
 }
 
 impl fmt::Display for SendError {
@@ -54,6 +58,9 @@ impl fmt::Display for SendError {
         f.write_str(match self {
             Self::Gone => "the connection has gone",
             Self::Stopped => "the server has ended",
+            Self::OnReactorThread => {
+                "a receipt cannot be waited for on a reactor's thread; drop it, or wait on another thread"
+            }
         })
     }
 }
@@ -71,11 +78,25 @@ impl Receipt {
         (told, Self(heard))
     }
 
-    /// Waits until the reactor has taken the message up. Not for handlers: a reactor that waits for itself waits for ever.
+    /// Waits until the reactor has sent the message, queued it or dropped it.
     ///
     /// # Errors
-    /// [`SendError`]: then no one gets it, and no one else.
+    /// [`SendError::Gone`] and [`SendError::Stopped`]: no connection gets the message. [`SendError::OnReactorThread`] in a
+    /// handler, or in another call on the thread of a reactor of this process: the outcome stays unknown, and the reactor does
+    /// not wait, since it could wait for itself for ever.
+    ///
+    /// ```
+    /// use steadfast::server::{ConnectionId, Handle, SendError};
+    ///
+    /// /// Sends an alarm, and returns whether the connection still exists.
+    /// fn alarm(server: &Handle, to: ConnectionId) -> bool {
+    ///     server.send(to, "alarm").wait() != Err(SendError::Gone)
+    /// }
+    /// ```
     pub fn wait(self) -> Result<Sent, SendError> {
+        if thread::is_reactor() {
+            return Err(SendError::OnReactorThread);
+        }
         self.0.recv().unwrap_or(Err(SendError::Stopped))
     }
 }

@@ -58,6 +58,7 @@ pub use request::Request;
 pub use response::{Next, Reply, Response};
 pub use status_code::{InvalidStatus, StatusCode};
 
+use crate::net::thread;
 use files::Files;
 use routes::{Get, Routes};
 use std::path::Path;
@@ -216,8 +217,11 @@ impl Server {
     /// Starts, and waits until the server has ended.
     ///
     /// # Errors
-    /// As [`Server::spawn`] and [`Handle::join`].
+    /// As [`Server::spawn`] and [`Handle::join`]; on the thread of a reactor the server does not start.
     pub fn run(self) -> Result<(), StartError> {
+        if thread::is_reactor() {
+            return Err(StartError("a reactor's thread cannot run another server; expected spawn".into()));
+        }
         self.spawn()?.join().map_err(|error| StartError(error.to_string()))
     }
 }

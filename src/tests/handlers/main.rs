@@ -15,6 +15,7 @@ mod wire;
 #[path = "../support/witness.rs"]
 mod witness;
 
+mod blocking;
 mod callbacks;
 mod chat;
 mod closing;

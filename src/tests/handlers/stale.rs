@@ -112,7 +112,7 @@ fn send(server: &Handle, names: &Mutex<Names>, stop: &AtomicBool) -> Sent {
                     sent.taken += 1;
                 }
                 Err(SendError::Gone) => sent.gone += 1,
-                Err(SendError::Stopped) => panic!("it has not stopped"),
+                Err(error) => panic!("{error}"),
             }
             sent.known_gone += u64::from(name.is_gone);
         }
