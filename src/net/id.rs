@@ -9,7 +9,7 @@ pub struct ConnectionId {
 
 impl ConnectionId {
     #[inline]
-    pub(super) fn new(generation: u32, index: usize) -> Self {
+    pub(crate) fn new(generation: u32, index: usize) -> Self {
         Self { generation, index: index as u32 }
     }
 

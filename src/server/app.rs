@@ -208,6 +208,7 @@ impl App {
     fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, closed: &Closed<'_>) {
         let Some(handler) = self.handlers.get_mut(usize::from(conn.state().route())) else { return };
         self.reactor.topics.leave(conn.id().index());
+        self.reactor.timers.cancel(conn.id());
         handler.closed(conn, &mut self.reactor, closed);
     }
 
@@ -293,6 +294,18 @@ impl App {
             handler.tick(&mut self.reactor, route as u16);
         }
         self.give_up_waiting(core);
+    }
+
+    /// Calls the handlers of the connections whose timers have expired.
+    fn call_timers(&mut self, core: &mut Core<HandlerSlot>) {
+        for id in self.reactor.timers.take_expired(core.now().instant) {
+            let Self { handlers, reactor, .. } = self;
+            core.with(id, |conn| {
+                if let Some(handler) = handlers.get_mut(usize::from(conn.state().route())) {
+                    handler.timer(conn, reactor);
+                }
+            });
+        }
     }
 
     /// Sends what the handlers wrote to others: to other reactors in one go for each.
@@ -407,6 +420,7 @@ impl Driver for App {
         }
         self.closed(conn, &Closed { code: CloseStatus::ABNORMAL, reason: words(cause), was_clean: false });
         self.reactor.topics.leave(index);
+        self.reactor.timers.cancel(conn.id());
     }
 
     fn command(&mut self, core: &mut Core<HandlerSlot>, command: Command) {
@@ -433,14 +447,20 @@ impl Driver for App {
                 });
             }
             Command::Publish { topic, message } => {
-                let lost = self.reactor.topics.publish(&topic, &message);
+                let lost = self.reactor.topics.publish(&topic, &message, None);
                 self.reactor.shared.count_lost(self.reactor.index, lost);
+            }
+            Command::CountReceivers { topic, count } => {
+                let _ = count.send(self.reactor.topics.members(&topic)); // a caller always waits
             }
         }
     }
 
     fn end_iteration(&mut self, core: &mut Core<HandlerSlot>) {
         self.tick(core);
+        if self.reactor.timers.next().is_some() {
+            self.call_timers(core);
+        }
         self.post(core);
         if !self.reactor.topics.is_idle() && self.deliver(core) {
             core.stay_awake();
@@ -448,7 +468,7 @@ impl Driver for App {
         if let Some(drain) = &mut self.drain {
             drain.go_on(core, self.reactor.shared.drain.1);
         }
-        if let Some(at) = self.reactor.wake_at {
+        for at in [self.reactor.wake_at, self.reactor.timers.next()].into_iter().flatten() {
             core.wake_at(at);
         }
     }

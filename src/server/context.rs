@@ -4,12 +4,13 @@ use super::id::ConnectionId;
 use super::mail::{Command, Envelope};
 use super::message::Message;
 use super::status::ServerState;
+use super::timers::Timers;
 use super::topics::Topics;
 use super::waiting::Waiting;
 use crate::net::counters::Counters;
 use crate::net::sys;
 use crate::proto::close::CloseCode;
-use crate::proto::shared_frame;
+use crate::proto::shared_frame::SharedFrame;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(super) struct ReactorState {
     pub(super) letters: Vec<Envelope>,
     /// By their places in the slab.
     pub(super) waiting: HashMap<usize, Waiting>,
+    pub(super) timers: Timers,
     pub(super) wake_at: Option<Instant>,
     /// What makes the stamps of our pings unlike any number that a peer would choose.
     ping_key: u64,
@@ -48,6 +50,7 @@ impl ReactorState {
             broadcasts: Vec::new(),
             letters: Vec::new(),
             waiting: HashMap::new(),
+            timers: Timers::default(),
             wake_at: None,
             ping_key: u64::from_ne_bytes(key),
         }
@@ -76,12 +79,26 @@ pub struct ReactorContext<'a> {
     pub(super) reactor: &'a mut ReactorState,
     /// Whose handler has it.
     pub(super) route: u16,
+    /// The index of the connection that the call is for, if it is for one.
+    pub(super) connection: Option<usize>,
 }
 
 impl ReactorContext<'_> {
-    /// Which reactor this is, from 0 on. What is to be done once for all of a server is done at reactor 0.
+    /// Returns the number of this reactor, from 0 on. What is to be done once for all of a server is done at reactor 0.
     pub fn reactor(&self) -> usize {
         usize::from(self.reactor.index)
+    }
+
+    /// Returns the number of the server's reactors, each of which has an instance of every handler.
+    pub fn reactors(&self) -> usize {
+        self.reactor.shared.plan.reactors
+    }
+
+    /// Returns the number of receivers of `topic` at this reactor: WebSockets that have subscribed to it, and requests that
+    /// wait for its next message. The number is exact, and costs one look into a table. Other reactors have others:
+    /// [`super::Handle::receivers`] asks all of them.
+    pub fn receivers(&self, topic: &str) -> usize {
+        self.reactor.topics.members(topic)
     }
 
     /// Sends a message to all who have subscribed to `topic` by now, whichever reactor they are at; it is encoded once for
@@ -93,12 +110,69 @@ impl ReactorContext<'_> {
     /// message is dropped, and counted for each receiver. Returns whether this reactor has taken it; the others tell by their
     /// counters alone.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
-        let message = message.into();
-        let message = Arc::new(shared_frame::SharedFrame::new(message.kind(), message.payload()));
-        if self.reactor.shared.plan.reactors > 1 {
-            self.reactor.broadcasts.push(Command::Publish { topic: topic.into(), message: Arc::clone(&message) });
+        let message = shared(&message.into());
+        self.broadcast(topic, &message);
+        self.publish_here(topic, &message, None)
+    }
+
+    /// Publishes a message as [`ReactorContext::publish`] does, but not to the connection that the call is for. In calls that
+    /// are for no connection, as [`super::Handler::tick`], it goes to all.
+    ///
+    /// ```
+    /// use steadfast::server::{Handler, Message, Peer};
+    ///
+    /// /// What one connection draws, the others see.
+    /// struct Whiteboard;
+    ///
+    /// impl Handler for Whiteboard {
+    ///     fn message(&mut self, peer: &mut Peer, stroke: Message) {
+    ///         peer.subscribe("strokes");
+    ///         peer.publish_to_others("strokes", stroke);
+    ///     }
+    /// }
+    /// ```
+    pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
+        let message = shared(&message.into());
+        self.broadcast(topic, &message);
+        self.publish_here(topic, &message, self.connection)
+    }
+
+    /// Publishes a message as [`ReactorContext::publish`] does, but to the receivers at this reactor alone. Other reactors are
+    /// not woken.
+    ///
+    /// It is for what every reactor publishes by itself, as from its [`super::Handler::tick`]:
+    ///
+    /// ```
+    /// use steadfast::server::{Handler, Message, Peer, ReactorContext};
+    ///
+    /// /// Tells each connection how many others its reactor has.
+    /// struct Crowd;
+    ///
+    /// impl Handler for Crowd {
+    ///     fn message(&mut self, peer: &mut Peer, _message: Message) {
+    ///         peer.subscribe("crowd");
+    ///     }
+    ///
+    ///     fn tick(&mut self, context: &mut ReactorContext) {
+    ///         let text = context.receivers("crowd").to_string();
+    ///         context.publish_local("crowd", &text);
+    ///     }
+    /// }
+    /// ```
+    pub fn publish_local<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
+        self.publish_here(topic, &shared(&message.into()), None)
+    }
+
+    /// Hands a message to all other reactors.
+    fn broadcast(&mut self, topic: &str, message: &Arc<SharedFrame>) {
+        if self.reactors() > 1 {
+            self.reactor.broadcasts.push(Command::Publish { topic: topic.into(), message: Arc::clone(message) });
         }
-        let lost = self.reactor.topics.publish(topic, &message);
+    }
+
+    /// Queues a message for the receivers at this reactor. Returns whether there was room for it.
+    fn publish_here(&mut self, topic: &str, message: &Arc<SharedFrame>, except: Option<usize>) -> bool {
+        let lost = self.reactor.topics.publish(topic, message, except);
         self.reactor.shared.count_lost(self.reactor.index, lost);
         lost == 0
     }
@@ -130,4 +204,9 @@ impl ReactorContext<'_> {
         let Some(at) = Instant::now().checked_add(wait) else { return };
         self.reactor.wake_at = Some(self.reactor.wake_at.map_or(at, |known| known.min(at)));
     }
+}
+
+/// Encodes a message for many receivers.
+fn shared(message: &Message<'_>) -> Arc<SharedFrame> {
+    Arc::new(SharedFrame::new(message.kind(), message.payload()))
 }

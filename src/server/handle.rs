@@ -1,7 +1,7 @@
 //! A server that runs, as all threads may have it.
 
 use super::id::ConnectionId;
-use super::mail::{Command, Receipt};
+use super::mail::{Command, Receipt, SendError};
 use super::message::Message;
 use super::socket_files::SocketFiles;
 use super::status::ServerState;
@@ -13,6 +13,7 @@ use crate::net::thread;
 use crate::proto::close::CloseCode;
 use crate::proto::shared_frame;
 use std::io;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -115,6 +116,42 @@ impl Handle {
         let message = message.into();
         let message = Arc::new(shared_frame::SharedFrame::new(message.kind(), message.payload()));
         self.all(&Command::Publish { topic: topic.into(), message });
+    }
+
+    /// Returns the number of receivers of `topic` at all reactors: WebSockets that have subscribed to it, and requests that
+    /// wait for its next message.
+    ///
+    /// Each reactor counts its own when it comes to it, so the sum is exact if none subscribes or leaves meanwhile. It costs a
+    /// message to each reactor and back, and no connection is looked at.
+    ///
+    /// # Errors
+    /// [`SendError::Stopped`] when a reactor has ended, and [`SendError::OnReactorThread`] in a handler, which has
+    /// [`super::ReactorContext::receivers`].
+    ///
+    /// ```
+    /// use steadfast::server::Server;
+    ///
+    /// let server = Server::new().listen("127.0.0.1:0")?.spawn()?;
+    /// assert_eq!(server.receivers("news"), Ok(0));
+    /// server.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn receivers(&self, topic: &str) -> Result<usize, SendError> {
+        if thread::is_reactor() {
+            return Err(SendError::OnReactorThread);
+        }
+        let (count, counts) = sync_channel(self.mailboxes.len());
+        self.all(&Command::CountReceivers { topic: topic.into(), count });
+        let mut sum = 0;
+        for _ in &*self.mailboxes {
+            sum += counts.recv().map_err(|_| SendError::Stopped)?;
+        }
+        Ok(sum)
+    }
+
+    /// Returns the number of reactors, each of which has a thread.
+    pub fn reactors(&self) -> usize {
+        self.mailboxes.len()
     }
 
     /// What all reactors have counted by now.

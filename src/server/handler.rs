@@ -9,7 +9,7 @@ use crate::net::conn::{Conn, Sent};
 use crate::proto::close::{CloseCode, CloseStatus};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a connection came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,10 @@ pub trait Handler<S: Default + 'static = ()>: 'static {
     /// The socket of a connection was full, and has now taken all that waited.
     fn writable(&mut self, _peer: &mut Peer<'_, '_, S>) {}
 
-    /// A connection that was open has ended: once for each. What is sent to it now is dropped.
+    /// The time of [`Peer::set_timer`] is over.
+    fn timer(&mut self, _peer: &mut Peer<'_, '_, S>) {}
+
+    /// A connection that was open has ended: once for each. Its timer is cancelled. What is sent to it now is dropped.
     fn closed(&mut self, _peer: &mut Peer<'_, '_, S>, _closed: &Closed<'_>) {}
 
     /// Time passes: called when the reactor starts, four times a second while it has connections, and when it was asked for
@@ -83,7 +86,7 @@ pub trait Handler<S: Default + 'static = ()>: 'static {
 
 /// One connection, lent to its handler for the length of a call, with the [`ReactorContext`] of its reactor.
 ///
-/// The methods act on this connection, except [`Peer::publish`] and [`Peer::send_to`], which are those of the context. The
+/// The methods act on this connection, except [`Peer::publish`], [`Peer::publish_to_others`] and [`Peer::send_to`], which are those of the context. The
 /// context and the state are fields, so that one call can use both.
 ///
 /// ```
@@ -159,9 +162,54 @@ impl<S> Peer<'_, '_, S> {
         self.context.publish(topic, message)
     }
 
+    /// Publishes a message to all connections that have subscribed to `topic` but this one. See
+    /// [`ReactorContext::publish_to_others`].
+    pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
+        self.context.publish_to_others(topic, message)
+    }
+
     /// Sends a message to another connection. See [`ReactorContext::send_to`].
     pub fn send_to<'m>(&mut self, to: ConnectionId, message: impl Into<Message<'m>>) {
         self.context.send_to(to, message);
+    }
+
+    /// Has [`Handler::timer`] called once after `wait`, in place of what was set before. A connection has one timer.
+    ///
+    /// The reactor wakes up for it: it is called when the time is over, after the work that the reactor has at that moment, and
+    /// never before. It counts the time of `CLOCK_MONOTONIC` (clock_gettime(2)), so also time in which the process was stopped:
+    /// unlike a deadline of the server, it is then called late, once, when the process runs again. A `wait` that the clock
+    /// cannot count to never ends. A connection without a timer costs nothing; one with a timer costs about 100 bytes, and
+    /// setting it takes time that grows with the logarithm of the number of timers.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use steadfast::server::{CloseCode, Handler, Message, Peer};
+    ///
+    /// /// Echoes, and closes a connection that has said nothing for a minute.
+    /// struct Impatient;
+    ///
+    /// impl Handler for Impatient {
+    ///     fn message(&mut self, peer: &mut Peer, message: Message) {
+    ///         peer.set_timer(Duration::from_secs(60));
+    ///         peer.send(message);
+    ///     }
+    ///
+    ///     fn timer(&mut self, peer: &mut Peer) {
+    ///         peer.close(CloseCode::TIMEOUT, "a minute without a message");
+    ///     }
+    /// }
+    /// ```
+    pub fn set_timer(&mut self, wait: Duration) {
+        let (id, timers) = (self.conn.id(), &mut self.context.reactor.timers);
+        match Instant::now().checked_add(wait) {
+            Some(at) => timers.set(id, at),
+            None => drop(timers.cancel(id)),
+        }
+    }
+
+    /// Cancels the timer. Returns whether one was set.
+    pub fn cancel_timer(&mut self) -> bool {
+        self.context.reactor.timers.cancel(self.conn.id())
     }
 
     /// Bytes of the answer to the upgrade, while its request is told of.

@@ -26,6 +26,7 @@ pub(super) trait DynHandler {
     );
     fn pong(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, round_trip: Option<Duration>);
     fn writable(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState);
+    fn timer(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState);
     fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>);
     fn tick(&mut self, reactor: &mut ReactorState, route: u16);
     fn undelivered(&mut self, reactor: &mut ReactorState, route: u16, to: ConnectionId);
@@ -56,7 +57,8 @@ impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
         let (route, at) = (conn.state().route(), conn.state().state());
         let Self { handler, states } = self;
         let done = guard::call(|| {
-            let context = ReactorContext { reactor, route };
+            let connection = Some(conn.id().index());
+            let context = ReactorContext { reactor, route, connection };
             if let Some(state) = state(states, at, Self::KEEPS) {
                 work(handler, &mut Peer { conn, context, state });
             }
@@ -115,13 +117,18 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
         self.with(conn, reactor, Handler::writable);
     }
 
+    fn timer(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState) {
+        self.with(conn, reactor, Handler::timer);
+    }
+
     fn closed(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, closed: &Closed<'_>) {
         let (route, at) = (conn.state().route(), conn.state().state());
         // This is the last call for the connection, whatever the handler does in it.
         conn.state().leave();
         let Self { handler, states } = self;
         let told = guard::call(|| {
-            let context = ReactorContext { reactor, route };
+            let connection = Some(conn.id().index());
+            let context = ReactorContext { reactor, route, connection };
             if let Some(state) = state(states, at, Self::KEEPS) {
                 handler.closed(&mut Peer { conn, context, state }, closed);
             }
@@ -136,13 +143,15 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
     }
 
     fn tick(&mut self, reactor: &mut ReactorState, route: u16) {
-        if guard::call(|| self.handler.tick(&mut ReactorContext { reactor, route })).is_none() {
+        if guard::call(|| self.handler.tick(&mut ReactorContext { reactor, route, connection: None })).is_none() {
             reactor.counters().handler_panics.add(1);
         }
     }
 
     fn undelivered(&mut self, reactor: &mut ReactorState, route: u16, to: ConnectionId) {
-        if guard::call(|| self.handler.undelivered(&mut ReactorContext { reactor, route }, to)).is_none() {
+        if guard::call(|| self.handler.undelivered(&mut ReactorContext { reactor, route, connection: None }, to))
+            .is_none()
+        {
             reactor.counters().handler_panics.add(1);
         }
     }

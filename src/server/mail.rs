@@ -32,6 +32,8 @@ pub(super) enum Command {
     Close { id: ConnectionId, code: CloseCode, reason: Box<str> },
     /// To send a message to the members of a topic.
     Publish { topic: Arc<str>, message: Arc<SharedFrame> },
+    /// Asks for the number of the members of a topic.
+    CountReceivers { topic: Arc<str>, count: SyncSender<usize> },
 }
 
 /// Mail with its address.

@@ -34,6 +34,7 @@ mod socket_files;
 mod start;
 mod status;
 mod status_code;
+mod timers;
 mod topics;
 mod waiting;
 

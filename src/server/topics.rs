@@ -65,6 +65,8 @@ struct Publication {
     message: Arc<SharedFrame>,
     receivers: usize,
     sequence: u64,
+    /// The connection that does not get it, or [`NONE`].
+    except: u32,
     begun: bool,
 }
 
@@ -185,9 +187,16 @@ impl Topics {
         }
     }
 
-    /// Queues a message for all current members. Returns for how many it is dropped because too much waits already.
-    pub(super) fn publish(&mut self, name: &str, message: &Arc<SharedFrame>) -> usize {
+    /// Returns the number of members of a topic.
+    pub(super) fn members(&self, name: &str) -> usize {
+        self.by_name.get(name).map_or(0, |&topic| self.topics[topic as usize].members.len())
+    }
+
+    /// Queues a message for all current members but the connection `except`. Returns for how many it is dropped because too
+    /// much waits already.
+    pub(super) fn publish(&mut self, name: &str, message: &Arc<SharedFrame>, except: Option<usize>) -> usize {
         let Some(&index) = self.by_name.get(name) else { return 0 };
+        let except = except.filter(|&connection| self.find(connection, index).is_some());
         let topic = &mut self.topics[index as usize];
         // A topic with more members than its share is counted with its share; otherwise a small topic could block it for good.
         let (bytes, receivers) = (message.frame().len(), topic.members.len().min(MAX_WAITING_DELIVERIES / 2));
@@ -198,16 +207,37 @@ impl Topics {
             && self.waiting_deliveries + receivers <= MAX_WAITING_DELIVERIES;
         let takes = self.waiting.is_empty() || (fits && own_share);
         if !takes {
-            return topic.members.len();
+            return topic.members.len() - usize::from(except.is_some());
         }
         self.waiting_bytes += bytes;
         self.waiting_deliveries += receivers;
         topic.waiting += 1;
         let (number, message, sequence) = (topic.number, Arc::clone(message), self.sequence);
-        self.waiting.push_back(Publication { topic: index, number, message, receivers, sequence, begun: false });
+        let except = except.map_or(NONE, |connection| connection as u32);
+        let publication = Publication { topic: index, number, message, receivers, sequence, except, begun: false };
+        self.waiting.push_back(publication);
         self.sequence += 1;
         self.check_if_small();
         0
+    }
+
+    /// Begins the pass of the first publication, if it is to begin. The connection that does not get it becomes the last
+    /// member, and the pass begins before it: a delivery need not look for it.
+    fn begin(&mut self) {
+        let Some(publication) = self.waiting.front_mut() else { return };
+        if std::mem::replace(&mut publication.begun, true) {
+            return;
+        }
+        let (index, number, except) = (publication.topic, publication.number, publication.except);
+        let excepted = if except == NONE { None } else { self.find(except as usize, index) };
+        let Some(topic) = self.topics.get_mut(index as usize).filter(|topic| topic.number == number) else { return };
+        topic.ahead = topic.members.len();
+        let Some((subscription, _)) = excepted else { return };
+        topic.ahead -= 1;
+        let (position, last) = (self.subscriptions[subscription as usize].position as usize, topic.ahead);
+        topic.members.swap(position, last);
+        self.subscriptions_of(index as usize, position);
+        self.subscriptions_of(index as usize, last);
     }
 
     /// Whether no publication waits.
@@ -223,13 +253,11 @@ impl Topics {
         mut deliver: impl FnMut(usize, &Arc<SharedFrame>, u32),
     ) -> bool {
         while budget > 0 {
-            let Some(publication) = self.waiting.front_mut() else { return false };
+            self.begin();
+            let Some(publication) = self.waiting.front() else { return false };
             let topic = self.topics.get_mut(publication.topic as usize);
             // The topic may have been removed meanwhile, and its index given to another one.
             if let Some(topic) = topic.filter(|topic| topic.number == publication.number) {
-                if !std::mem::replace(&mut publication.begun, true) {
-                    topic.ahead = topic.members.len();
-                }
                 let cost = 1 + publication.message.frame().len() / DELIVERY_BYTES;
                 let from = topic.ahead.saturating_sub(budget.div_ceil(cost));
                 for member in topic.members[from..topic.ahead].iter().rev() {

@@ -11,6 +11,7 @@ use steadfast::server::{Handle, Handler, Message, Peer, SendError, Server};
 #[derive(Debug)]
 struct Outcomes {
     wait: SendError,
+    receivers: SendError,
     join: io::ErrorKind,
     run: String,
 }
@@ -26,6 +27,7 @@ impl Handler for Blocking {
         let server = self.server.get().expect("the test has set it");
         let outcomes = Outcomes {
             wait: server.send(peer.id(), "to itself").wait().expect_err("it would wait for itself"),
+            receivers: server.receivers("any").expect_err("it would wait for itself"),
             join: server.join().expect_err("it would wait for itself").kind(),
             run: Server::new().run().expect_err("it would never return").to_string(),
         };
@@ -44,8 +46,11 @@ fn outcomes_of(target: impl FnOnce(&Local) -> Handle) -> crate::wire::Wire {
     assert!(set.is_ok());
     let mut wire = websocket_at(local.address, "/");
     say(&mut wire, "go");
-    let Outcomes { wait, join, run } = hear(&told);
-    assert_eq!((wait, join), (SendError::OnReactorThread, io::ErrorKind::Deadlock));
+    let Outcomes { wait, receivers, join, run } = hear(&told);
+    assert_eq!(
+        (wait, receivers, join),
+        (SendError::OnReactorThread, SendError::OnReactorThread, io::ErrorKind::Deadlock)
+    );
     assert!(run.contains("reactor's thread"), "{run}");
     wire
 }

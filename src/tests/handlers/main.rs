@@ -29,5 +29,6 @@ mod sending;
 mod stale;
 mod states;
 mod ticks;
+mod timers;
 mod tour;
 mod waiting;

@@ -4,10 +4,11 @@
 use crate::host::Local;
 use crate::rig::{reset, say, single, text, websocket_at};
 use crate::wire::{CLOSE, TEXT, Wire, close_body, frame};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
 use steadfast::server::{
-    Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, ReactorContext, Request, Server,
+    Closed, Config, ConnectionId, Handler, Message, Overflow, Peer, ReactorContext, Request, SendError, Server,
 };
 
 /// What one says, all hear who are in; one is in until one has said `leave`.
@@ -27,6 +28,12 @@ impl Handler for Square {
             Some("leave") => {
                 assert!(peer.unsubscribe("square"));
                 peer.send("left");
+            }
+            Some(said) if said.starts_with("others:") => drop(peer.publish_to_others("square", message)),
+            Some(said) if said.starts_with("here:") => drop(peer.context.publish_local("square", message)),
+            Some("count") => {
+                let counts = format!("{} of {}", peer.context.receivers("square"), peer.context.reactors());
+                peer.send(&counts);
             }
             _ => drop(peer.publish("square", message)),
         }
@@ -292,4 +299,77 @@ fn more_than_may_wait_is_lost_and_counted() {
     }
     let counters = local.server.counters();
     assert_eq!((counters.messages_dropped, counters.closed_slow), (2 * 6 * 3, 0), "{counters:?}");
+}
+
+/// Members of the square, with their reactors, so many that each of three reactors has one.
+fn members(local: &Local) -> Vec<(Wire, usize)> {
+    let mut members: Vec<(Wire, usize)> = Vec::new();
+    while (0..3).any(|reactor| members.iter().all(|(_, at)| *at != reactor)) {
+        members.push(enter(local.address, "/"));
+        assert!(members.len() < 1000, "a reactor gets no connection");
+    }
+    members
+}
+
+#[test]
+fn message_to_others_reaches_all_but_its_sender() {
+    let local = square(Config { reactors: Some(3), ..single() });
+    let mut members = members(&local);
+    for (sender, (wire, _)) in members.iter_mut().enumerate() {
+        say(wire, &format!("others: {sender}"));
+    }
+    let count = members.len();
+    for (number, (wire, _)) in members.iter_mut().enumerate() {
+        // Each reactor has an order of its own for what others publish.
+        let heard: BTreeSet<String> = (1..count).map(|_| text(wire)).collect();
+        let others = (0..count).filter(|sender| *sender != number);
+        assert_eq!(heard, others.map(|sender| format!("others: {sender}")).collect());
+    }
+    say(&mut members[0].0, "all");
+    for (wire, _) in &mut members {
+        assert_eq!(text(wire), "all");
+    }
+    // One that is no member has everybody for others.
+    let (mut speaker, _) = enter(local.address, "/speaker");
+    say(&mut speaker, "others: from outside");
+    for (wire, _) in &mut members {
+        assert_eq!(text(wire), "others: from outside");
+    }
+}
+
+#[test]
+fn local_message_reaches_the_members_at_one_reactor() {
+    let local = square(Config { reactors: Some(3), ..single() });
+    let mut members = members(&local);
+    let at = members[0].1;
+    say(&mut members[0].0, "here: now");
+    for (wire, _) in members.iter_mut().filter(|(_, reactor)| *reactor == at) {
+        assert_eq!(text(wire), "here: now");
+    }
+    say(&mut members[0].0, "all");
+    for (wire, _) in &mut members {
+        assert_eq!(text(wire), "all");
+    }
+}
+
+#[test]
+fn receivers_are_counted_at_one_reactor_and_at_all() {
+    let local = square(Config { reactors: Some(3), ..single() });
+    assert_eq!((local.server.receivers("square"), local.server.reactors()), (Ok(0), 3));
+    let mut members = members(&local);
+    let _speaker = enter(local.address, "/speaker");
+    assert_eq!(local.server.receivers("square"), Ok(members.len()));
+    let counts: Vec<usize> = (0..3).map(|at| members.iter().filter(|(_, reactor)| *reactor == at).count()).collect();
+    for (wire, at) in &mut members {
+        say(wire, "count");
+        assert_eq!(text(wire), format!("{} of 3", counts[*at]));
+    }
+    say(&mut members[0].0, "leave");
+    assert_eq!(text(&mut members[0].0), "left");
+    assert_eq!(local.server.receivers("square"), Ok(members.len() - 1));
+    assert_eq!(local.server.receivers("elsewhere"), Ok(0));
+    let server = local.server.clone();
+    drop(members);
+    drop(local);
+    assert_eq!(server.receivers("square"), Err(SendError::Stopped));
 }

@@ -48,7 +48,8 @@ enum Step {
     Subscribe(usize, usize),
     Unsubscribe(usize, usize),
     Leave(usize),
-    Publish(usize),
+    /// To a topic, and to all members but one.
+    Publish(usize, Option<usize>),
     Deliver(usize),
 }
 
@@ -57,8 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (connection.clone(), name.clone()).prop_map(|(connection, name)| Step::Subscribe(connection, name)),
         3 => (connection.clone(), name.clone()).prop_map(|(connection, name)| Step::Unsubscribe(connection, name)),
-        1 => connection.prop_map(Step::Leave),
-        4 => name.prop_map(Step::Publish),
+        1 => connection.clone().prop_map(Step::Leave),
+        4 => (name, prop::option::of(connection)).prop_map(|(name, except)| Step::Publish(name, except)),
         // Small ones for the most part: so that passes are interrupted.
         4 => prop_oneof![4 => 0_usize..5, 1 => 5_usize..100].prop_map(Step::Deliver),
     ]
@@ -123,11 +124,15 @@ impl Model {
                 }
                 topics.leave(connection);
             }
-            Step::Publish(name) => {
-                let (number, life, due) = (self.published, self.lives[name], self.members[name].clone());
+            Step::Publish(name, except) => {
+                let (number, life, mut due) = (self.published, self.lives[name], self.members[name].clone());
+                assert_eq!(topics.members(NAMES[name]), due.len());
+                if let Some(except) = except {
+                    due.remove(&except);
+                }
                 self.published += 1;
                 self.awaited.push_back(Awaited { number, name, life, due });
-                assert_eq!(topics.publish(NAMES[name], &numbered(number)), 0, "there is room");
+                assert_eq!(topics.publish(NAMES[name], &numbered(number), except), 0, "there is room");
             }
             Step::Deliver(budget) => {
                 let (delivered, more) = deliver(topics, budget);
@@ -197,12 +202,12 @@ fn missing(members: usize, delivered: &Delivered) -> Vec<usize> {
 #[test]
 fn a_topic_without_members_takes_no_message() {
     let mut topics = Topics::default();
-    assert_eq!(topics.publish("a", &numbered(0)), 0);
+    assert_eq!(topics.publish("a", &numbered(0), None), 0);
     assert!(!topics.unsubscribe(7, "a"));
     topics.leave(7);
     assert_empty(&topics);
     let mut topics = topic_of(1);
-    assert_eq!(topics.publish("A", &numbered(0)), 0, "names are compared as they stand");
+    assert_eq!(topics.publish("A", &numbered(0), None), 0, "names are compared as they stand");
     assert!(topics.is_idle());
 }
 
@@ -210,7 +215,7 @@ fn a_topic_without_members_takes_no_message() {
 fn who_subscribes_twice_is_a_member_once() {
     let mut topics = topic_of(1);
     assert!(!topics.subscribe(0, "a"));
-    assert_eq!(topics.publish("a", &numbered(5)), 0);
+    assert_eq!(topics.publish("a", &numbered(5), None), 0);
     assert_eq!(all(&mut topics), [(0, 5)]);
     assert!(topics.unsubscribe(0, "a") && !topics.unsubscribe(0, "a"));
     assert_empty(&topics);
@@ -219,8 +224,8 @@ fn who_subscribes_twice_is_a_member_once() {
 #[test]
 fn a_pass_is_interrupted_when_the_budget_is_spent() {
     let mut topics = topic_of(10);
-    topics.publish("a", &numbered(0));
-    topics.publish("a", &numbered(1));
+    topics.publish("a", &numbered(0), None);
+    topics.publish("a", &numbered(1), None);
     let (first, more) = deliver(&mut topics, 4);
     assert_eq!((first.len(), more), (4, true));
     assert_eq!(deliver(&mut topics, 0), (Vec::new(), true));
@@ -242,7 +247,7 @@ fn who_leaves_in_the_middle_of_a_pass_is_not_reached_and_everyone_else_is() {
     // Every point of the pass, and every member who might leave there.
     for (reached, leaver) in (0..=6).flat_map(|reached| (0..whole.firsts.len()).map(move |leaver| (reached, leaver))) {
         let mut topics = topic_of(6);
-        topics.publish("a", &numbered(0));
+        topics.publish("a", &numbered(0), None);
         let (mut delivered, _) = deliver(&mut topics, reached);
         let had_it = missing(6, &delivered).iter().all(|connection| *connection != leaver);
         topics.leave(leaver);
@@ -261,12 +266,12 @@ fn who_leaves_in_the_middle_of_a_pass_is_not_reached_and_everyone_else_is() {
 fn who_comes_in_the_middle_of_a_pass_gets_the_next_message_and_not_this_one() {
     for reached in 0..=3 {
         let mut topics = topic_of(3);
-        topics.publish("a", &numbered(0));
+        topics.publish("a", &numbered(0), None);
         let (mut delivered, _) = deliver(&mut topics, reached);
         // One who takes the last place, and one who leaves and comes again in the place of another.
         assert!(topics.subscribe(3, "a"));
         assert!(topics.unsubscribe(0, "a") && topics.subscribe(0, "a"));
-        topics.publish("a", &numbered(1));
+        topics.publish("a", &numbered(1), None);
         delivered.extend(deliver(&mut topics, usize::MAX).0);
         let got = |number: usize| {
             let of_it = delivered.iter().filter(|(_, which, _)| *which == number);
@@ -284,15 +289,15 @@ fn who_comes_in_the_middle_of_a_pass_gets_the_next_message_and_not_this_one() {
 fn a_topic_that_comes_again_has_nothing_of_what_waits_for_the_old_one() {
     for reached in 0..3 {
         let mut topics = topic_of(3);
-        topics.publish("a", &numbered(0));
-        topics.publish("a", &numbered(1));
+        topics.publish("a", &numbered(0), None);
+        topics.publish("a", &numbered(1), None);
         assert_eq!(deliver(&mut topics, reached).0.len(), reached);
         (0..3).for_each(|connection| topics.leave(connection));
         assert!(topics.by_name.is_empty());
         // The new one takes the place of the old one, under the same name or under another.
         let name = ["a", "b"][reached % 2];
         assert!(topics.subscribe(1, name) && topics.subscribe(5, name));
-        topics.publish(name, &numbered(2));
+        topics.publish(name, &numbered(2), None);
         // Nor does that cost any of the budget.
         let (delivered, more) = deliver(&mut topics, 2);
         let delivered: Vec<(usize, usize)> = delivered.into_iter().map(|(who, number, _)| (who, number)).collect();
@@ -302,11 +307,50 @@ fn a_topic_that_comes_again_has_nothing_of_what_waits_for_the_old_one() {
 }
 
 #[test]
+fn a_message_to_others_reaches_every_member_but_one() {
+    for except in 0..5 {
+        let mut topics = topic_of(5);
+        topics.publish("a", &numbered(0), Some(except));
+        topics.publish("a", &numbered(1), None);
+        let (mut delivered, _) = deliver(&mut topics, 2);
+        topics.check();
+        // One that comes in the middle of the pass gets the second message alone.
+        topics.subscribe(5, "a");
+        delivered.extend(deliver(&mut topics, usize::MAX).0);
+        let of =
+            |number: usize| delivered.iter().filter(|(_, which, _)| *which == number).copied().collect::<Delivered>();
+        assert_eq!((missing(5, &of(0)), of(0).len()), (vec![except], 4));
+        assert_eq!((missing(5, &of(1)), of(1).len()), (vec![], 5));
+    }
+    // Of one that is no member all are others.
+    let mut topics = topic_of(2);
+    topics.publish("a", &numbered(0), Some(7));
+    assert_eq!(all(&mut topics).len(), 2);
+    // Of the only member none is.
+    let mut topics = topic_of(1);
+    topics.publish("a", &numbered(0), Some(0));
+    assert!(all(&mut topics).is_empty());
+    assert_eq!((topics.members("a"), topics.members("b")), (1, 0));
+    topics.leave(0);
+    assert_empty(&topics);
+}
+
+#[test]
+fn a_message_to_others_that_is_dropped_is_counted_for_the_others() {
+    let mut topics = topic_of(3);
+    for number in 0..MAX_WAITING {
+        assert_eq!(topics.publish("a", &numbered(number), None), 0);
+    }
+    assert_eq!(topics.publish("a", &numbered(0), Some(1)), 2);
+    assert_eq!(topics.publish("a", &numbered(0), Some(7)), 3);
+}
+
+#[test]
 fn messages_of_all_topics_go_in_the_order_in_which_they_were_published() {
     let mut topics = Topics::default();
     assert!(topics.subscribe(0, "a") && topics.subscribe(0, "b") && topics.subscribe(1, "b"));
     for (number, name) in ["a", "b", "a", "a", "b"].iter().enumerate() {
-        topics.publish(name, &numbered(number));
+        topics.publish(name, &numbered(number), None);
     }
     let got: Vec<usize> = all(&mut topics).into_iter().filter(|(who, _)| *who == 0).map(|(_, number)| number).collect();
     assert_eq!(got, [0, 1, 2, 3, 4]);
@@ -317,15 +361,18 @@ fn beyond_the_limit_of_messages_the_members_are_counted() {
     let mut topics = topic_of(3);
     topics.subscribe(9, "b");
     for number in 0..MAX_WAITING {
-        assert_eq!(topics.publish("a", &numbered(number)), 0, "message {number}");
+        assert_eq!(topics.publish("a", &numbered(number), None), 0, "message {number}");
     }
-    assert_eq!((topics.publish("a", &numbered(MAX_WAITING)), topics.publish("b", &numbered(MAX_WAITING))), (3, 1));
-    assert_eq!(topics.publish("nobody's", &numbered(MAX_WAITING)), 0);
+    assert_eq!(
+        (topics.publish("a", &numbered(MAX_WAITING), None), topics.publish("b", &numbered(MAX_WAITING), None)),
+        (3, 1)
+    );
+    assert_eq!(topics.publish("nobody's", &numbered(MAX_WAITING), None), 0);
     // One that is begun still waits; one that is done makes room.
     deliver(&mut topics, 2);
-    assert_eq!(topics.publish("a", &numbered(MAX_WAITING)), 3);
+    assert_eq!(topics.publish("a", &numbered(MAX_WAITING), None), 3);
     deliver(&mut topics, 1);
-    assert_eq!((topics.publish("a", &numbered(9999)), topics.publish("a", &numbered(MAX_WAITING))), (0, 3));
+    assert_eq!((topics.publish("a", &numbered(9999), None), topics.publish("a", &numbered(MAX_WAITING), None)), (0, 3));
     let last: Vec<usize> =
         all(&mut topics).into_iter().filter(|(who, _)| *who == 0).map(|(_, number)| number).collect();
     let expected: Vec<usize> = (1..MAX_WAITING).chain([9999]).collect();
@@ -343,16 +390,16 @@ fn beyond_the_limit_of_bytes_the_members_are_counted() {
     };
     let (exact, larger) = (quarter(0), quarter(1));
     for _ in 0..3 {
-        assert_eq!(topics.publish("a", &exact), 0);
+        assert_eq!(topics.publish("a", &exact, None), 0);
     }
-    assert_eq!((topics.publish("a", &larger), topics.publish("a", &exact)), (2, 0));
-    assert_eq!(topics.publish("a", &numbered(0)), 2, "it is full to the byte");
+    assert_eq!((topics.publish("a", &larger, None), topics.publish("a", &exact, None)), (2, 0));
+    assert_eq!(topics.publish("a", &numbered(0), None), 2, "it is full to the byte");
     let mut delivered = 0;
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (8, 0));
     // A message that is larger than the limit goes alone.
     let huge = Arc::new(SharedFrame::new(MessageKind::Binary, &vec![0; MAX_WAITING_BYTES + 1]));
-    assert_eq!((topics.publish("a", &huge), topics.publish("a", &huge)), (0, 2));
+    assert_eq!((topics.publish("a", &huge, None), topics.publish("a", &huge, None)), (0, 2));
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_bytes), (10, 0));
 }
@@ -366,32 +413,32 @@ fn beyond_the_limit_of_deliveries_the_members_are_counted() {
     }
     topics.subscribe(0, "c");
     let number = numbered(0);
-    assert_eq!((topics.publish("a", &number), topics.publish("a", &number)), (0, 0));
-    assert_eq!(topics.publish("a", &number), QUARTER, "half of it is all that one topic has");
-    assert_eq!((topics.publish("b", &number), topics.publish("b", &number)), (0, 0));
-    assert_eq!((topics.publish("b", &number), topics.publish("c", &number)), (QUARTER, 1), "it is full");
+    assert_eq!((topics.publish("a", &number, None), topics.publish("a", &number, None)), (0, 0));
+    assert_eq!(topics.publish("a", &number, None), QUARTER, "half of it is all that one topic has");
+    assert_eq!((topics.publish("b", &number, None), topics.publish("b", &number, None)), (0, 0));
+    assert_eq!((topics.publish("b", &number, None), topics.publish("c", &number, None)), (QUARTER, 1), "it is full");
     // What has been done in part still counts, and what is done makes room.
     assert!(topics.deliver(QUARTER - 1, |_, _, _| {}));
-    assert_eq!(topics.publish("c", &number), 1);
+    assert_eq!(topics.publish("c", &number, None), 1);
     assert!(topics.deliver(1, |_, _, _| {}));
-    assert_eq!((topics.publish("c", &number), topics.publish("a", &number)), (0, QUARTER));
+    assert_eq!((topics.publish("c", &number, None), topics.publish("a", &number, None)), (0, QUARTER));
     let mut delivered = 0;
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
     assert_eq!((delivered, topics.waiting_deliveries), (3 * QUARTER + 1, 0));
     // A topic that is larger than the limit has one message at a time.
     let mut topics = topic_of(MAX_WAITING_DELIVERIES + 1);
-    assert_eq!(topics.publish("a", &number), 0);
-    assert_eq!(topics.publish("a", &number), MAX_WAITING_DELIVERIES + 1);
+    assert_eq!(topics.publish("a", &number, None), 0);
+    assert_eq!(topics.publish("a", &number, None), MAX_WAITING_DELIVERIES + 1);
     let mut delivered = 0;
     assert!(!topics.deliver(usize::MAX, |_, _, _| delivered += 1));
-    assert_eq!((delivered, topics.publish("a", &number)), (MAX_WAITING_DELIVERIES + 1, 0));
+    assert_eq!((delivered, topics.publish("a", &number, None)), (MAX_WAITING_DELIVERIES + 1, 0));
 }
 
 #[test]
 fn a_long_message_takes_more_of_the_budget() {
     for (bytes, cost) in [(0, 1), (4000, 1), (4096, 2), (8000, 2), (9000, 3), (100_000, 25)] {
         let mut topics = topic_of(10);
-        topics.publish("a", &Arc::new(SharedFrame::new(MessageKind::Binary, &vec![0; bytes])));
+        topics.publish("a", &Arc::new(SharedFrame::new(MessageKind::Binary, &vec![0; bytes])), None);
         let mut count = |budget: usize| {
             let mut delivered = 0;
             let more = topics.deliver(budget, |_, _, _| delivered += 1);
