@@ -1,15 +1,17 @@
 //! The command line: flags into plain configurations, one file a command. Text for people lives here only.
 
+mod complain;
 mod compression;
 mod connect;
 mod doctor;
+mod escape;
+mod files;
 mod flood;
-mod io;
 mod report;
 mod serve;
 
 use clap::{Parser, Subcommand};
-use io::refuse;
+use complain::refuse;
 use std::process::ExitCode;
 use std::thread;
 use steadfast::server::save_address_space;

@@ -1,7 +1,7 @@
 //! `steadfast serve`.
 
+use super::complain::{complain, refuse};
 use super::compression::CompressionArgs;
-use super::io::{complain, refuse};
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;

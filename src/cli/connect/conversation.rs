@@ -4,7 +4,7 @@
 //! is bounded by what the peer takes: while much is queued for it, the input is left alone.
 
 use super::words;
-use crate::cli::io::tell;
+use crate::cli::complain::tell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

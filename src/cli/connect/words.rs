@@ -1,6 +1,6 @@
 //! What a connection says to people. All that comes from the peer is shown so that it cannot drive a terminal.
 
-use crate::cli::io::escaped;
+use crate::cli::escape::escaped;
 use std::fmt::Write;
 use steadfast::client::{Config, ConnectError, Ending, Refused};
 use steadfast::proto::close::{CloseCode, CloseStatus};

@@ -1,9 +1,11 @@
 //! `steadfast doctor`, and the line with which `serve` and `flood` say at their start that what was asked cannot fit.
 
+mod myths;
 mod script;
 mod table;
+mod words;
 
-use crate::cli::io::{complain, tell};
+use crate::cli::complain::{complain, tell};
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use std::io::Write;
 use std::process::ExitCode;
@@ -101,7 +103,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     } else if args.script {
         script::script(&diagnosis)
     } else {
-        let myths = if args.explain { table::myths() } else { String::new() };
+        let myths = if args.explain { myths::text() } else { String::new() };
         script::applied(&applied) + &table::table(&diagnosis, &host) + &myths
     };
     // The exit code is right even if stdout is closed.
@@ -128,7 +130,7 @@ fn json(diagnosis: &Diagnosis, applied: &[doctor::Applied], explain: bool) -> St
     value["applied"] = serde_json::to_value(applied).unwrap_or_default();
     if explain {
         value["myths"] =
-            table::MYTHS.iter().map(|(name, why)| serde_json::json!({ "name": name, "why": why })).collect();
+            myths::MYTHS.iter().map(|(name, why)| serde_json::json!({ "name": name, "why": why })).collect();
     }
     format!("{value:#}\n")
 }
@@ -169,8 +171,8 @@ fn warn(query: &Query) {
     tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
          steadfast doctor --connections {connections} --role {role} tells more",
-        script::count(connections),
-        script::short_name(row.limit),
-        script::count(row.max_connections.unwrap_or(0))
+        words::count(connections),
+        words::short_name(row.limit),
+        words::count(row.max_connections.unwrap_or(0))
     ));
 }

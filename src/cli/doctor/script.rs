@@ -1,8 +1,9 @@
 //! What would change a limit, as commands.
 
-use indicatif::HumanCount;
+use super::words::{count, role_words};
 use std::fmt::Write;
-use steadfast::doctor::{Applied, Diagnosis, Fix, Limit, Role};
+use steadfast::doctor::Applied;
+use steadfast::doctor::{Diagnosis, Fix};
 
 /// Where the sysctls are kept over a restart; sysctl.d(5).
 const FILE: &str = "/etc/sysctl.d/90-steadfast.conf";
@@ -73,37 +74,4 @@ pub(super) fn script(diagnosis: &Diagnosis) -> String {
         let _ = write!(text, "# To undo it:\n#   rm {FILE}\n{undo}");
     }
     text + &other
-}
-
-pub(super) fn count(number: u64) -> String {
-    HumanCount(number).to_string()
-}
-
-/// How a wall is called in a sentence.
-pub(super) fn short_name(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Nofile => "RLIMIT_NOFILE",
-        Limit::NrOpen => "fs.nr_open",
-        Limit::FileMax => "fs.file-max",
-        Limit::EpollWatches => "fs.epoll.max_user_watches",
-        Limit::Ports => "net.ipv4.ip_local_port_range",
-        Limit::MaxConnections => "--max-connections",
-        Limit::Threads => "the number of threads",
-        Limit::Conntrack => "nf_conntrack_max",
-        Limit::HostMemory => "memory",
-        Limit::GroupMemory => "the memory of the control group",
-        Limit::Backlog => "net.core.somaxconn",
-        Limit::TcpMem => "net.ipv4.tcp_mem",
-        Limit::Orphans => "net.ipv4.tcp_max_orphans",
-        Limit::TimeWait => "net.ipv4.tcp_max_tw_buckets",
-        Limit::Cpu => "processor time",
-    }
-}
-
-pub(super) fn role_words(role: Role) -> &'static str {
-    match role {
-        Role::Server => "server alone",
-        Role::Client => "client alone",
-        Role::Both => "both sides",
-    }
 }

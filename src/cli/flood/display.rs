@@ -1,6 +1,6 @@
 //! Where a flood stands: a bar on a terminal, a line every other second elsewhere; both on stderr.
 
-use crate::cli::io::tell;
+use crate::cli::complain::tell;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The charts of the page: what of a report each one shows.
 
-use super::plot::{Axis, Scale};
-use super::plot::{BLUE, Colour, GREEN, GREY, ORANGE, PALE, PINK, RED, SKY, VIOLET, YELLOW};
+use super::axis::{Axis, Scale};
+use super::colours::{BLUE, Colour, GREEN, GREY, ORANGE, PALE, PINK, RED, SKY, VIOLET, YELLOW};
 use super::plot::{Plot, Shape};
 use steadfast::flood::latency::{Latency, MEASURES, Measure};
 use steadfast::flood::ledger::STAGES;

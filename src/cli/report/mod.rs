@@ -1,13 +1,17 @@
 //! `steadfast report`, and what `steadfast flood` does with its own: reports are written, shown, judged and merged.
 
+mod axis;
 mod charts;
+mod colours;
+mod csv;
 mod html;
 mod plot;
-mod text;
+mod table;
+mod tables;
 mod words;
 
-use super::io::read_bounded;
-use super::io::{complain, refuse};
+use super::complain::{complain, refuse};
+use super::files::read_bounded;
 use clap::{Args as ClapArgs, Subcommand};
 use std::collections::BTreeSet;
 use std::fs;
@@ -143,7 +147,7 @@ impl OutputArgs {
             return ExitCode::FAILURE;
         }
         // The report is written; a terminal that has gone does not change how the flood went.
-        let _ = io::stdout().write_all(text::table(&report).as_bytes());
+        let _ = io::stdout().write_all(table::table(&report).as_bytes());
         report.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {
             complain(&format!("broken: {}: {}", verdict.assertion, words::figure(verdict)));
@@ -161,7 +165,7 @@ impl OutputArgs {
                 "--json" => {
                     serde_json::to_string_pretty(report).map(|text| text + "\n").map_err(|error| error.to_string())
                 }
-                "--csv" => Ok(text::csv(report)),
+                "--csv" => Ok(csv::csv(report)),
                 _ => html::html(report).map_err(|error| error.to_string()),
             };
             text.and_then(|text| fs::write(path, text).map_err(|error| error.to_string()))

@@ -1,6 +1,6 @@
 //! Figures as people read them, in the table and on the page alike.
 
-use crate::cli::io::is_harmful;
+use crate::cli::escape::is_harmful;
 use indicatif::HumanCount;
 use steadfast::flood::report::{Agreement, Connections, Report, Verdict};
 use steadfast::flood::verdict::Assertion;

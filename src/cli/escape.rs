@@ -1,0 +1,50 @@
+//! Text from elsewhere, shown so that it cannot drive a terminal or mislead its reader.
+
+/// Replaces control characters, characters that reorder what is read and characters that cannot be seen with an escape such
+/// as `\u{1b}`. A backslash stays as it is, so that JSON stays JSON.
+pub(super) fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_harmful(letter) {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
+}
+
+/// Whether a character is more than a letter: C0 and C1 controls; Unicode's Bidi_Control; its separators of lines and
+/// paragraphs, since what is shown is one line; and those without width, but for the joiners that some scripts need.
+pub(super) fn is_harmful(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn harmful_characters_are_escaped_and_all_others_are_not() {
+        let plain = r#"plain {"a":"\u00fc"} ü 木 🙂 نص‌ها"#;
+        assert_eq!(escaped(plain), plain);
+        assert_eq!(escaped("\u{1b}[31m\r\n\t\u{7f}\u{9b}2J"), r"\u{1b}[31m\r\n\t\u{7f}\u{9b}2J");
+        for letter in "\u{200b}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{feff}\u{61c}\u{e0041}".chars() {
+            assert_eq!(escaped(&format!("a{letter}b")), format!("a\\u{{{:x}}}b", letter as u32));
+        }
+    }
+}
