@@ -1,8 +1,9 @@
-//! What connections keep is counted here after each call that may change it, and the largest go where it is too much.
+//! Counts the memory that connections keep, after each call that may change it, and frees it where it is too much.
 
 use super::conn::Cause;
 use super::connection::Flags;
 use super::core::Core;
+use super::deadlines::ms_at_rate;
 use super::memory::{Kept, KeptFor, kept_by, size_class};
 use super::send;
 use super::slots::ConnectionId;
@@ -11,18 +12,20 @@ use super::sys;
 use crate::proto::frame::Role;
 use crate::proto::session::State;
 
-/// For what is shorter, the buffers that a reactor has anyway will do.
+/// An unfinished message or request from this length on has memory set aside for its response; the buffers that a
+/// reactor has anyway are enough for a shorter one.
 const RESERVED_FROM_BYTES: usize = 32 << 10;
 
-/// Below this age nothing unfinished is old.
+/// A message or request younger than this is not ended, however short memory is.
 const MIN_AGE_TICKS: u32 = 8;
 
 impl<S> Core<S> {
-    /// Counts anew what a connection keeps; `begins` if what it has begun now is another thing than before.
+    /// Counts what a connection keeps. `begins` says that it has begun another message or request since it was last
+    /// counted.
     #[cold]
     #[inline(never)]
     pub(super) fn account(&mut self, id: ConnectionId, begins: bool) {
-        self.calm.disturb();
+        self.next_due.reset();
         let Some(connection) = self.slots.get(id) else { return };
         let ring = if connection.has(Flags::PARTIAL_INPUT) { self.partial_input.get(&id) } else { None };
         let (bytes, reason) = kept_by(connection, ring);
@@ -33,21 +36,21 @@ impl<S> Core<S> {
             connection.clear(Flags::KEEPS);
             self.memory.forget(id);
         }
-        self.look_at_memory();
+        self.check_memory_limit();
     }
 
-    /// The connection is gone, or what it kept is.
+    /// Stops counting a connection that keeps nothing any more, or is gone.
     pub(super) fn forget(&mut self, id: ConnectionId) {
         self.memory.forget(id);
     }
 
-    /// Sets memory aside for the answer to what a connection has begun, which takes as much again once it is complete; returns how
-    /// much that is, for [`Core::give_back`]. `None` if the connection is not to be read now: there is no room for that, or
-    /// none for more of what it has begun. It is read on when there is.
+    /// Sets memory aside before a connection is read: its response takes as much again as what it has sent. Returns the
+    /// number of bytes, for [`Core::give_back`], or `None` if the connection must not be read now because memory does
+    /// not suffice; it is read again when it does.
     #[cold]
     pub(super) fn reserve(&mut self, id: ConnectionId) -> Option<usize> {
         let connection = self.slots.get(id)?;
-        // What has been read already is parsed in any case.
+        // Bytes that have been read already are parsed in any case.
         let holds_ring = connection.has(Flags::PARTIAL_INPUT);
         let bytes = connection.session().unfinished_bytes().filter(|&bytes| bytes >= RESERVED_FROM_BYTES).unwrap_or(0);
         let memory = &mut self.memory;
@@ -65,20 +68,20 @@ impl<S> Core<S> {
             return None;
         }
         memory.own_bytes += bytes;
-        memory.tell();
+        memory.report();
         Some(bytes)
     }
 
-    /// What [`Core::reserve`] gave is not needed any more.
+    /// Returns the memory that [`Core::reserve`] has set aside.
     pub(super) fn give_back(&mut self, reserved_bytes: usize) {
         if reserved_bytes > 0 {
             self.memory.own_bytes -= reserved_bytes;
-            self.memory.tell();
+            self.memory.report();
         }
     }
 
-    /// Finds out how much memory is left, and has what is too much go at once.
-    pub(super) fn look_at_memory(&mut self) {
+    /// Compares what is kept with the limit, and frees what is too much.
+    pub(super) fn check_memory_limit(&mut self) {
         let (used, buffers) = (self.memory.used_bytes(), &self.memory.limit);
         self.context.queueing.is_full = used >= buffers.full_bytes();
         if used > buffers.max_bytes() {
@@ -87,12 +90,12 @@ impl<S> Core<S> {
         self.context.output.deflate.room_bytes = self.memory.room_bytes();
     }
 
-    /// Ends those of this reactor's connections that keep most, until they have kept `excess_bytes`.
+    /// Resets the connections of this reactor that keep most, until `excess_bytes` have been freed.
     fn shed(&mut self, excess_bytes: usize) {
         for id in self.memory.pick(excess_bytes, |kept| Some(size_class(kept.bytes))) {
             self.release(id);
         }
-        // What was freed is of many sizes, and what grows next may not fit there.
+        // The freed blocks have many sizes, so the next one may not fit into the gaps that they leave.
         sys::trim_heap();
         self.context.queueing.is_full = self.memory.used_bytes() >= self.memory.limit.full_bytes();
     }
@@ -114,8 +117,9 @@ impl<S> Core<S> {
         }
     }
 
-    /// Those who have been at something for longest, if memory is short: as many as it takes. Where it is not, but some are
-    /// paused for want of room, the oldest of these: else they might all wait for each other.
+    /// Returns the connections whose messages or requests were begun first: enough of them to free what is too much.
+    /// Where memory is not short, but connections are paused because it was, returns the oldest of those: otherwise all
+    /// of them could wait for each other.
     pub(super) fn oldest(&self) -> Vec<ConnectionId> {
         let excess_bytes = self.memory.used_bytes().saturating_sub(self.memory.limit.tight_bytes());
         let (now_tick, is_tight) = (self.context.now.tick, excess_bytes > 0);
@@ -126,7 +130,7 @@ impl<S> Core<S> {
         self.memory.pick(excess_bytes.max(1), class_of)
     }
 
-    /// Those whose messages come more slowly than they have to.
+    /// Returns the connections that send a message more slowly than the deadlines allow.
     pub(super) fn slow_messages(&mut self) -> Vec<ConnectionId> {
         let (now_tick, deadlines) = (self.context.now.tick, self.context.settings.deadlines);
         let Self { memory, slots, .. } = self;
@@ -137,14 +141,14 @@ impl<S> Core<S> {
             }
             let session = &slots.get(id)?.session();
             let bytes = session.unfinished_bytes().filter(|_| session.state() == State::Open)?;
-            let more_ms = bytes as u64 * 1000 / u64::from(deadlines.min_message_bytes_per_s.max(1));
+            let more_ms = ms_at_rate(bytes as u64, deadlines.min_message_bytes_per_s);
             let is_late = age_ms >= u64::from(deadlines.message_s) * 1000 + more_ms && session.role() == Role::Server;
             is_late.then_some(id)
         };
         memory.kept.iter().filter_map(is_late).collect()
     }
 
-    /// What was counted is what there is.
+    /// Checks that what has been counted is what connections keep.
     #[cfg(debug_assertions)]
     pub(super) fn check_memory(&mut self) {
         let mut sum = 0;

@@ -1,4 +1,4 @@
-//! Opens the files of a folder by paths that strangers send: no path leads out of the folder, by `..` or by a symbolic link.
+//! Opens files of a folder by untrusted paths: no path leads out of the folder, neither by `..` nor by a symbolic link.
 //!
 //! openat2(2) does that in one call (RESOLVE_BENEATH, Linux 5.6). A seccomp filter may forbid it, such as that of systemd's
 //! `RestrictSUIDSGID=` and `DynamicUser=` or of an older container runtime; then each component of a path is opened by itself,
@@ -10,10 +10,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Symbolic links that one path may follow, as many as the kernel's own (path_resolution(7)).
+/// The most symbolic links that one path may follow: as many as for the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Folders below the first that one path may be in at a time: each takes a descriptor while the path is resolved.
+/// The deepest that a path may be below the first folder: each level takes a descriptor while the path is resolved.
 const MAX_DEPTH: usize = 32;
 
 /// A folder whose files are opened by untrusted paths.
@@ -25,7 +25,7 @@ pub(crate) struct Beneath {
 }
 
 impl Beneath {
-    /// Finds out in which of the two ways files of `folder` can be opened.
+    /// Finds out which of the two ways works for `folder`.
     ///
     /// # Errors
     /// As openat(2), where neither can.
@@ -50,8 +50,8 @@ fn error(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
 }
 
-/// The folders that a path has come through below the first one. `..` returns to the last of them and does not ask the kernel
-/// for a parent, which may be another one by then if a folder has been moved.
+/// The folders on the way from the first one to the current one. `..` returns to the previous of them without asking
+/// the kernel for a parent, which may be another folder by then if this one has been moved.
 struct Walk<'f> {
     first: BorrowedFd<'f>,
     below: Vec<OwnedFd>,
@@ -90,7 +90,7 @@ fn walk(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd> {
         Some(b'/') => return Err(error(sys::errno::EXDEV)),
         Some(_) => {}
     }
-    // What is still to be resolved, the next component last.
+    // The components that are still to be resolved, the next one last.
     let mut left: Vec<Vec<u8>> = components(path).collect();
     while let Some(name) = left.pop() {
         if name == b".." {
@@ -98,7 +98,8 @@ fn walk(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd> {
             continue;
         }
         let name = OsStr::from_bytes(&name);
-        // None of the calls below follows a link; one that comes between them is an error.
+        // None of the calls below follows a link. If a component becomes a link between two calls, the second one
+        // fails.
         if let Some(target) = sys::read_link_at(walk.folder(), name)? {
             links += 1;
             if links > MAX_LINKS {
@@ -114,7 +115,7 @@ fn walk(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd> {
             walk.down(name)?;
         }
     }
-    // It ends with the name of a folder that it has come back to.
+    // The path ends with a folder that it has come back to.
     sys::open_file_at(walk.folder(), OsStr::new("."))
 }
 

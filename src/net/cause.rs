@@ -9,13 +9,13 @@ use crate::proto::upgrade::Rejected;
 pub enum Deadline {
     /// To connect, and to be upgraded.
     Connect,
-    /// To send a whole request: its head in so many seconds, its content at no less than so many bytes in each.
+    /// To send a whole request: its head within a time, its content at a least rate.
     Head,
     /// To send another request.
     KeepAlive,
-    /// To send a whole message: in so many seconds, and what is longer at no less than so many bytes in each.
+    /// To send a whole message: within a time, or longer for a longer one, at a least rate.
     Message,
-    /// To show life.
+    /// To send anything, or to answer a ping.
     Idle,
     /// To answer a Close, or to close.
     Close,
@@ -30,27 +30,27 @@ pub enum Deadline {
 pub enum Cause {
     /// The close handshake, with the peer's code.
     Closed(CloseStatus),
-    /// We answered a request with `Connection: close`.
+    /// The response to a request closed the connection.
     ResponseSent,
-    /// The peer closed where its protocol allows it.
+    /// The peer closed at a point where its protocol allows that.
     EndOfStream,
-    /// The peer closed without a Close, or in the middle of something.
+    /// The peer closed without a Close frame, or in the middle of a message or a request.
     Abrupt,
     /// recv(2) or send(2) failed: errno.
     Io(u16),
     /// connect(2) failed: errno.
     Connect(u16),
-    /// A limit of this host: errno of the call that hit it.
+    /// A call failed because of a limit of this host: errno.
     Local(u16),
-    /// It missed a deadline.
+    /// The connection missed a deadline.
     Deadline(Deadline),
-    /// It broke RFC 6455.
+    /// The peer broke RFC 6455.
     Fault(Fault),
-    /// Its head could not be taken.
+    /// The peer sent a malformed or oversized HTTP head.
     BadHead(HeadError),
-    /// The server did not upgrade.
+    /// The server refused the upgrade.
     Rejected(Rejected),
-    /// The driver ended it.
+    /// The driver ended the connection.
     Driver(Reason),
 }
 
@@ -63,9 +63,9 @@ pub enum Reason {
     WrongReply,
     /// A reply was longer than it may be.
     TooLong,
-    /// A storm dropped it: no loss, since it comes back.
+    /// A storm dropped the connection. That is no loss: the connection is opened again.
     Dropped,
-    /// The flood was interrupted before the turn of the connection came.
+    /// The flood was interrupted before the connection was opened.
     NotStarted,
     /// The flood was interrupted while the connection was being opened.
     Interrupted,

@@ -1,34 +1,34 @@
 //! The clock of a reactor. Deadlines count ticks, and ticks count time in which the reactor ran.
 //!
-//! A process that was stopped (SIGSTOP, a paused VM, a frozen control group, a handler that sleeps) has not heard what
-//! its peers said meanwhile. Their silence is not theirs: such a pause is one tick long, however long it took.
+//! A process that was stopped (SIGSTOP, a paused VM, a frozen control group, a handler that sleeps) did not read what
+//! its peers sent meanwhile, so their silence does not count: such a pause is one tick long, however long it took.
 
 use std::time::{Duration, Instant};
 
-/// Length of a tick, and so how exact a deadline is.
+/// Length of a tick in milliseconds, and the precision of deadlines.
 pub const TICK_MS: u64 = 250;
 
 const TICK: Duration = Duration::from_millis(TICK_MS);
 
-/// A tick that comes later than this was not late because of work: the reactor did not run.
+/// A tick that is later than this is not late because of work: the reactor did not run.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The time, read once an iteration.
+/// The time, which is read once in each iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// As a point in time.
+    /// The time of the monotonic clock.
     pub instant: Instant,
-    /// Ticks in which the reactor ran, since it began.
+    /// Ticks in which the reactor ran, since the reactor started.
     pub tick: u32,
-    /// The same in seconds.
+    /// The seconds of those ticks.
     pub second: u32,
 }
 
-/// What has passed since the clock was read before.
+/// The time that has passed since the clock was last read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
     pub(super) ticks: u32,
-    /// For how long the reactor did not run, if it was more than a second.
+    /// How long the reactor did not run, if that was more than a second.
     pub(super) pause: Option<Duration>,
 }
 
@@ -46,7 +46,8 @@ impl Clock {
         Self { now, next_tick: after(instant, TICK), ticks: 0 }
     }
 
-    /// Moves on to `instant`. A reactor without connections sleeps as long as it likes: it `has_deadlines` only with some.
+    /// Sets the time to `instant`. `has_deadlines` says that there are connections: without any, a reactor may sleep
+    /// for any time, and that is not a pause.
     #[inline]
     pub(super) fn advance(&mut self, instant: Instant, has_deadlines: bool) -> Passed {
         self.now.instant = instant;
@@ -67,14 +68,14 @@ impl Clock {
         Passed { ticks: u32::try_from(ticks).unwrap_or(u32::MAX), pause }
     }
 
-    /// How long it is until the next tick.
+    /// Returns the time until the next tick.
     #[inline]
     pub(super) fn until_tick(&self) -> Duration {
         self.next_tick.saturating_duration_since(self.now.instant)
     }
 }
 
-/// A clock that cannot count so far stays where it is.
+/// Adds a time to an instant; returns the instant itself if the sum cannot be represented.
 fn after(instant: Instant, time: Duration) -> Instant {
     instant.checked_add(time).unwrap_or(instant)
 }

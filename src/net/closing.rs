@@ -6,7 +6,7 @@ use super::core::Core;
 use super::deadlines::Deadlines;
 use super::driver::Driver;
 use super::progress::Progress;
-use super::send::{SLOW, overflowed, took};
+use super::send::{TOO_SLOW, overflowed, took};
 use super::slots::ConnectionId;
 use super::sweep::{Due, due, due_from_tick};
 use super::sys;
@@ -20,12 +20,13 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
-/// Calls that empty the queue of one connection in one turn, and what each takes of a file at most: peers who take as
-/// fast as we send wait for the others too.
+/// The most calls that empty the queue of one connection in one turn, and the most bytes of a file that each call
+/// sends: a peer that takes as fast as this host sends leaves time for the others.
 const TURN_CALLS: u32 = 4;
 const CALL_FILE_BYTES: u64 = 64 << 10;
 
-/// The session is over. What is queued goes first; then the socket is closed, in the way that loses the peer nothing.
+/// Closes a connection whose session is over: sends what is queued first, then closes the socket so that the peer loses
+/// none of it.
 pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     let Some(cause) = connection.cause() else { return };
@@ -38,10 +39,10 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     let role = connection.session().role();
     let lingers = match (role, cause) {
         _ if connection.has(Flags::PEER_CLOSED) => false,
-        // The peer may still be sending; closing with bytes unread makes TCP reset, and the reset overtakes what we
-        // said last (RFC 1122 section 4.2.2.13).
+        // The peer may still be sending. Closing with bytes unread makes TCP reset the connection, and the reset may
+        // overtake the last response (RFC 1122 section 4.2.2.13).
         (_, Cause::Fault(_)) | (Role::Server, Cause::BadHead(_) | Cause::ResponseSent | Cause::Deadline(_)) => {
-            // A peer that is already gone cannot be shut down, and then needs no lingering either.
+            // shutdown(2) fails if the peer is gone already; then nothing can be lost.
             SockRef::from(&connection.socket()).shutdown(Shutdown::Write).is_ok()
         }
         // RFC 6455 section 7.1.1: the server closes first, the client waits for it.
@@ -55,7 +56,7 @@ pub(super) fn finish<S>(core: &mut Core<S>, id: ConnectionId) {
     core.make_ready(id);
 }
 
-/// Ends those whose end came outside their turn.
+/// Closes the connections that ended outside their turn.
 pub(super) fn finish_pending<S>(core: &mut Core<S>) {
     for id in std::mem::take(&mut core.needs_finish) {
         let Some(connection) = core.slots.get(id) else { continue };
@@ -64,7 +65,8 @@ pub(super) fn finish_pending<S>(core: &mut Core<S>) {
     }
 }
 
-/// Sends what a queue holds, as far as the socket takes it; when it is empty, reading goes on or the end comes.
+/// Sends what a queue holds, as far as the socket takes it. When the queue is empty, the connection is read again, or
+/// is closed.
 pub(super) fn flush<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     flush_some(core, driver, id);
     core.account(id, false);
@@ -92,10 +94,10 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
             }
         };
         match result {
-            // A file that has become shorter than was promised: what is missing cannot be made up.
+            // The file has become shorter than the length that was announced, and the rest cannot be made up.
             Ok(0) if asked > 0 => return core.schedule_free(id, Cause::Abrupt),
             Ok(sent) => {
-                // Less of a file may also be its end, which the next call tells.
+                // A short count from sendfile(2) may also be the end of the file, which the next call reports.
                 let full = sent < asked && !is_file;
                 took(queue, sent, &core.context.counters);
                 queue.note_room(core.context.queueing.limits);
@@ -105,11 +107,11 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
                 connection.touch(core.context.now.tick);
                 if is_empty {
                     connection.drop_queue();
-                    return drained(core, driver, id);
+                    return on_queue_empty(core, driver, id);
                 }
                 calls += 1;
                 if full {
-                    return; // the socket said how much room it has; its next room makes an edge
+                    return; // the socket is full; epoll reports when it has room again
                 }
                 if calls == TURN_CALLS {
                     return core.make_ready(id);
@@ -121,8 +123,9 @@ fn flush_some<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Connecti
     }
 }
 
-/// Nothing waits any more: the end comes, or the driver hears of it and reading goes on.
-fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
+/// Follows up on an empty queue: closes a connection that has ended, or tells the driver and has the connection read
+/// again.
+fn on_queue_empty<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     if connection.cause().is_some() {
         return finish(core, id);
@@ -136,8 +139,8 @@ fn drained<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionI
     }
 }
 
-/// Closes a connection whose queue was over its limits for the whole grace time, unless its socket has room by now: an edge
-/// tells of much room, and there may be some.
+/// Closes a connection whose queue was over its limits for the whole grace time. The socket is tried once more before:
+/// epoll reports only much room, and there may be some.
 pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let (tick, grace_ticks) = (core.context.now.tick, core.context.queueing.grace_ticks);
     let is_overdue = |core: &mut Core<D::State>| {
@@ -156,11 +159,11 @@ pub(super) fn judge_queue<D: Driver>(core: &mut Core<D::State>, driver: &mut D, 
         if let Some(queue) = conn.connection.queue_mut() {
             overflowed(queue, &conn.context.counters);
         }
-        conn.close(SLOW.0, SLOW.1);
+        conn.close(TOO_SLOW.0, TOO_SLOW.1);
     });
 }
 
-/// Looks whether a connection has missed a deadline, and does what is due; returns whether it sent a ping.
+/// Acts on a deadline that a connection has missed, or sends a ping that is due; returns whether it sent a ping.
 #[inline]
 pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize) -> bool {
     let now_tick = core.context.now.tick;
@@ -169,17 +172,17 @@ pub(super) fn visit<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index:
         judge_queue(core, driver, id);
     }
     let Some(connection) = core.slots.get(id) else { return false };
-    core.calm.found(due_from_tick(connection, &core.context.settings.deadlines));
+    core.next_due.may_be_due_from(due_from_tick(connection, &core.context.settings.deadlines));
     match due(connection, now_tick, &core.context.settings.deadlines) {
         Due::Silent(age_ticks) if core.pings.take(age_ticks) => {
-            // From now on its answer is awaited.
+            // The time of the ping is the beginning of the wait for its pong.
             connection.set(Flags::PINGED);
             connection.touch(now_tick);
             core.with(id, |conn| driver.ping(conn));
             return true;
         }
         Due::Nothing | Due::Silent(_) => {}
-        Due::Missed(deadline) => missed(core, driver, id, deadline),
+        Due::Missed(deadline) => on_missed(core, driver, id, deadline),
     }
     if D::IS_SWEPT {
         tell_swept(core, driver, index);
@@ -197,8 +200,8 @@ fn tell_swept<D: Driver>(core: &mut Core<D::State>, driver: &mut D, index: usize
     }
 }
 
-/// Ends what a connection has begun and not finished, since memory is short. One that keeps no more than the window of its own
-/// compressor gives up that alone: the next message begins another.
+/// Ends an unfinished message or request because memory is short. A connection that keeps no more than the window of
+/// its own compressor loses that alone: its next message begins a new window.
 pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     connection.session_mut().forget_own_window();
@@ -222,11 +225,11 @@ pub(super) fn end_unfinished<S>(core: &mut Core<S>, id: ConnectionId) {
     });
 }
 
-pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, deadline: Deadline) {
+pub(super) fn on_missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, deadline: Deadline) {
     let cause = Cause::Deadline(deadline);
     match deadline {
-        // A browser opens connections in advance. It would take a 408 that comes before its request for the response to it,
-        // and try again on its own where the connection has just closed.
+        // A browser opens connections in advance. It would take a 408 that comes before its request for the response to
+        // it, and it retries on its own where the connection has just closed.
         Deadline::Head if core.slots.get(id).is_none_or(|connection| !connection.session().has_partial()) => {
             core.schedule_free(id, cause);
         }
@@ -255,17 +258,17 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
                 conn.close(CloseCode::GOING_AWAY, "no sign of life");
                 conn.connection.ended_with(cause);
             });
-            flush(core, driver, id); // sent if it can be, and closed either way
+            flush(core, driver, id); // the Close is sent if the socket has room for it
             core.schedule_free(id, cause);
         }
-        Deadline::Stalled if moves(core, driver, id) => {}
-        Deadline::Close if takes_the_rest(core, id) => {}
+        Deadline::Stalled if acknowledges_enough(core, driver, id) => {}
+        Deadline::Close if acknowledges_rest(core, id) => {}
         Deadline::Stalled | Deadline::Close => {
-            // A reset, so that the kernel keeps nothing either.
+            // A reset frees what the kernel still has to send, too.
             if let Some(connection) = core.slots.get(id) {
                 let known = connection.cause().unwrap_or(cause);
                 if !matches!(known, Cause::Deadline(_)) {
-                    core.context.counters.ended_by_deadline.add(1); // for another cause, but not in time
+                    core.context.counters.ended_by_deadline.add(1); // closed for another cause, which took too long
                 }
                 core.reset(id, known);
             }
@@ -274,13 +277,13 @@ pub(super) fn missed<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: C
     }
 }
 
-/// Whether the peer takes what is sent to it, or the socket all that waits.
-fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> bool {
-    // An edge tells of much room; there may be some.
+/// Returns whether the peer acknowledges enough of what is sent to it, or the socket has taken all that was queued.
+fn acknowledges_enough<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) -> bool {
+    // epoll reports only much room, and there may be some.
     flush(core, driver, id);
     let (now_tick, deadlines) = (core.context.now.tick, core.context.settings.deadlines);
     let Some(connection) = core.slots.get(id).filter(|connection| !connection.is_freed()) else {
-        return true; // nothing is left to judge
+        return true; // the connection has been closed
     };
     let (socket, Some(queue)) = connection.socket_and_queue() else { return true };
     let unacknowledged = sys::unacknowledged_bytes(socket).unwrap_or(0);
@@ -288,9 +291,9 @@ fn moves<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId)
     queue.progress.is_enough(now_tick, acknowledged, &deadlines)
 }
 
-/// Whether a peer that has not closed in time still takes what stands in front of our Close, or of our FIN: the socket may have
-/// megabytes of that, and a reset would lose them.
-fn takes_the_rest<S>(core: &mut Core<S>, id: ConnectionId) -> bool {
+/// Returns whether a peer that has not closed in time still acknowledges enough of what was sent before our Close or
+/// our FIN. The socket may hold megabytes of that, and a reset would drop_output them.
+fn acknowledges_rest<S>(core: &mut Core<S>, id: ConnectionId) -> bool {
     let now_tick = core.context.now.tick;
     let deadlines = Deadlines { stalled_s: core.context.settings.deadlines.close_s, ..core.context.settings.deadlines };
     let Some(connection) = core.slots.get(id) else { return false };
@@ -302,5 +305,5 @@ fn takes_the_rest<S>(core: &mut Core<S>, id: ConnectionId) -> bool {
     !progress.is_due(now_tick) || progress.is_enough(now_tick, -i64::from(unacknowledged), &deadlines)
 }
 
-/// A FIN counts as a byte.
+/// A FIN counts as one byte.
 const OF_FIN: i32 = 1;

@@ -1,61 +1,63 @@
-//! The record of one connection. Its fields are changed here alone, by methods that keep [`Connection::check`] true.
+//! The record of one connection. Its fields are changed in this file alone, by methods that keep [`Connection::check`]
+//! true.
 
 use super::cause::Cause;
 use super::write_queue::{Overflow, WriteQueue};
 use crate::proto::session::Session;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Where a connection is in its life: one of these at a time.
+/// The phase of a connection's life; the phases exclude each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Bytes go both ways, as far as the session lets them.
+    /// Bytes go both ways, as far as the session permits it.
     Open,
-    /// connect(2) is under way.
+    /// connect(2) is in progress.
     Connecting,
-    /// Nothing more is sent; what comes is discarded until the peer closes.
+    /// Nothing more is sent. Received bytes are discarded until the peer closes.
     Draining,
-    /// It is to be freed when the batch of events is done, since the batch may still speak of it.
+    /// The connection is freed after the batch of events, which may still contain its id.
     Freed,
 }
 
-/// A set of facts about a connection that may be true or not, each for itself. They are packed because an idle connection
-/// costs what its record costs.
+/// A set of facts about a connection, each of which is true or not on its own. They are packed because a million idle
+/// connections cost what a million records cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(u16);
 
 impl Flags {
-    /// The peer sent urgent data: a read stops in front of it (recv(2)), so only `WouldBlock` says that all has been read.
+    /// The peer sent urgent data. A read stops before it (recv(2)), so only `WouldBlock` says that everything has been
+    /// read.
     pub(super) const URGENT: Self = Self(1);
-    /// The socket may have bytes that no edge will announce again.
+    /// The socket may have bytes that epoll will not report again.
     pub(super) const READABLE: Self = Self(1 << 1);
     /// The connection is on the reactor's ready list.
     pub(super) const READY: Self = Self(1 << 2);
-    /// The reactor holds a ring with bytes of it that are not parsed yet.
+    /// The reactor keeps a ring with bytes of this connection that have not been parsed.
     pub(super) const PARTIAL_INPUT: Self = Self(1 << 3);
-    /// The peer has sent FIN: reading goes on until it shows.
+    /// The peer has sent FIN: the socket is read until it reports the end of the stream.
     pub(super) const PEER_CLOSED: Self = Self(1 << 4);
-    /// A ping of ours is unanswered.
+    /// A ping of ours has not been answered.
     pub(super) const PINGED: Self = Self(1 << 5);
-    /// It is between HTTP requests: the next has not begun.
+    /// The connection is between two HTTP requests: the next has not begun.
     pub(super) const KEEP_ALIVE_IDLE: Self = Self(1 << 6);
-    /// It is on the list of those that are finished before the reactor sleeps.
+    /// The connection is on the list of those to finish before the reactor sleeps.
     pub(super) const NEEDS_FINISH: Self = Self(1 << 7);
-    /// A request is to be answered by [`super::conn::Conn::respond`]: nothing is read, and no deadline runs.
+    /// A request waits for [`super::conn::Conn::respond`]: the connection is not read, and no deadline applies.
     pub(super) const AWAITING_RESPONSE: Self = Self(1 << 8);
-    /// The driver reads nothing until [`super::conn::Conn::resume`], and no deadline runs.
+    /// The driver has paused reading until [`super::conn::Conn::resume`], and no deadline applies.
     pub(super) const READ_PAUSED: Self = Self(1 << 9);
-    /// Its queue has something that nobody has tried to send.
+    /// The queue has data that no call has tried to send.
     pub(super) const UNSENT_DATA: Self = Self(1 << 10);
-    /// It keeps bytes, which [`super::memory`] counts.
+    /// The connection keeps bytes, which [`super::memory`] counts.
     pub(super) const KEEPS: Self = Self(1 << 11);
-    /// Nothing is read.
+    /// The connection is not read.
     pub(super) const WAITS: Self = Self(Self::AWAITING_RESPONSE.0 | Self::READ_PAUSED.0);
-    /// An event means more than that there is something to read.
+    /// An event requires more than reading.
     const SPECIAL: Self = Self(Self::READY.0 | Self::WAITS.0 | Self::PARTIAL_INPUT.0 | Self::KEEPS.0);
-    /// The two bits of its [`Phase`]: a byte of its own would make the record longer by eight.
+    /// The two bits of the [`Phase`]: a byte of its own would make the record eight bytes longer.
     const PHASE_SHIFT: u32 = 12;
     const PHASE: Self = Self(3 << Self::PHASE_SHIFT);
-    /// The two bits of its [`Overflow`].
+    /// The two bits of the [`Overflow`].
     const OVERFLOW_SHIFT: u32 = 14;
 
     #[inline]
@@ -79,19 +81,19 @@ pub(super) struct Connection<S> {
     socket: OwnedFd,
     generation: u32,
     session: Session,
-    /// What the socket would not take yet; an empty queue does not exist.
+    /// What the socket has not taken yet; there is no empty queue.
     queue: Option<Box<WriteQueue>>,
-    /// When it last showed life, or since when a deadline runs.
+    /// When the peer was last active, or since when a deadline runs.
     last_active_tick: u32,
     flags: Flags,
-    /// Why it ends, once that is known.
+    /// Why the connection ends, once that is known.
     cause: Option<Cause>,
-    /// The driver's own.
+    /// The driver's state.
     state: S,
 }
 
 impl<S> Connection<S> {
-    /// Begins with `session`, as the `generation`-th user of its slot, on a socket that is connected.
+    /// Creates the record of a connected socket, with the generation of its slot.
     #[inline]
     pub(super) fn new(socket: OwnedFd, session: Session, generation: u32, now_tick: u32, state: S) -> Self {
         Self {
@@ -106,7 +108,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Tells its slot's users apart.
+    /// Returns the generation, which tells the connections of a slot apart.
     #[inline]
     pub(super) fn generation(&self) -> u32 {
         self.generation
@@ -127,7 +129,7 @@ impl<S> Connection<S> {
         &mut self.session
     }
 
-    /// Speaks another protocol from now on: a client that has connected begins its handshake.
+    /// Replaces the session: a client that has connected begins its handshake.
     pub(super) fn set_session(&mut self, session: Session) {
         self.session = session;
     }
@@ -142,7 +144,7 @@ impl<S> Connection<S> {
         &mut self.state
     }
 
-    /// Whether any of `flags` is set.
+    /// Returns whether any of `flags` is set.
     #[inline(always)]
     pub(super) fn has(&self, flags: Flags) -> bool {
         self.flags.has(flags)
@@ -170,7 +172,7 @@ impl<S> Connection<S> {
         self.flags.has(Flags::SPECIAL | Flags::PHASE)
     }
 
-    /// What happens to a message when the queue is full.
+    /// Returns what happens to a message when the queue is full.
     pub(super) fn overflow(&self) -> Overflow {
         match self.flags.0 >> Flags::OVERFLOW_SHIFT {
             0 => Overflow::Close,
@@ -214,26 +216,26 @@ impl<S> Connection<S> {
         self.phase() == Phase::Freed
     }
 
-    /// connect(2) has been called.
+    /// Notes that connect(2) has been called.
     pub(super) fn connecting(&mut self) {
         self.set_phase(Phase::Connecting);
     }
 
-    /// connect(2) has succeeded.
+    /// Notes that connect(2) has succeeded.
     pub(super) fn connected(&mut self, now_tick: u32) {
         self.set_phase(Phase::Open);
         self.last_active_tick = now_tick;
     }
 
-    /// Nothing more is sent, and the peer has as long as a close may take.
+    /// Begins to discard input until the peer closes, for which it has as long as a close may take.
     pub(super) fn drain(&mut self, now_tick: u32) {
         debug_assert!(self.queue.is_none() && self.phase() == Phase::Open, "{:?}", self.phase());
         self.set_phase(Phase::Draining);
         self.last_active_tick = now_tick;
     }
 
-    /// Ends for `cause`, unless one is known that says more; returns whether it had not been freed before. What a socket says
-    /// last does not change why it came to that.
+    /// Schedules the connection to be freed, for `cause`; returns whether it was not scheduled before. An error of the
+    /// socket does not replace the cause that led to it.
     pub(super) fn free(&mut self, cause: Cause) -> bool {
         if self.phase() == Phase::Freed {
             return false;
@@ -250,25 +252,25 @@ impl<S> Connection<S> {
         self.cause
     }
 
-    /// Ends for `cause` when its queue is empty, unless a cause is known already.
+    /// Ends the connection when its queue is empty: for `cause`, unless there is a cause already.
     #[inline]
     pub(super) fn end_with(&mut self, cause: Cause) {
         self.cause.get_or_insert(cause);
     }
 
-    /// Ends for `cause` when its queue is empty.
+    /// Ends the connection for `cause` when its queue is empty.
     #[inline]
     pub(super) fn ended_with(&mut self, cause: Cause) {
         self.cause = Some(cause);
     }
 
-    /// When it last showed life, or since when a deadline runs.
+    /// Returns when the peer was last active, or since when a deadline runs.
     #[inline(always)]
     pub(super) fn last_active_tick(&self) -> u32 {
         self.last_active_tick
     }
 
-    /// It has shown life, or another deadline runs.
+    /// Notes activity, or that another deadline runs from now on.
     #[inline(always)]
     pub(super) fn touch(&mut self, now_tick: u32) {
         self.last_active_tick = now_tick;
@@ -289,12 +291,12 @@ impl<S> Connection<S> {
         self.queue.as_deref_mut()
     }
 
-    /// The socket, and what waits for it.
+    /// Returns the socket, and the queue if there is one.
     pub(super) fn socket_and_queue(&mut self) -> (BorrowedFd<'_>, Option<&mut WriteQueue>) {
         (self.socket.as_fd(), self.queue.as_deref_mut())
     }
 
-    /// The queue, which begins at `now_tick` if there is none.
+    /// Returns the queue, which is created at `now_tick` if there is none.
     pub(super) fn queue_or_new(&mut self, now_tick: u32) -> &mut WriteQueue {
         self.queue.get_or_insert_with(|| Box::new(WriteQueue::new(now_tick)))
     }
@@ -310,18 +312,18 @@ impl<S> Connection<S> {
         self.queue.take()
     }
 
-    /// All of it has been sent.
+    /// Drops the queue, which is empty.
     pub(super) fn drop_queue(&mut self) {
         self.queue = None;
     }
 
-    /// Whether it keeps anything, or did when that was last counted.
+    /// Returns whether the connection keeps any memory, or did when that was last counted.
     #[inline(always)]
     pub(super) fn keeps_any(&self) -> bool {
         self.queue.is_some() || self.session.has_partial() || self.flags.has(Flags::KEEPS)
     }
 
-    /// What holds between two events.
+    /// Checks, in debug builds, what holds between two events.
     pub(super) fn check(&self) {
         debug_assert!(self.queue.as_ref().is_none_or(|queue| !queue.is_empty()), "an empty queue exists");
         debug_assert!(self.phase() != Phase::Draining || self.queue.is_none(), "nothing more is sent");

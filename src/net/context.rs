@@ -1,4 +1,4 @@
-//! What the work on one connection needs beside the connection: one of each reactor, lent for each event.
+//! The state that work on any connection of a reactor needs: one for each reactor, lent for each event.
 
 use super::clock::{Now, TICK_MS};
 use super::counters::Counters;
@@ -8,16 +8,16 @@ use super::write_queue::QueueLimits;
 use crate::proto::session::Output;
 use std::sync::Arc;
 
-/// What one connection sends in its turn is gathered up to so many bytes, however much may be queued for it.
+/// The most bytes of output that are gathered in one turn, even if more may be queued.
 const GATHERED_BYTES: usize = 64 << 10;
 
-/// No message takes less of the output: so by its length alone it is known that there are no more than so many.
+/// The length of the shortest frame. The length of the output thus says how many messages it has at most.
 pub(super) const LEAST_FRAME_BYTES: usize = 2;
 
-/// Where output is gathered, what limits it, and what counts it.
+/// The output, its limits, and its counters.
 #[derive(Debug)]
 pub(super) struct Context {
-    /// What the connection whose turn it is has to say so far; empty between two turns.
+    /// The output of the connection whose turn it is; empty between two turns.
     pub(super) output: Output,
     pub(super) counters: Arc<Counters>,
     pub(super) settings: Settings,
@@ -26,26 +26,27 @@ pub(super) struct Context {
     pub(super) now: Now,
 }
 
-/// Where input goes.
+/// The buffers for input.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) pool: Pool,
-    /// A message that came in pieces, or compressed.
+    /// The buffer for a message that was received in pieces, or compressed.
     pub(super) message: Vec<u8>,
 }
 
-/// How much may be queued, and when that is; what is known of it beside the connection.
+/// The limits on queues, which are the same for all connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queueing {
     pub(super) limits: QueueLimits,
-    /// How long a queue may be over its limits before [`Overflow::Close`] closes; 0 for not at all.
+    /// How many ticks a queue may be over its limits before [`Overflow::Close`] closes the connection; with 0 it closes
+    /// at once.
     pub(super) grace_ticks: u32,
-    /// Bytes that are gathered before they are sent.
+    /// The most bytes that are gathered before they are sent.
     pub(super) gathered_bytes: usize,
-    /// All buffers together are at their limit: nothing more waits.
+    /// All connections together keep as much as they may: no more is queued.
     pub(super) is_full: bool,
-    /// Where a turn begins to look at the limits.
-    pub(super) look_from_bytes: usize,
+    /// The length of the output at which a turn begins to compare it with the limits.
+    pub(super) check_from_bytes: usize,
 }
 
 impl Queueing {
@@ -53,7 +54,7 @@ impl Queueing {
         let gathered_bytes = limits.max_queued_bytes.min(GATHERED_BYTES);
         let grace_ticks = u32::try_from(u64::from(grace_s) * 1000 / TICK_MS).unwrap_or(u32::MAX);
         let by_messages = limits.max_queued_messages.saturating_mul(LEAST_FRAME_BYTES);
-        let look_from_bytes = by_messages.min(gathered_bytes.saturating_add(1));
-        Self { limits, grace_ticks, gathered_bytes, is_full: false, look_from_bytes }
+        let check_from_bytes = by_messages.min(gathered_bytes.saturating_add(1));
+        Self { limits, grace_ticks, gathered_bytes, is_full: false, check_from_bytes }
     }
 }

@@ -1,4 +1,4 @@
-//! Everything of a reactor but its driver: the connections, and what may be done to them from outside their turn.
+//! The state of a reactor without its driver: the connections, and what can be done to them outside their turns.
 
 use super::clock::Clock;
 use super::conn::{Cause, Conn};
@@ -14,7 +14,7 @@ use super::send::send_or_keep;
 use super::settings::Settings;
 use super::slots::{ConnectionId, Slots};
 use super::sources::Source;
-use super::sweep::{self, Calm, Due};
+use super::sweep::{self, Due, NextDue};
 use super::write_queue::WriteQueue;
 use super::{conn, sys};
 use crate::proto::deflate::Deflate;
@@ -36,11 +36,12 @@ pub use super::clock::Now;
 pub(super) struct Listener {
     pub(super) socket: OwnedFd,
     pub(super) session: fn() -> Session,
-    /// Its queue may not be empty. Edge-triggered epoll says so once: after EMFILE it would never say it again.
+    /// The queue of the listener may hold connections. Edge-triggered epoll reports that once, and would not report it
+    /// again after EMFILE.
     pub(super) ready: bool,
 }
 
-/// Everything of a reactor but its driver; the driver works on it.
+/// The state of a reactor without its driver, which works on it.
 #[derive(Debug)]
 pub struct Core<S> {
     pub(super) poll: Poll,
@@ -52,24 +53,24 @@ pub struct Core<S> {
     pub(super) needs_finish: Vec<ConnectionId>,
     pub(super) to_free: Vec<ConnectionId>,
     pub(super) clock: Clock,
-    /// The tick until which the limit on control frames is wider than it was set, and what it was set to.
+    /// The tick until which the limit on control frames is raised, and the limit that was set.
     pub(super) catches_up: Option<(u32, u16)>,
     pub(super) pings: Pings,
-    pub(super) calm: Calm,
+    pub(super) next_due: NextDue,
     pub(super) listeners: Vec<Listener>,
-    /// Where connections are from, if that is limited.
+    /// The sources of connections, if their number is limited.
     pub(super) sources: HashMap<ConnectionId, Source>,
-    /// Those that did not close in time, and yet take what was sent to them.
+    /// The progress of connections that did not close in time but still acknowledge what was sent to them.
     pub(super) closing: HashMap<ConnectionId, Progress>,
     pub(super) refusals: Refusals,
     pub(super) memory: MemoryUse,
-    /// Accepting failed or is full: until a tick passes or a descriptor is freed.
+    /// Accepting failed, or no place is free: it is tried again after a tick, or when a descriptor is freed.
     pub(super) accept_paused: bool,
     pub(super) wake_at: Option<Instant>,
     pub(super) stopped: bool,
-    /// The driver has more to do than it did in its turn.
+    /// The driver has more to do than it did in the last iteration.
     pub(super) is_busy: bool,
-    /// How many connections wait for connect(2); a server has none, and need not look.
+    /// The number of connections that wait for connect(2). It is 0 for a server, which then need not look for them.
     pub(super) connecting: usize,
 }
 
@@ -88,8 +89,8 @@ impl<S> Core<S> {
             ready: VecDeque::new(),
             needs_finish: Vec::new(),
             to_free: Vec::new(),
-            pings: Pings::new(settings.deadlines.ping_s),
-            calm: Calm::default(),
+            pings: Pings::new(&settings.deadlines),
+            next_due: NextDue::default(),
             catches_up: None,
             listeners: Vec::new(),
             sources: HashMap::new(),
@@ -106,23 +107,23 @@ impl<S> Core<S> {
         }
     }
 
-    /// The time of this turn.
+    /// Returns the time of this iteration.
     #[inline]
     pub fn now(&self) -> Now {
         self.context.now
     }
 
-    /// How many connections there are, those that are connecting included.
+    /// Returns the number of connections, including those that are connecting.
     pub fn connections(&self) -> usize {
         self.slots.len()
     }
 
-    /// One more than the highest place that may be taken; see [`Core::at`].
+    /// Returns the end of the indexes that may be in use; see [`Core::at`].
     pub fn end_index(&self) -> usize {
         self.slots.end_index()
     }
 
-    /// The connection at a place of the slab that is connected, and its state.
+    /// Returns the id and the state of the connection at an index of the slab, if it is connected.
     pub fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut S)> {
         let (id, connection) = self.slots.at(index)?;
         if connection.is_freed() || connection.is_connecting() {
@@ -131,9 +132,10 @@ impl<S> Core<S> {
         Some((id, connection.state_mut()))
     }
 
-    /// Works on a connection outside its own turn; what that sends goes out at once. Returns `None` if the connection is gone.
+    /// Lends a connection to `work` outside of its turn, and sends its output at once. Returns `None` if the connection
+    /// is gone.
     pub fn with<R>(&mut self, id: ConnectionId, work: impl FnOnce(&mut Conn<'_, S>) -> R) -> Option<R> {
-        self.calm.disturb();
+        self.next_due.reset();
         let connection = self.slots.get(id).filter(|connection| !connection.is_freed())?;
         let (state_before, waited) = (connection.session().state(), connection.has(Flags::WAITS));
         let mut conn = conn::conn(connection, &mut self.context, id, 0..0);
@@ -151,8 +153,8 @@ impl<S> Core<S> {
         Some(result)
     }
 
-    /// Files a connection that was worked on outside its turn: one that ends, or whose request has its answer now; and counts
-    /// what it keeps.
+    /// Follows up on a call of the driver outside of a turn: schedules what comes next for a connection that has ended
+    /// or whose request has its response, and counts what the connection keeps.
     fn after_callback(&mut self, id: ConnectionId, waited: bool) {
         let Some(connection) = self.slots.get(id) else { return };
         let answered = waited && !connection.has(Flags::WAITS);
@@ -176,16 +178,16 @@ impl<S> Core<S> {
         }
     }
 
-    /// Has the reactor go on with its driver's turn at once, when others had theirs.
+    /// Has the reactor call its driver again at once, after the other connections had their turns.
     pub fn stay_awake(&mut self) {
         self.is_busy = true;
     }
 
-    /// Opens a connection to `target`, bound to `source` if there is one; the driver hears of it in `connected` or
-    /// `ended`.
+    /// Opens a connection to `target`, bound to `source` if there is one. The driver is told of the outcome by
+    /// [`super::driver::Driver::connected`] or [`super::driver::Driver::ended`].
     ///
     /// # Errors
-    /// As socket(2), bind(2), connect(2) and epoll_ctl(2): then there is no connection, and nothing is heard of it.
+    /// As socket(2), bind(2), connect(2) and epoll_ctl(2): then there is no connection, and the driver is not called.
     pub fn connect(
         &mut self,
         target: &SockAddr,
@@ -196,7 +198,7 @@ impl<S> Core<S> {
         let socket = Socket::new(target.domain(), socket2::Type::STREAM.nonblocking().cloexec(), None)?;
         if let Some(source) = source {
             if source.as_socket().is_some_and(|source| source.port() > 0) {
-                // Others may have the same port, to other destinations; and one of before may be in TIME_WAIT.
+                // Connections to other destinations may have the same port, and an earlier one may be in TIME_WAIT.
                 socket.set_reuse_address(true)?;
             } else {
                 sys::set_bind_address_no_port(socket.as_fd())?;
@@ -208,7 +210,7 @@ impl<S> Core<S> {
         {
             return Err(error);
         }
-        self.calm.disturb();
+        self.next_due.reset();
         let id = self.slots.insert(socket.into(), session, self.context.now.tick, state);
         if let Some(connection) = self.slots.get(id) {
             connection.connecting();
@@ -221,7 +223,7 @@ impl<S> Core<S> {
         Ok(id)
     }
 
-    /// A connection that was connecting has something to read, its end perhaps.
+    /// Notes that a connection which has just connected has something to read, perhaps the end of the stream.
     pub(super) fn mark_readable(&mut self, id: ConnectionId, peer_closed: bool) {
         if let Some(connection) = self.slots.get(id) {
             connection.set(Flags::READABLE);
@@ -236,9 +238,9 @@ impl<S> Core<S> {
         self.slots.get(id).is_some_and(|connection| connection.is_connecting())
     }
 
-    /// Marks a connection as ended; it is freed when the batch is done, since the batch may still speak of it.
+    /// Schedules a connection to be freed after the batch of events, which may still contain its id.
     pub fn schedule_free(&mut self, id: ConnectionId, cause: Cause) {
-        self.calm.disturb();
+        self.next_due.reset();
         let Some(connection) = self.slots.get(id) else { return };
         let was_connecting = connection.is_connecting();
         if connection.free(cause) {
@@ -247,7 +249,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// Dooms every connection, connected or not, that `which` picks by its state.
+    /// Schedules all connections, connected or not, to be freed whose state `which` accepts.
     pub fn schedule_free_all(&mut self, cause: Cause, which: impl Fn(&S) -> bool) {
         for index in 0..self.slots.end_index() {
             let Some((id, connection)) = self.slots.at(index) else { continue };
@@ -257,7 +259,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// Resets every connection: the kernel keeps nothing of what it had yet to send.
+    /// Resets all connections, so that the kernel keeps nothing of what it still had to send.
     pub fn reset_all(&mut self, cause: Cause) {
         for index in 0..self.slots.end_index() {
             if let Some((id, _)) = self.slots.at(index) {
@@ -266,7 +268,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// Ends a connection with a reset (socket(7), SO_LINGER of no time), so that the kernel keeps nothing of it either.
+    /// Resets a connection (socket(7), SO_LINGER of no time), so that the kernel keeps nothing of it.
     pub fn reset(&mut self, id: ConnectionId, cause: Cause) {
         if let Some(connection) = self.slots.get(id) {
             let _ = SockRef::from(&connection.socket()).set_linger(Some(Duration::ZERO));
@@ -308,7 +310,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// What is counted as waiting is what waits: `out` = `delivered` + `dropped` + the messages in all queues.
+    /// Checks, in debug builds, that `out` = `delivered` + `dropped` + the messages in all queues.
     pub(super) fn check(&mut self) {
         for index in 0..self.slots.end_index() {
             if let Some((_, connection)) = self.slots.at(index) {
@@ -346,8 +348,8 @@ impl<S> Core<S> {
         debug_assert!(self.sources.len() <= slots.len() && self.closing.len() <= slots.len(), "of one that is gone");
     }
 
-    /// Nothing is due for anybody while no visit is thought to be.
-    pub(super) fn check_calm(&mut self) {
+    /// Checks, in debug builds, that nothing is due for any connection while the sweep rests.
+    pub(super) fn check_rest(&mut self) {
         let (now_tick, deadlines) = (self.context.now.tick, self.context.settings.deadlines);
         for index in 0..self.slots.end_index() {
             let Some((id, connection)) = self.slots.at(index) else { continue };
@@ -361,17 +363,17 @@ impl<S> Core<S> {
         }
     }
 
-    /// All connections have been visited: what they keep is known, and those who keep most go if it is too much.
+    /// Ends a round of the sweep, which has visited all connections.
     pub(super) fn end_round(&mut self) {
         if cfg!(debug_assertions) {
             self.check();
         }
         self.pings.end_round(self.context.now.tick);
-        self.calm.end_round();
+        self.next_due.end_round();
     }
 }
 
-/// Registers a connection with epoll, for both directions and for its life.
+/// Registers a connection with epoll for both directions, for its whole life.
 fn watch<S>(poll: &Poll, id: ConnectionId, connection: &mut Connection<S>) -> io::Result<()> {
     let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
     poll.registry().register(&mut SourceFd(&connection.socket().as_raw_fd()), id.token(), interest)

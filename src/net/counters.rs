@@ -1,21 +1,21 @@
-//! What a reactor counts. It alone writes, anyone reads: no locked instruction, no batch to publish.
+//! The counters of a reactor. One thread writes them and any thread reads them, without a locked instruction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that one thread writes and all may read.
+/// A number that one thread writes and all threads may read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `more`; by the owning thread only.
+    /// Adds `more`; only for the thread that owns the counter.
     #[inline]
     pub fn add(&self, more: u64) {
-        // A load and a store, not a locked add: there is one writer. A reader that sees this number also sees what the
-        // writer counted before it.
+        // There is one writer, so a load and a store do in place of a locked add. A reader that sees this number also
+        // sees what the writer counted before it.
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Release);
     }
 
-    /// The number now.
+    /// Returns the current number.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -23,18 +23,19 @@ impl Counter {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Counters of one reactor, since it started.
+        /// The counters of one reactor, since it started.
         #[derive(Debug, Default)]
         #[repr(align(128))] // neighbours' cache lines stay with their own core
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
         }
 
-        /// The numbers of one reactor at one time, or of several together.
+        /// The numbers of one reactor, or of several together, at one time.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Totals {
             $($(#[$doc])* pub $name: u64,)*
-            /// Messages that wait now because a socket takes no more: to be sent, and neither delivered nor dropped yet.
+            /// Messages that are queued now because a socket is full: to be sent, and neither delivered nor dropped
+            /// yet.
             pub messages_queued: u64,
         }
 
@@ -84,19 +85,20 @@ counters! {
     requests,
     /// Messages received.
     messages_in,
-    /// Messages that the kernel has taken, whole.
+    /// Messages that the kernel has taken completely.
     messages_delivered,
     /// Messages dropped: the connection was closing or gone, or its queue full.
     messages_dropped,
-    /// Messages to be sent, one for each receiver: delivered, dropped and queued ones together.
+    /// Messages to be sent, counted for each receiver: those delivered, dropped and queued.
     messages_out,
-    /// Connections reset because they kept most while all connections together kept more than they may.
+    /// Connections reset because they kept the most memory while all connections together kept too much.
     shed,
-    /// Connections ended in the middle of a message or a request because memory was short and they had begun it long before.
+    /// Connections ended in the middle of a message or a request that they had begun long before, because memory was
+    /// short.
     memory_ended,
     /// Connections refused at accept because memory was short.
     memory_refused,
-    /// Times that a connection was not read because there was no memory for what it was sending.
+    /// How often a connection was not read because there was no memory for what it was sending.
     memory_paused,
     /// Connections closed with 1008 because a message came too slowly.
     closed_slow_message,
@@ -104,7 +106,7 @@ counters! {
     closed_slow,
     /// Panics of handlers, responders and hooks; each ended its connection.
     handler_panics,
-    /// Messages for connections that were gone.
+    /// Messages for connections that were gone already.
     sent_to_gone,
     /// Connections refused at accept because their source had too many.
     over_source_limit,
@@ -148,7 +150,7 @@ counters! {
     refused_503,
     /// Answers with status 505.
     refused_505,
-    /// Answers with another status from 400 on.
+    /// Responses with another status from 400 on.
     refused_otherwise,
     /// Connections failed with 1002: a frame that breaks the protocol.
     failed_1002,
@@ -160,26 +162,26 @@ counters! {
     failed_1009,
     /// Connections failed with 1013: no memory was left for a message.
     failed_1013,
-    /// Connections that ended without a Close, or in the middle of a request.
+    /// Connections that ended without a Close frame, or in the middle of a request.
     ended_abruptly,
     /// Connections that ended with an error of the socket, such as a reset.
     ended_by_error,
-    /// Connections closed because they were silent, or took nothing, for too long.
+    /// Connections closed because they missed a deadline.
     ended_by_deadline,
-    /// Connections closed with 1001 because they did not answer a ping.
+    /// Connections closed with 1001 because they did not answer a ping in time.
     closed_idle,
-    /// Times that the reactor did not run for more than a second, as after SIGSTOP; deadlines do not count it.
+    /// How often the reactor did not run for more than a second, as after SIGSTOP; deadlines do not count that time.
     pauses,
-    /// How long that was, in milliseconds.
+    /// How long that was in total, in milliseconds.
     paused_ms,
-    /// Times that accepting paused because all connections that the plan holds are open.
+    /// How often accepting paused because as many connections were open as the plan holds.
     accept_paused_full,
-    /// Times that accepting paused for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+    /// How often accepting paused for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
     accept_paused_error,
 }
 
 impl Counters {
-    /// Counts an answer by its status, if it is one that refuses.
+    /// Counts a response by its status, if that is 400 or higher.
     pub fn refused(&self, status: u16) {
         let counter = match status {
             400 => &self.refused_400,
@@ -204,7 +206,7 @@ impl Counters {
         counter.add(1);
     }
 
-    /// Counts a connection that we failed, by its close code.
+    /// Counts a connection that was failed, by its close code.
     pub fn failed(&self, code: u16) {
         match code {
             1007 => self.failed_1007.add(1),

@@ -1,38 +1,41 @@
-//! How long a connection may take for what.
+//! The deadlines of a connection.
 
-/// How long a connection may take for what, in seconds; the largest value stands for "no limit".
+use super::clock::TICK_MS;
+
+/// The deadlines of a connection, in seconds; the largest value means that there is no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// To connect and be upgraded, as a client.
+    /// To connect and to be upgraded, as a client.
     pub connect_s: u32,
-    /// For a whole request head, from its first byte; for the first one from accept.
+    /// For a whole request head, from its first byte; for the first head, from accept.
     pub head_s: u32,
-    /// What has to come of a request's content in each second behind that, on average.
+    /// The least rate at which the content of a request has to arrive after that, on average, in bytes a second.
     pub min_body_bytes_per_s: u32,
     /// For a whole message, from its first byte.
     pub message_s: u32,
-    /// What has to come of a message in each second after that, on average.
+    /// The least rate at which a message has to arrive after that, on average, in bytes a second.
     pub min_message_bytes_per_s: u32,
-    /// Between requests.
+    /// Between two requests.
     pub keep_alive_s: u32,
-    /// Silence at whose end a ping is sent, at the latest; from half of it on it may be. The largest value sends none.
+    /// The silence after which a ping is sent at the latest; it may be sent after half of it. The largest value sends
+    /// none.
     pub ping_s: u32,
-    /// Silence after which a WebSocket is taken for dead. Of it, what is longer than `ping_s` counts from a ping that was
-    /// not answered, and only time in which the reactor ran.
+    /// The silence after which a WebSocket is taken for dead. The part of it beyond `ping_s` runs from an unanswered
+    /// ping, and only while the reactor runs.
     pub idle_s: u32,
-    /// For the peer's Close, and for its FIN.
+    /// For the peer's Close frame, and for its FIN.
     pub close_s: u32,
-    /// Without a byte acknowledged while something is queued.
+    /// Without any byte acknowledged while something is queued.
     pub stalled_s: u32,
-    /// What has to be acknowledged of what is queued in each second behind that, on average.
+    /// The least rate at which what is queued has to be acknowledged after that, on average, in bytes a second.
     pub min_send_bytes_per_s: u32,
 }
 
 impl Deadlines {
-    /// Why these deadlines defeat each other, if they do.
+    /// Returns what is wrong with these deadlines, if they contradict each other.
     pub(crate) fn contradiction(&self) -> Option<String> {
         let Self { ping_s, idle_s, .. } = *self;
-        // Without a limit to silence there is nothing to ask in time for; without pings silence is all there is.
+        // Without an idle timeout, a ping can come at any time; without pings, silence is all there is to judge by.
         (ping_s >= idle_s && ping_s < u32::MAX && idle_s < u32::MAX).then(|| {
             format!(
                 "a ping interval of {ping_s} s (--ping-interval-s) is no shorter than the idle timeout of {idle_s} s \
@@ -43,10 +46,23 @@ impl Deadlines {
         })
     }
 
-    /// How long a ping may be unanswered.
+    /// Returns the ages of silence, in ticks, from which a ping may be sent and at which it has to be; `None` where no pings are
+    /// sent.
+    pub(super) fn ping_window_ticks(&self) -> Option<(u32, u32)> {
+        let ticks = u64::from(self.ping_s) * 1000 / TICK_MS;
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        (self.ping_s < u32::MAX).then_some((ticks / 2, ticks))
+    }
+
+    /// Returns how many seconds a ping may be unanswered.
     pub(super) fn unanswered_s(&self) -> u32 {
         if self.ping_s == u32::MAX || self.idle_s == u32::MAX { self.idle_s } else { self.idle_s - self.ping_s }
     }
+}
+
+/// Returns the time, in milliseconds, that `bytes` take at the least rate.
+pub(super) fn ms_at_rate(bytes: u64, min_bytes_per_s: u32) -> u64 {
+    bytes.saturating_mul(1000) / u64::from(min_bytes_per_s.max(1))
 }
 
 impl Default for Deadlines {

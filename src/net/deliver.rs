@@ -1,8 +1,8 @@
-//! A message for many: sent to one connection after the other from the same bytes.
+//! Sends a published message: the same bytes go to one connection after the other.
 
 use super::conn::Cause;
 use super::core::Core;
-use super::send::{Policy, SLOW, Sent, enqueue, send_some};
+use super::send::{Policy, Sent, TOO_SLOW, enqueue, send_some};
 use super::slots::ConnectionId;
 use super::sys;
 use super::write_queue::{Content, Pushed, Topic, WriteQueue};
@@ -11,8 +11,8 @@ use crate::proto::shared_frame::SharedFrame;
 use std::sync::Arc;
 
 impl<S> Core<S> {
-    /// Sends a message that is shared to the connection in a place of the slab, as far as it is an open WebSocket: at once,
-    /// or behind what waits for it. `topic` is for [`super::conn::Overflow::KeepLatest`].
+    /// Sends a shared message to the connection at an index of the slab, if it is an open WebSocket: at once, or after
+    /// what is queued. `topic` is for [`super::conn::Overflow::KeepLatest`].
     #[inline]
     pub fn deliver(&mut self, index: usize, message: &Arc<SharedFrame>, topic: Topic) -> Sent {
         let Some((id, connection)) = self.slots.at(index) else { return Sent::Dropped };
@@ -51,7 +51,7 @@ impl<S> Core<S> {
     }
 }
 
-/// What a shared message is in a queue: shared, unless it was compressed.
+/// Returns the content that is queued for a shared message: shared, unless it was compressed for this connection.
 fn content(message: &Arc<SharedFrame>, frame: &[u8]) -> Content {
     if std::ptr::eq(frame, message.frame()) { Content::Shared(Arc::clone(message)) } else { Content::Own(frame.into()) }
 }
@@ -59,7 +59,7 @@ fn content(message: &Arc<SharedFrame>, frame: &[u8]) -> Content {
 #[cold]
 fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<SharedFrame>, topic: Topic) -> Sent {
     let Some(connection) = core.slots.get(id) else { return Sent::Dropped };
-    // What may yet be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
+    // A message that may be dropped must not be in a window that is kept (RFC 7692 section 7.2.3.2).
     let frame = message
         .frame_for(connection.session().compression(), &mut core.context.output.deflate)
         .unwrap_or(message.frame());
@@ -72,7 +72,7 @@ fn deliver_late<S>(core: &mut Core<S>, id: ConnectionId, message: &Arc<SharedFra
         }
         Pushed::Dropped => Sent::Dropped,
         Pushed::Overflowed => {
-            core.with(id, |conn| conn.close(SLOW.0, SLOW.1));
+            core.with(id, |conn| conn.close(TOO_SLOW.0, TOO_SLOW.1));
             Sent::Dropped
         }
     }

@@ -1,47 +1,46 @@
-//! The trait that gives connections their purpose: the server implements it, and the flood.
+//! The [`Driver`] trait: the server and the flood implement it to use connections.
 
 use super::cause::Cause;
 use super::conn::Conn;
 use super::core::Core;
 use crate::proto::session::{Event, MessageKind};
 
-/// Decides what connections are for. One instance belongs to one reactor and runs on its thread alone.
+/// The owner of a reactor's connections. One instance belongs to one reactor and runs on its thread alone.
 pub trait Driver {
-    /// What each connection carries; `()` costs nothing.
+    /// The driver's state of each connection; `()` costs nothing.
     type State: Default;
-    /// What other threads may send to it.
+    /// What other threads may send to the driver.
     type Command: Send + 'static;
 
-    /// A connect(2) of ours succeeded.
+    /// Called when connect(2) has succeeded.
     fn connected(&mut self, _conn: &mut Conn<'_, Self::State>) {}
 
-    /// A message, whole. Apart from the other events, since it is the one that has to be fast.
+    /// Called for each message, when it is complete. It is apart from the other events because it has to be fast.
     fn message(&mut self, conn: &mut Conn<'_, Self::State>, kind: MessageKind, payload: &[u8]);
 
-    /// A session understood something that is no message.
+    /// Called for each event of a session that is not a message.
     fn event(&mut self, conn: &mut Conn<'_, Self::State>, event: Event<'_>);
 
-    /// A connection has been silent for so long that it is time to ask whether it lives: what the ping says is for the driver
-    /// to choose.
+    /// Called when a connection has been silent for so long that it is to be pinged. The driver chooses the payload.
     fn ping(&mut self, conn: &mut Conn<'_, Self::State>) {
         conn.ping(b"");
     }
 
-    /// What waited for an open WebSocket has gone.
+    /// Called when the queue of an open WebSocket has become empty.
     fn writable(&mut self, _conn: &mut Conn<'_, Self::State>) {}
 
-    /// A connection has ended, and nothing can be sent to it; its slot is free again.
+    /// Called when a connection has ended: nothing can be sent to it, and its slot is free again.
     fn ended(&mut self, _conn: &mut Conn<'_, Self::State>, _cause: Cause) {}
 
-    /// Whether [`Driver::swept`] is to be called.
+    /// Whether [`Driver::swept`] is called.
     const IS_SWEPT: bool = false;
 
-    /// A sweep passes an open connection, about once a second.
+    /// Called when the sweep visits an open connection, about once a second.
     fn swept(&mut self, _conn: &mut Conn<'_, Self::State>) {}
 
-    /// A letter arrived in the mailbox.
+    /// Called for each command from the mailbox.
     fn command(&mut self, _core: &mut Core<Self::State>, _command: Self::Command) {}
 
-    /// The events of a turn are handled, and the reactor is about to flush and sleep.
+    /// Called at the end of each iteration, before the reactor sleeps.
     fn end_iteration(&mut self, _core: &mut Core<Self::State>) {}
 }

@@ -1,53 +1,53 @@
-//! Descriptor tables: the limits that they live under, and how many of them a number of connections needs.
+//! Descriptor tables: their limits, and how many of them a number of connections needs.
 
 use super::sys;
 use std::io;
 
-/// Descriptors of a table that are kept for other things than connections: standard streams, epoll, the wake-up,
+/// Descriptors of a table that are reserved for other things than connections: standard streams, epoll, the eventfd,
 /// files read for `/stats`.
 pub const RESERVE: usize = 64;
 
-/// How many reactors hold how many connections.
+/// A plan: how many reactors hold how many connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Threads, each with an epoll instance and a slab.
     pub reactors: usize,
-    /// Whether each has a descriptor table of its own.
+    /// Whether each reactor has a descriptor table of its own.
     pub own_tables: bool,
-    /// The most connections that one reactor takes.
+    /// The most connections of one reactor.
     pub per_reactor: usize,
-    /// The most connections in all; exactly as many fit.
+    /// The most connections of all reactors together; exactly as many fit.
     pub max_connections: usize,
 }
 
-/// What a plan starts from.
+/// The input for a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanRequest {
-    /// The most connections in all; `None` for as many as one table holds.
+    /// The most connections; `None` for as many as one table holds.
     pub max_connections: Option<usize>,
-    /// The number of reactors; `None` for as many as it takes, and at least one for each core.
+    /// The number of reactors; `None` for as many as are needed, and at least one for each core.
     pub reactors: Option<usize>,
-    /// Cores to spread over.
+    /// The number of cores.
     pub cores: usize,
-    /// Descriptors that one table may hold.
+    /// The size of one descriptor table.
     pub table: usize,
-    /// Descriptors of a table that listeners take, on top of the 64 that each keeps for other things.
+    /// Descriptors of a table that listeners take, in addition to [`RESERVE`].
     pub listeners: usize,
-    /// Whether connections fall to reactors by the hash of SO_REUSEPORT, or are dealt out evenly.
+    /// Whether connections are spread over reactors by the hash of SO_REUSEPORT, or evenly.
     pub hashed: bool,
 }
 
 /// Why there is no plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanError {
-    /// A table has no room for a connection beside what it must hold: this many descriptors would do.
+    /// A table has no room for a connection beside what it must hold.
     TableTooSmall {
-        /// The smallest table that would do.
+        /// The smallest table that is enough.
         needed: usize,
     },
-    /// The reactors asked for hold fewer connections than were asked for.
+    /// The given number of reactors holds fewer connections than requested.
     TooFewReactors {
-        /// As many reactors as it takes.
+        /// The number of reactors that is enough.
         needed: usize,
     },
 }
@@ -55,12 +55,13 @@ pub enum PlanError {
 impl Plan {
     /// Plans for `wanted`.
     ///
-    /// A kernel deals connections out to the listeners of a SO_REUSEPORT group by a hash, so reactors fill as a
-    /// binomial distribution does: tables are planned for its mean and six standard deviations, which one reactor
-    /// in a billion exceeds. What is exact is the sum, which all reactors count together.
+    /// The kernel spreads connections over the listeners of a SO_REUSEPORT group by a hash, so the number of
+    /// connections of a reactor follows a binomial distribution. Tables are planned for its mean and six standard
+    /// deviations, which one reactor in a billion exceeds. The sum is exact: [`super::reactor::ConnectionLimit`] counts
+    /// it.
     ///
     /// # Errors
-    /// [`PlanError`], with the number that would do.
+    /// [`PlanError`], with the number that is enough.
     ///
     /// ```
     /// use steadfast::server::{Plan, PlanRequest};
@@ -77,15 +78,16 @@ impl Plan {
         })
     }
 
-    /// The same, without finding out what would do instead, which takes much longer.
+    /// Plans as [`Plan::new`] does, without finding out what would be enough instead, which takes much longer.
     pub fn find(wanted: PlanRequest) -> Option<Self> {
         wanted.plan().ok()
     }
 
-    /// Descriptors that the fullest table holds when the plan is full, with so many listeners.
+    /// Returns how many descriptors the fullest table holds when the plan is full, with [`RESERVE`] and this many
+    /// listeners.
     pub fn fullest_table(&self, listeners: usize) -> usize {
         if self.own_tables {
-            // Each holds the wake-ups of all.
+            // Each table has the eventfds of all reactors.
             RESERVE + listeners + self.reactors + self.per_reactor
         } else {
             RESERVE + self.reactors * (listeners + 3) + self.max_connections
@@ -94,12 +96,13 @@ impl Plan {
 }
 
 impl PlanRequest {
-    /// The plan; or else how many reactors would do, if any number does.
+    /// Returns the plan, or else the number of reactors that is enough, if there is one.
     fn plan(&self) -> Result<Plan, Option<usize>> {
-        // In a shared table each reactor's listeners, epoll instance and wake-up count.
+        // A shared table has the listeners, the epoll instance and the eventfd of each reactor.
         let sharing = self.reactors.unwrap_or(self.cores).max(1);
         let shared = self.table.saturating_sub(RESERVE + sharing * (self.listeners + 3));
-        // Who names no number gets one table's worth; tables of their own where sharing one leaves not even half of it.
+        // Without a number, one table is filled; reactors get tables of their own where a shared one would hold less
+        // than half of that.
         let one_table = if 2 * shared >= self.room(sharing) { shared } else { self.room(sharing) };
         let asked = self.max_connections.unwrap_or(one_table);
         if asked <= shared && asked > 0 {
@@ -115,7 +118,8 @@ impl PlanRequest {
         Ok(Plan { reactors, own_tables: true, per_reactor, max_connections: asked })
     }
 
-    /// What a table of its own has room for, when there are so many: each holds the wake-ups of all.
+    /// Returns how many connections a table of its own holds, where there are this many tables: each has the eventfds
+    /// of all reactors.
     fn room(&self, tables: usize) -> usize {
         self.table.saturating_sub(RESERVE + self.listeners + tables)
     }
@@ -126,7 +130,7 @@ impl PlanRequest {
         (mean + spread).ceil() <= self.room(tables) as f64
     }
 
-    /// The smallest table with which there is a plan.
+    /// Returns the smallest table with which there is a plan.
     fn smallest_table(&self) -> usize {
         let would_do = |table: usize| Self { table, ..*self }.plan().is_ok();
         let mut too_small = self.table;
@@ -146,7 +150,8 @@ impl PlanRequest {
         enough
     }
 
-    /// The fewest tables that hold `connections`; more wake-ups leave each less room, so there may be no such number.
+    /// Returns the fewest tables that hold `connections`. Each further table takes a descriptor of all others, so there
+    /// may be no such number.
     fn least_tables(&self, connections: usize) -> Option<usize> {
         (1..self.table.min(1 << 16)).find(|&tables| self.fits(connections, tables)).filter(|_| connections > 0)
     }
@@ -161,7 +166,7 @@ pub fn raise_limit() -> io::Result<usize> {
     if soft < hard {
         sys::set_nofile(hard, hard)?;
     }
-    // Without a limit, fs.nr_open still bounds a table; its default serves as the number to plan with.
+    // Without a limit, fs.nr_open still bounds a table; its default is the number to plan with.
     Ok(usize::try_from(hard).unwrap_or(usize::MAX).min(1 << 30))
 }
 

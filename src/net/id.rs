@@ -1,6 +1,6 @@
-//! The name of a connection, which epoll gives back with each event.
+//! The id of a connection, which epoll returns with each event.
 
-/// Names one connection of one reactor: a later connection in the same slot has another generation, of 2^31.
+/// The id of one connection of one reactor. A later connection in the same slot has another generation, of 2^31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     generation: u32,
@@ -18,7 +18,7 @@ impl ConnectionId {
         self.generation
     }
 
-    /// As an epoll token; the highest bit stays free for the reactor's own.
+    /// Returns the id as an epoll token; the highest bit is left for the reactor's own tokens.
     #[inline]
     pub(super) fn token(self) -> mio::Token {
         mio::Token((self.generation as usize) << 32 | self.index as usize)
@@ -29,7 +29,7 @@ impl ConnectionId {
         Self { generation: (token.0 >> 32) as u32, index: token.0 as u32 }
     }
 
-    /// Its place in the slab.
+    /// Returns the index in the slab.
     #[inline]
     pub fn index(self) -> usize {
         self.index as usize

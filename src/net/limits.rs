@@ -1,9 +1,9 @@
-//! What all reactors of a plan may hold together: connections.
+//! The limit on the connections of all reactors of a plan.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many connections all reactors of a plan may hold together; exactly so many fit.
+/// The number of connections that all reactors of a plan may have together; exactly as many fit.
 #[derive(Debug)]
 pub struct ConnectionLimit {
     used: AtomicUsize,
@@ -11,12 +11,12 @@ pub struct ConnectionLimit {
 }
 
 impl ConnectionLimit {
-    /// Room for `max` connections.
+    /// Creates a limit of `max` connections.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), max })
     }
 
-    /// Takes up to `wanted` places; returns how many it got.
+    /// Takes up to `wanted` places; returns how many it took.
     pub(super) fn take(&self, wanted: usize) -> usize {
         let before = self.used.fetch_add(wanted, Ordering::Relaxed);
         let got = self.max.saturating_sub(before).min(wanted);

@@ -1,4 +1,4 @@
-//! Where a server listens: addresses, port ranges, unix sockets.
+//! Listeners: addresses, port ranges, unix sockets.
 
 use super::sys;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
@@ -14,20 +14,20 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// What listen(2) is asked for; the kernel takes the smaller of this and net.core.somaxconn.
+/// The backlog for listen(2); the kernel takes the smaller of this and net.core.somaxconn.
 pub const BACKLOG: i32 = 65_535;
 
-/// One `--listen`: an address with a port or a range of ports, or a unix socket.
+/// An endpoint to listen on: an address with a port or a range of ports, or a unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Addresses, one for each port of a range.
+    /// The addresses, one for each port of a range.
     Tcp(Vec<SocketAddr>),
-    /// The path of a unix socket. One that begins with `@` is the name of an abstract socket, which has no file (unix(7)); a
-    /// file of such a name is `./@name`.
+    /// The path of a unix socket. A path that begins with `@` is the name of an abstract socket, which has no file
+    /// (unix(7)); the path of a file with such a name is `./@name`.
     Unix(PathBuf),
 }
 
-/// Why a text names no endpoint.
+/// A text that is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadEndpoint(String);
 
@@ -47,7 +47,7 @@ impl std::error::Error for BadEndpoint {}
 impl FromStr for Endpoint {
     type Err = BadEndpoint;
 
-    /// `ADDRESS:PORT`, `ADDRESS:FIRST-LAST`, `unix:PATH` or `unix:@NAME`; an address may be a name.
+    /// Parses `ADDRESS:PORT`, `ADDRESS:FIRST-LAST`, `unix:PATH` or `unix:@NAME`; an address may be a host name.
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
@@ -102,14 +102,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A socket that keeps others from an address while the reactors come to listen on it.
+/// A socket that reserves an address until the reactors listen on it.
 ///
-/// It is bound without SO_REUSEPORT, so that an address in use is an error also when it is used by a process of the
-/// same user that sets the option; with it, the two would silently share the connections. Afterwards the option is set,
-/// and the reactors can join.
+/// It is bound without SO_REUSEPORT, so that an address in use is an error even if it is used by a process of the same
+/// user that sets the option: with the option, both processes would share the connections. After bind(2) the option is
+/// set, so that the reactors can join.
 #[derive(Debug)]
 pub struct Reservation {
-    /// The address, with the port that the kernel chose where 0 was asked for.
+    /// The address, with the port that the kernel chose for port 0.
     pub address: SocketAddr,
     _socket: Socket,
 }
@@ -126,16 +126,16 @@ pub fn reserve(address: SocketAddr) -> io::Result<Reservation> {
     Ok(Reservation { address, _socket: socket })
 }
 
-/// The kernel's buffers of one TCP connection, in bytes; 0 leaves them to the kernel, which lets them grow at need
-/// (tcp(7), tcp_rmem and tcp_wmem).
+/// The kernel's buffers of one TCP connection, in bytes. 0 leaves their size to the kernel, which lets them grow as
+/// needed (tcp(7), tcp_rmem and tcp_wmem).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketBuffers {
     /// SO_SNDBUF (socket(7)).
     pub send_bytes: u32,
     /// SO_RCVBUF.
     pub receive_bytes: u32,
-    /// TCP_NOTSENT_LOWAT (tcp(7)): the socket takes no more while so many bytes in it have not been sent. Beyond it messages
-    /// wait where they are counted, and can be dropped.
+    /// TCP_NOTSENT_LOWAT (tcp(7)): the socket takes no more while it holds this many bytes that have not been sent.
+    /// Further messages are queued in user space, where they are counted and can be dropped.
     pub notsent_lowat_bytes: u32,
 }
 
@@ -145,17 +145,17 @@ impl Default for SocketBuffers {
     }
 }
 
-/// The longest time that TCP_KEEPIDLE takes, in seconds.
+/// The longest time that TCP_KEEPIDLE accepts, in seconds.
 pub const MAX_KEEPALIVE_S: u32 = 32_767;
 
-/// After `idle_s` of silence three probes, within half of that time (tcp(7)).
+/// Returns the options for three probes after `idle_s` of silence, within half of that time (tcp(7)).
 fn keepalive(idle_s: u32) -> TcpKeepalive {
     let seconds = |seconds: u32| Duration::from_secs(seconds.clamp(1, MAX_KEEPALIVE_S).into());
     TcpKeepalive::new().with_time(seconds(idle_s)).with_interval(seconds(idle_s / 6)).with_retries(3)
 }
 
-/// Listens on `address`, as one of several who share it. What is accepted inherits `buffers`, and SO_KEEPALIVE with
-/// `keepalive_s` if there is such a time.
+/// Listens on `address`, which several sockets may share. Accepted sockets inherit `buffers`, and SO_KEEPALIVE with
+/// `keepalive_s` if it is given.
 ///
 /// # Errors
 /// As socket(2), bind(2) and listen(2).
@@ -168,7 +168,7 @@ pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers, keepalive_s: Opti
         socket.set_send_buffer_size(buffers.send_bytes as usize)?;
     }
     if buffers.receive_bytes > 0 {
-        // Before listen(2), so that the window scale fits it (tcp(7)).
+        // This comes before listen(2), so that the window scale fits it (tcp(7)).
         socket.set_recv_buffer_size(buffers.receive_bytes as usize)?;
     }
     if buffers.notsent_lowat_bytes > 0 {
@@ -176,7 +176,7 @@ pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers, keepalive_s: Opti
     }
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    // Accepted sockets inherit it, which saves a call for each.
+    // Accepted sockets inherit the option, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -184,18 +184,18 @@ pub fn listen_tcp(address: SocketAddr, buffers: SocketBuffers, keepalive_s: Opti
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-    // A server that comes back finds its last connections in TIME_WAIT.
+    // The last connections of a server that restarts may be in TIME_WAIT.
     socket.set_reuse_address(true)?;
     Ok(socket)
 }
 
-/// The file of a unix socket that [`listen_unix`] made, as it can be told from one that replaces it.
+/// The file of a unix socket that [`listen_unix`] has created, with what tells it from a file that replaces it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
-    /// Where the file system keeps it: an inode may be used again.
+    /// The time of creation, where the file system keeps it: an inode may be used again.
     born: Option<SystemTime>,
 }
 
@@ -205,17 +205,17 @@ impl SocketFile {
         Ok(Self { path: path.to_owned(), device: about.dev(), inode: about.ino(), born: about.created().ok() })
     }
 
-    /// Removes the file, unless another one has its path by now.
+    /// Removes the file, unless another one has its path now.
     pub fn remove(&self) {
         if Self::of(&self.path).is_ok_and(|found| found == *self) {
-            // One that cannot be removed stays, and the next server replaces it.
+            // A file that cannot be removed stays; the next server replaces it.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Listens on a unix socket at `path`, or at an abstract name; one that a dead server left there is replaced. Returns the
-/// socket and its file, if it has one.
+/// Listens on a unix socket at `path`, or at an abstract name; replaces the file of a server that has ended. Returns
+/// the socket and its file, if it has one.
 ///
 /// # Errors
 /// As socket(2), bind(2) and listen(2); `AddrInUse` if a program listens there.
@@ -244,7 +244,7 @@ pub fn listen_unix(path: &Path) -> io::Result<(OwnedFd, Option<SocketFile>)> {
 /// Removes the socket at `path` if no program listens at it.
 fn remove_dead(path: &Path, address: &SockAddr) -> io::Result<()> {
     let found = SocketFile::of(path)?;
-    // A socket whose queue is full is in use: connect(2) would wait for room there, or says EAGAIN.
+    // A socket whose queue is full is in use: connect(2) on a non-blocking socket returns EAGAIN.
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -1,4 +1,5 @@
-//! What one thread may ask of a reactor: a list under a lock, and one wake-up for all that is put there meanwhile.
+//! Mailboxes: how other threads send commands to a reactor. A lock protects the list of commands, and one wake-up
+//! serves all that arrive meanwhile.
 
 use super::sys;
 use std::fs::File;
@@ -8,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 struct Inner<M> {
-    /// `None` when the reactor has ended.
+    /// The commands; `None` after the reactor has ended.
     commands: Mutex<Option<Vec<M>>>,
     eventfd: File,
 }
 
-/// Sends to one reactor, from any thread.
+/// The mailbox of one reactor, to which any thread can send.
 ///
-/// Its eventfd(2) is made before the reactors have descriptor tables of their own, so that it has the same number in
-/// all of them: one descriptor of each table for every reactor.
+/// Its eventfd(2) is created before the reactors have descriptor tables of their own, so that it has the same number in
+/// all of them: each table has one descriptor for every reactor.
 #[derive(Debug)]
 pub struct Mailbox<M> {
     inner: Arc<Inner<M>>,
@@ -29,7 +30,7 @@ impl<M> Clone for Mailbox<M> {
 }
 
 impl<M> Mailbox<M> {
-    /// An empty mailbox, for the reactor that is made with it.
+    /// Creates an empty mailbox.
     ///
     /// # Errors
     /// As eventfd(2).
@@ -38,7 +39,8 @@ impl<M> Mailbox<M> {
         Ok(Self { inner: Arc::new(Inner { commands: Mutex::new(Some(Vec::new())), eventfd }) })
     }
 
-    /// Puts a command in; the reactor reads it in its next turn. One for a reactor that has ended is dropped.
+    /// Sends a command, which the reactor handles in its next iteration. A command for a reactor that has ended is
+    /// dropped.
     ///
     /// # Errors
     /// When the reactor cannot be woken, as write(2) on its eventfd.
@@ -46,7 +48,7 @@ impl<M> Mailbox<M> {
         self.put(|commands| commands.push(command))
     }
 
-    /// Puts all of `more` in, in order, with one wake-up at most.
+    /// Sends all of `more`, in order, with at most one wake-up.
     ///
     /// # Errors
     /// As [`Mailbox::send`].
@@ -55,7 +57,7 @@ impl<M> Mailbox<M> {
             return Ok(());
         }
         let sent = self.put(|commands| commands.append(more));
-        more.clear(); // for a reactor that has ended
+        more.clear(); // where the reactor has ended, they are still here
         sent
     }
 
@@ -76,7 +78,7 @@ impl<M> Mailbox<M> {
     fn wake(&self) -> io::Result<()> {
         let mut eventfd = &self.inner.eventfd;
         match eventfd.write(&1_u64.to_ne_bytes()) {
-            // The counter is full after 2^64 - 2 commands that were each the first: start again, and wake.
+            // The counter of the eventfd is full: reset it, and write again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 eventfd.read_exact(&mut [0; 8])?;
                 eventfd.write(&1_u64.to_ne_bytes()).map(drop)
@@ -85,7 +87,7 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// What epoll watches, edge-triggered: each wake is an edge, so it need not be read.
+    /// Returns the descriptor for epoll to watch, edge-triggered: each wake-up is an edge, so it need not be read.
     pub(super) fn eventfd(&self) -> RawFd {
         self.inner.eventfd.as_raw_fd()
     }
@@ -94,7 +96,7 @@ impl<M> Mailbox<M> {
         self.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Nobody reads any more: what is here is dropped, and what comes.
+    /// Closes the mailbox: drops all commands in it, and those that come later.
     pub(super) fn close(&self) {
         *self.lock() = None;
     }

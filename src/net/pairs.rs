@@ -1,4 +1,5 @@
-//! Connections from this host to itself, both ends in one epoll set: what a connection costs the kernel is measured on them.
+//! Connections from this host to itself, with both ends in one epoll set: the doctor measures on them what a connection
+//! costs the kernel.
 
 use super::sys;
 use mio::unix::SourceFd;
@@ -9,14 +10,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// How long a loopback connection may take; where a filter drops packets it would take minutes.
+/// The timeout of connecting over loopback: where a filter drops packets, connect(2) would take minutes.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Connections of one source address before the next one has its turn: few enough for the smallest range of ports.
+/// Connections of one source address before the next address is used: few enough for the smallest range of ports.
 const PER_SOURCE: usize = 16;
 
-/// Loopback connections, held until they are dropped. The two ends are made one after the other, so that what each costs
-/// can be told apart.
+/// Loopback connections, held until they are dropped. The two ends are opened one after the other, so that the cost of
+/// each is measured by itself.
 #[derive(Debug)]
 pub struct Pairs {
     listener: Socket,
@@ -27,7 +28,7 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// None yet, with room for `most`, of which so many as `backlog` may wait to be accepted.
+    /// Creates an empty set with room for `most` connections; up to `backlog` may wait to be accepted.
     ///
     /// # Errors
     /// As socket(2), bind(2), listen(2) and epoll_create1(2).
@@ -40,7 +41,7 @@ impl Pairs {
         Ok(Self { listener, address, poll: Poll::new()?, clients, servers })
     }
 
-    /// Connects one more, and watches its client.
+    /// Connects one more, and watches the client's end.
     ///
     /// # Errors
     /// As connect(2) and epoll_ctl(2); `TimedOut` where loopback does not answer.
@@ -55,7 +56,7 @@ impl Pairs {
         Ok(())
     }
 
-    /// Accepts the next of those that wait, and watches it.
+    /// Accepts the next connection that waits, and watches the server's end.
     ///
     /// # Errors
     /// As accept4(2) and epoll_ctl(2); `TimedOut` where none comes.
@@ -76,13 +77,13 @@ impl Pairs {
     }
 
     fn watch(&self, socket: &Socket) -> io::Result<()> {
-        // Closed by a reset, none of them stays in TIME_WAIT, and conntrack forgets them in seconds.
+        // A connection that is closed by a reset does not stay in TIME_WAIT, and conntrack forgets it in seconds.
         socket.set_linger(Some(Duration::ZERO))?;
         let (fd, both) = (socket.as_raw_fd(), Interest::READABLE | Interest::WRITABLE);
         self.poll.registry().register(&mut SourceFd(&fd), Token(fd as usize), both)
     }
 
-    /// How many are open, with both ends.
+    /// Returns how many connections are open, with both ends.
     pub fn len(&self) -> usize {
         self.servers.len()
     }

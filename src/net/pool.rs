@@ -1,11 +1,11 @@
-//! Lends rings to connections that have something to read: the same warm one, turn after turn.
+//! Lends rings to connections that have something to read: the same warm ring in each turn.
 
 use crate::proto::ring::Ring;
 
-/// Bytes of a ring if nothing else is asked for, and so the most that a connection reads in one turn.
+/// The default size of a ring, and so the most bytes that a connection reads in one turn.
 pub const RING_BYTES: usize = 64 << 10;
 
-/// Rings kept beside the one in use; more are made only while connections wait with unparsed bytes.
+/// Spare rings that are kept. More are made only while connections have unparsed bytes.
 const KEPT: usize = 3;
 
 /// The rings of one reactor.
@@ -18,24 +18,24 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// One ring: that is all that ordinary turns need.
+    /// Creates a pool with one ring, which is enough while connections keep up.
     pub fn new(ring_bytes: usize) -> Self {
         Self { current: Ring::new(ring_bytes), spare: Vec::new(), ring_bytes }
     }
 
-    /// Takes the ring out of use with what is unparsed in it, for a connection that has the next turn but one.
+    /// Takes the current ring, with its unparsed bytes, for a connection that goes on in a later turn.
     pub(super) fn detach(&mut self) -> Ring {
         let next = self.spare.pop().unwrap_or_else(|| Ring::new(self.ring_bytes));
         std::mem::replace(&mut self.current, next)
     }
 
-    /// Puts a parked ring back in use.
+    /// Makes a ring with unparsed bytes the current one.
     pub(super) fn attach(&mut self, parked: Ring) {
         let current = std::mem::replace(&mut self.current, parked);
         self.keep(current);
     }
 
-    /// Puts a whole ring in use, where a smaller one served a connection that had waited.
+    /// Replaces a smaller ring, which had only the unparsed bytes of one connection, by one of the full size.
     #[inline]
     pub(super) fn reset(&mut self) {
         if self.current.capacity() < self.ring_bytes {
@@ -43,7 +43,7 @@ impl Pool {
         }
     }
 
-    /// Keeps no spare rings, while memory is short.
+    /// Frees the spare rings, while memory is short.
     pub(super) fn clear(&mut self) {
         self.spare.clear();
     }

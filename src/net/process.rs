@@ -1,4 +1,4 @@
-//! One turn of one connection: read once, understand, answer, send once.
+//! A turn of one connection: read once, parse, call the driver, send once.
 
 use super::cause::Cause;
 use super::closing::{finish, flush};
@@ -8,7 +8,7 @@ use super::context::{Context, Input};
 use super::core::Core;
 use super::counters::Counters;
 use super::driver::Driver;
-use super::send::{lose, send_or_keep};
+use super::send::{drop_output, send_or_keep};
 use super::slots::ConnectionId;
 use super::sys;
 use crate::proto::frame::Role;
@@ -16,29 +16,29 @@ use crate::proto::ring::Ring;
 use crate::proto::session::{Event, State};
 use std::io;
 
-/// A message counts as one event more for each so many bytes of it: what came in few bytes may inflate to any length that
-/// is allowed, and its echo is as long. What lies in an ordinary ring stays within the budget.
+/// A message counts as one more event for each of this many bytes: a few bytes may inflate to any length that is
+/// allowed, and an echo is as long. A message in an ordinary ring stays within the budget.
 const EVENT_BYTES: usize = 4 << 10;
 
-/// One large message shall not cost for ever: a buffer that has grown beyond this is let go.
+/// A buffer that has grown beyond this is freed, so that one large message does not cost memory for ever.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// How a turn came to its end.
+/// The outcome of a turn.
 #[derive(Clone, Copy)]
 enum Outcome {
-    /// The socket has no more for now.
+    /// The socket has no more bytes for now.
     Drained,
-    /// It may have more, or the budget left bytes unparsed.
+    /// The socket may have more, or the ring has unparsed bytes because the budget was used up.
     Again,
-    /// The peer closed.
+    /// The peer has closed.
     Eof,
-    /// The session is over; what it wrote is still to be sent.
+    /// The session is over; its output is still to be sent.
     Over,
     /// recv(2) or send(2) failed.
     Error(u16),
 }
 
-/// What epoll tells of a connection that is connected.
+/// Handles an event of a connection that is connected.
 #[inline(always)]
 pub(super) fn on_event<D: Driver>(
     core: &mut Core<D::State>,
@@ -46,7 +46,7 @@ pub(super) fn on_event<D: Driver>(
     id: ConnectionId,
     event: &mio::event::Event,
 ) {
-    // A stale token names a connection that this very batch has freed.
+    // The connection of a stale token was freed in this batch.
     let Some(connection) = core.slots.get(id) else { return };
     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
     if readable {
@@ -76,11 +76,11 @@ pub(super) fn on_event<D: Driver>(
     }
 }
 
-/// An event of a connection whose turn is not simply to talk.
+/// Handles an event of a connection that is not simply open.
 #[inline(never)]
 fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId, is_error: bool) {
     let Some(connection) = core.slots.get(id) else { return };
-    // On the ready list its turn will come, and in order.
+    // A connection on the ready list is served in order.
     if connection.has(Flags::READY) {
         return;
     }
@@ -88,7 +88,7 @@ fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
         return serve(core, driver, id);
     }
     if is_error && connection.session().role() == Role::Client {
-        connection.clear(Flags::WAITS); // it reads on, to what made an end of it
+        connection.clear(Flags::WAITS); // reading shows the error
         return serve(core, driver, id);
     }
     if is_error || is_gone(connection) {
@@ -96,7 +96,7 @@ fn on_special_event<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     }
 }
 
-/// Returns a connection its turn outside of an event: the first one, or one from the ready list.
+/// Serves a connection outside of an event: for the first time, or from the ready list.
 #[inline(never)]
 pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
@@ -111,7 +111,7 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
         return;
     }
     let mut reserved_bytes = 0;
-    // One whose peer has closed is read to its end: that frees what it keeps.
+    // A connection whose peer has closed is read to its end, which frees what it keeps.
     if connection.has(Flags::KEEPS) && !connection.is_draining() && !connection.has(Flags::PEER_CLOSED) {
         match core.reserve(id) {
             Some(bytes) => reserved_bytes = bytes,
@@ -138,7 +138,7 @@ pub(super) fn serve<D: Driver>(core: &mut Core<D::State>, driver: &mut D, id: Co
     apply_outcome(core, id, outcome, begins);
 }
 
-/// Reads once, unless a ring with unparsed bytes was held; hands on what came; sends what that made.
+/// Reads once, unless there is a ring with unparsed bytes; parses, calls the driver, and sends its output.
 #[inline(always)]
 fn process<D: Driver>(
     connection: &mut Connection<D::State>,
@@ -155,8 +155,8 @@ fn process<D: Driver>(
         match sys::recv(connection.socket(), spare) {
             Ok(0) => return end_of_stream(connection, input, context, driver, id),
             Ok(bytes) => {
-                // A short read has emptied the socket: the next byte makes an edge of its own. Only a FIN that came
-                // before the read shows no other way than by reading on.
+                // A short read has emptied the socket, and the next byte makes an edge of its own. But a FIN that came
+                // before the read shows only by reading on.
                 drained = bytes < spare.len() && !connection.has(Flags::PEER_CLOSED | Flags::URGENT);
                 input.pool.current.wrote(bytes);
                 context.counters.bytes_in.add(bytes as u64);
@@ -173,7 +173,7 @@ fn process<D: Driver>(
         }
     }
     let understood = parse(connection, input, context, driver, id);
-    // Before what it was answered with needs as much again.
+    // This comes before the output is queued, which takes as much memory again.
     if input.message.capacity() > KEPT_BYTES {
         input.message = Vec::new();
     }
@@ -182,7 +182,7 @@ fn process<D: Driver>(
         (Ok(events), Ok(())) => events,
         (Err(error), _) | (_, Err(error)) => {
             input.pool.current.clear();
-            lose(context);
+            drop_output(context);
             return Outcome::Error(sys::error_code(&error));
         }
     };
@@ -202,7 +202,7 @@ fn process<D: Driver>(
     if drained && input.pool.current.is_empty() { Outcome::Drained } else { Outcome::Again }
 }
 
-/// Hands the driver what stands in the ring, event by event, as far as the budget goes; returns how many there were.
+/// Parses the ring and calls the driver for each event, within the budget; returns how many events there were.
 #[inline(always)]
 fn parse<D: Driver>(
     connection: &mut Connection<D::State>,
@@ -218,7 +218,7 @@ fn parse<D: Driver>(
     let (mut at, mut events) = (0, 0);
     let mut result = Ok(());
     let mut conn = conn(connection, context, id, lent);
-    // An event that needs no bytes is taken in any case: nothing else would bring it up again.
+    // An event that needs no bytes is handled in any case: nothing else would bring it up again.
     while (events < conn.context.settings.max_events_per_turn && at < unparsed.len())
         || conn.connection.session().has_event()
     {
@@ -239,11 +239,11 @@ fn parse<D: Driver>(
         events += 1;
         let connection = &*conn.connection;
         if connection.session().state() == State::Closed || result.is_err() {
-            at = unparsed.len(); // nothing is read behind the end
+            at = unparsed.len(); // what follows the end is not read
             break;
         }
-        // A connection that takes no more output, or awaits a response, is not read. The output is sent before it is more
-        // than may wait: so what one message is answered with never counts against the next.
+        // A connection that takes no more output, or awaits a response, is not read. The output is sent before it
+        // exceeds what may be queued, so the response to one message never counts against the next.
         if connection.has(Flags::WAITS) || (conn.is_slow() && conn.is_blocked()) {
             break;
         }
@@ -252,17 +252,17 @@ fn parse<D: Driver>(
     result.map(|()| events)
 }
 
-/// An event that is no message.
+/// Calls the driver for an event that is not a message.
 #[inline(never)]
 fn on_other_event<D: Driver>(conn: &mut Conn<'_, D::State>, driver: &mut D, event: Event<'_>) {
-    // What is in the ring is a message's, if anything's, and this is none.
+    // Only messages are sent from the ring.
     let lent = std::mem::replace(&mut conn.lent, 0..0);
     count_event(conn, &event);
     driver.event(conn, event);
     conn.lent = lent;
 }
 
-/// What a turn has made goes out with one call.
+/// Sends the output of a turn with one call.
 #[inline(always)]
 fn send<S>(connection: &mut Connection<S>, context: &mut Context) -> io::Result<()> {
     if context.output.bytes.is_empty() {
@@ -275,7 +275,7 @@ fn send<S>(connection: &mut Connection<S>, context: &mut Context) -> io::Result<
     sent
 }
 
-/// The peer will send no more.
+/// Handles the end of the stream.
 #[cold]
 fn end_of_stream<D: Driver>(
     connection: &mut Connection<D::State>,
@@ -287,32 +287,33 @@ fn end_of_stream<D: Driver>(
     if connection.session_mut().end_of_input() {
         connection.end_with(Cause::EndOfStream);
     }
-    // A page that ends with the stream is complete now.
+    // A response that ends with the stream is complete now.
     match parse(connection, input, context, driver, id).and_then(|_| send(connection, context)) {
         Ok(()) => Outcome::Eof,
         Err(error) => {
-            lose(context);
+            drop_output(context);
             Outcome::Error(sys::error_code(&error))
         }
     }
 }
 
-/// Whether a client has sent FIN while it is owed a response that is not there yet. It might have closed one direction only,
-/// but nearly all that do this are gone, and a connection that waits reads nothing that would tell the two apart.
+/// Returns whether a client has sent FIN while its request waits for a response. It may have closed one direction only,
+/// but nearly all clients that do this are gone, and a connection that waits reads nothing that would tell the two
+/// apart.
 fn is_gone<S>(connection: &Connection<S>) -> bool {
     connection.has(Flags::AWAITING_RESPONSE)
         && connection.has(Flags::PEER_CLOSED)
         && connection.session().role() == Role::Server
 }
 
-/// Which deadline runs, and since when, for a connection that is not simply open.
+/// Restarts the deadline of a connection that is not simply open.
 fn update_deadline<S>(connection: &mut Connection<S>, state_before: State, events: usize, now_tick: u32) {
     let state = connection.session().state();
     if state != state_before {
         connection.touch(now_tick);
     } else if state == State::Head && events > 0 {
-        // Another request begins now, or with its first byte. Empty lines in front of one are no event: they do not
-        // put its deadline off.
+        // Another request begins now, or with its first byte. Empty lines before a request are not an event, and do not
+        // restart its deadline.
         connection.touch(now_tick);
         if !connection.session().has_partial() {
             connection.set(Flags::KEEP_ALIVE_IDLE);
@@ -320,7 +321,7 @@ fn update_deadline<S>(connection: &mut Connection<S>, state_before: State, event
     }
 }
 
-/// Bytes have come: they are life, except while a head is awaited, whose deadline is absolute.
+/// Notes activity when bytes have arrived, except while a head is awaited: its deadline is absolute.
 #[inline]
 fn on_bytes_received<S>(connection: &mut Connection<S>, now_tick: u32) {
     match connection.session().state() {
@@ -336,7 +337,7 @@ fn on_bytes_received<S>(connection: &mut Connection<S>, now_tick: u32) {
     }
 }
 
-/// Counts an event, and remembers those that end the connection.
+/// Counts an event, and sets the cause where it ends the connection.
 #[inline]
 fn count_event<S>(conn: &mut Conn<'_, S>, event: &Event<'_>) {
     let counters = &conn.context.counters;
@@ -360,7 +361,7 @@ fn count_event<S>(conn: &mut Conn<'_, S>, event: &Event<'_>) {
     }
 }
 
-/// Reads on behind the end, so that closing does not reset what the peer has yet to read.
+/// Reads and discards what arrives after the end, so that closing does not reset what the peer has yet to read.
 fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
     ring.clear();
     match sys::recv(connection.socket(), ring.spare()) {
@@ -371,7 +372,7 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
     }
 }
 
-/// Files a connection where it belongs until its next turn, and counts what it keeps.
+/// Schedules what comes next after a turn, and counts what the connection keeps.
 fn apply_outcome<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: bool) {
     let Some(connection) = core.slots.get(id) else { return };
     if connection.has(Flags::UNSENT_DATA) {
@@ -381,7 +382,7 @@ fn apply_outcome<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begi
     let Some(connection) = core.slots.get(id) else { return };
     match outcome {
         Outcome::Drained => connection.clear(Flags::READABLE),
-        Outcome::Again => go_on(core, id),
+        Outcome::Again => schedule_next_turn(core, id),
         Outcome::Eof => {
             connection.set(Flags::PEER_CLOSED);
             connection.end_with(Cause::Abrupt);
@@ -398,14 +399,15 @@ fn apply_outcome<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begi
     }
 }
 
-/// More is to be read or parsed: after the others, or when the peer has taken what waits for it.
-fn go_on<S>(core: &mut Core<S>, id: ConnectionId) {
+/// Keeps unparsed bytes, and schedules another turn: after the other connections had theirs, or when the socket has
+/// taken what is queued.
+fn schedule_next_turn<S>(core: &mut Core<S>, id: ConnectionId) {
     let Some(connection) = core.slots.get(id) else { return };
     let blocked = connection.has_queue() || connection.has(Flags::WAITS);
     if !core.input.pool.current.is_empty() {
         connection.set(Flags::PARTIAL_INPUT);
         let held = if blocked || core.memory.is_tight() {
-            // One that waits for its peer keeps what it has and no more; and so does each while memory is short.
+            // A connection that waits keeps only its unparsed bytes; so does every connection while memory is short.
             let kept = core.input.pool.current.unparsed_only();
             core.input.pool.current.clear();
             kept

@@ -1,5 +1,5 @@
-//! The reactor: one thread, one epoll instance, one slab. It waits, hands each connection its turn, and flushes,
-//! frees and sweeps before it sleeps again.
+//! The reactor: one thread, one epoll instance, one slab. In each iteration it waits for events, serves the
+//! connections, and finishes, frees and sweeps before it waits again.
 
 pub use super::core::Core;
 pub use super::limits::ConnectionLimit;
@@ -23,11 +23,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-/// Tokens of the reactor's own: connections leave the highest bit free.
+/// Tokens of the reactor itself: those of connections leave the highest bit free.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = 1 << 63;
 
-/// So much work in a round of the sweep, which is a second, says that peers wait for more than housekeeping.
+/// A reactor is busy if it does this much work in a round of the sweep, which takes a second.
 const BUSY_WORK: u64 = 256;
 
 /// A reactor with its driver.
@@ -37,12 +37,13 @@ pub struct Reactor<D: Driver> {
     driver: D,
     mailbox: Mailbox<D::Command>,
     sweep: Sweep,
-    /// The work that was done when the last round ended.
+    /// The work that had been done when the last round ended.
     worked: u64,
 }
 
 impl<D: Driver> Drop for Reactor<D> {
-    /// However it ends, by a panic too: no thread waits for an answer for ever, and other reactors get what it shared with them.
+    /// Returns what the reactor shares with others, however it ends, even by a panic; no thread waits for ever for a
+    /// reply to a command.
     fn drop(&mut self) {
         self.mailbox.close();
         self.core.context.settings.connection_limit.give_back(self.core.slots.len());
@@ -53,7 +54,7 @@ impl<D: Driver> Drop for Reactor<D> {
 }
 
 impl<D: Driver> Reactor<D> {
-    /// A reactor of the calling thread, with that thread's descriptor table.
+    /// Creates a reactor for the calling thread, with the descriptor table of that thread.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
@@ -69,7 +70,7 @@ impl<D: Driver> Reactor<D> {
         Ok(Self { core, driver, mailbox, sweep: Sweep::default(), worked: 0 })
     }
 
-    /// Accepts from `socket`, which listens and does not block; each connection begins with `session`.
+    /// Accepts connections from `socket`, which listens and does not block; each connection begins with `session`.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -94,10 +95,10 @@ impl<D: Driver> Reactor<D> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            // Before anything is stamped: a reactor that had nothing to do has slept through its ticks.
+            // This comes before any time is noted: a reactor that had nothing to do has slept for many ticks.
             let ticks = self.core.read_clock();
             if !events.is_empty() || !self.core.ready.is_empty() {
-                self.core.calm.disturb();
+                self.core.next_due.reset();
             }
             for event in &events {
                 self.dispatch(event);
@@ -109,7 +110,7 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Messages and requests that came, and connections that came and went, so far.
+    /// Returns how many messages and requests were received, and how many connections were opened and ended, so far.
     fn work(&self) -> u64 {
         let counters = &self.core.context.counters;
         [&counters.messages_in, &counters.requests, &counters.opened, &counters.ended]
@@ -138,7 +139,7 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// connect(2) has an outcome (its manual page, EINPROGRESS).
+    /// Handles the outcome of connect(2) (its manual page, EINPROGRESS).
     fn connect_event(&mut self, id: ConnectionId, event: &mio::event::Event) {
         let Some(connection) = self.core.slots.get(id) else { return };
         if event.is_error() || event.is_read_closed() {
@@ -155,15 +156,16 @@ impl<D: Driver> Reactor<D> {
             let driver = &mut self.driver;
             self.core.with(id, |conn| driver.connected(conn));
             if event.is_readable() || event.is_read_closed() {
-                // A server that speaks first, or has left again: this edge tells of that too, and none will again.
+                // The server sends first, or has closed already: this edge reports that too, and no other one will.
                 self.core.mark_readable(id, event.is_read_closed());
             }
         }
     }
 
-    /// What follows the events of a batch: the ready list, accept, deadlines; then flush, free, and the driver's own turn.
+    /// Finishes an iteration after the events of a batch: serves the ready list, accepts, sweeps, frees, and calls the
+    /// driver.
     fn finish_iteration(&mut self, ticks: u32) {
-        pressure::tend(&mut self.core, &mut self.driver, ticks);
+        pressure::relieve(&mut self.core, &mut self.driver, ticks);
         for _ in 0..self.core.ready.len() {
             let Some(id) = self.core.ready.pop_front() else { break };
             if let Some(connection) = self.core.slots.get(id) {
@@ -178,8 +180,8 @@ impl<D: Driver> Reactor<D> {
             self.sweep(ticks);
         }
         closing::finish_pending(&mut self.core);
-        // The driver has to see the last connection gone before the reactor sleeps, perhaps for ever; what it then does
-        // may end others.
+        // The driver has to be told of the last connection's end before the reactor sleeps, perhaps for ever; what the
+        // driver then does may end other connections.
         self.free_scheduled();
         self.driver.end_iteration(&mut self.core);
         closing::finish_pending(&mut self.core);
@@ -188,26 +190,26 @@ impl<D: Driver> Reactor<D> {
             self.core.stay_awake();
         }
         if self.core.slots.is_empty() {
-            self.core.end_round(); // nobody is left who would be visited
+            self.core.end_round(); // there is no connection to visit
         }
     }
 
-    /// Visits the connections whose time for it has come, unless nothing is due for any. It is bounded in every iteration:
-    /// what is left over comes in the next one, after what peers wait for.
+    /// Visits the connections that are due for a visit, unless nothing is due for any of them. The number of visits in
+    /// one iteration is bounded; the rest follow in the next iteration, after the work that peers wait for.
     fn sweep(&mut self, ticks: u32) {
         let end_index = self.core.slots.end_index();
-        if self.core.calm.lasts(self.core.context.now.tick) {
+        if self.core.next_due.is_after(self.core.context.now.tick) {
             self.sweep.rest();
             self.core.pings.skip_round(self.core.context.now.tick);
             if cfg!(debug_assertions) {
-                self.core.check_calm();
+                self.core.check_rest();
             }
             return;
         }
         self.sweep.pass(end_index, ticks);
         let slice = self.sweep.next(end_index);
         if slice.start == 0 {
-            self.core.calm.begin_round();
+            self.core.next_due.begin_round();
         }
         let (mut cursor, mut pings) = (slice.start, 0);
         while cursor < slice.end && pings < MAX_PINGS {
@@ -239,7 +241,7 @@ impl<D: Driver> Reactor<D> {
         }
         let is_tight = core.memory.is_tight();
         let mut accepted = 0;
-        // Those that are refused take no place, and yet are accepted within the budget of this iteration.
+        // A refused connection takes no place, but counts for the budget of this iteration.
         for _ in 0..self.core.context.settings.max_accepts_per_turn {
             if accepted == places {
                 break;
@@ -252,16 +254,16 @@ impl<D: Driver> Reactor<D> {
                         self.core.context.counters.memory_refused.add(1);
                         self.refuse(socket, &session, "This server is short of memory; retry later.\n");
                     } else {
-                        accepted += usize::from(self.welcome(socket, session));
+                        accepted += usize::from(self.open(socket, session));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.ready = false;
                     break;
                 }
-                // accept(2): an error that was pending on the new connection has gone with it.
+                // accept(2): the error was pending on the new connection, and has gone with it.
                 Err(error) if sys::is_of_the_peer(&error) => {}
-                // EMFILE, ENFILE, ENOBUFS, ENOMEM, or what a filter makes up: it will be no better at once.
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM, or the error of a filter: trying again at once would not help.
                 Err(_) => {
                     self.core.context.counters.accept_paused_error.add(1);
                     self.core.accept_paused = true;
@@ -272,13 +274,13 @@ impl<D: Driver> Reactor<D> {
         self.core.context.settings.connection_limit.give_back(places - accepted);
     }
 
-    /// Takes a connection in, unless its source has too many; returns whether it took a place. Its first turn comes at once:
-    /// often the request is there. Then it is registered, if it stays.
+    /// Adds a connection, unless its source has too many; returns whether it took a place. The connection is served at
+    /// once, since often its request has arrived, and is registered with epoll only if it stays.
     #[inline]
-    fn welcome(&mut self, socket: OwnedFd, session: Session) -> bool {
+    fn open(&mut self, socket: OwnedFd, session: Session) -> bool {
         let mut source = None;
         if self.core.context.settings.source_limit.is_limited() {
-            // Without an address, as over a unix socket, there is no source.
+            // A connection without an address, as over a unix socket, has no source.
             source = self.core.context.settings.source_limit.prefixes().source_of_socket(&socket);
             if source.is_some_and(|source| !self.core.context.settings.source_limit.enter(source)) {
                 self.core.context.counters.over_source_limit.add(1);
@@ -290,7 +292,7 @@ impl<D: Driver> Reactor<D> {
                 return false;
             }
         }
-        self.core.calm.disturb();
+        self.core.next_due.reset();
         let id = self.core.slots.insert(socket, session, self.core.context.now.tick, D::State::default());
         self.core.context.counters.opened.add(1);
         if let Some(source) = source {
@@ -301,7 +303,7 @@ impl<D: Driver> Reactor<D> {
         true
     }
 
-    /// Refuses a connection. What speaks no HTTP is closed without a word.
+    /// Refuses a connection. One without a protocol is closed without a response.
     #[cold]
     fn refuse(&mut self, socket: OwnedFd, session: &Session, reason: &str) {
         let core = &mut self.core;
@@ -309,7 +311,7 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         core.context.counters.refused(503);
-        // Clients that are refused together do not come back together.
+        // The time is random, so that clients that are refused together do not come back together.
         let retry_after_s = 1 + u32::from(u8::from_ne_bytes(core.context.output.random.take())) % 10;
         core.refusals.refuse(
             socket,
@@ -320,7 +322,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn free_scheduled(&mut self) {
-        // What a driver does in `ended` may doom more.
+        // A driver may end other connections in `ended`.
         while let Some(id) = self.core.to_free.pop() {
             let Some(mut connection) = self.core.slots.remove(id) else { continue };
             if connection.has(Flags::PARTIAL_INPUT) {

@@ -1,42 +1,42 @@
-//! Whether there is room in memory for what a plan needs, before it starts: an allocation that fails later ends the process.
+//! Checks that there is memory for a plan before it starts: an allocation that fails later ends the process.
 
 use super::sys;
 use std::fmt;
 
-/// What each reactor has beside its records and rings: its stack, its guard page, epoll's events, lists and tables.
+/// The memory of a reactor beside its records and rings: its stack, its guard page, epoll's events, lists and tables.
 const REACTOR_BYTES: usize = 512 << 10;
 
-/// Rings that a reactor has at most while its connections keep up, see [`super::pool::Pool`].
+/// The most rings of a reactor while its connections keep up, see [`super::pool::Pool`].
 const RINGS: usize = 4;
 
-/// What the process needs beside its reactors.
+/// The memory of the process beside its reactors.
 const BASE_BYTES: usize = 16 << 20;
 
-/// Address space that glibc's malloc(3) reserves for each arena, of which a process has eight for each core at most.
+/// Address space that malloc(3) of glibc reserves for each arena; a process has at most eight arenas for each core.
 const ARENA_BYTES: usize = 64 << 20;
 const ARENAS_PER_CORE: usize = 8;
 
-/// With so much of it all arenas have room, and a million connections too.
+/// With this much address space there is room for all arenas and for a million connections.
 const PLENTY_BYTES: usize = 4 << 30;
 
-/// What a number of reactors needs.
+/// The needs of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// Reactors, each with a thread.
+    /// The number of reactors, each with a thread.
     pub reactors: usize,
-    /// Cores of this host.
+    /// The number of cores.
     pub cores: usize,
-    /// The most connections of one reactor, and of all.
+    /// The most connections of one reactor.
     pub per_reactor: usize,
-    /// The most of all reactors together.
+    /// The most connections of all reactors together.
     pub connections: usize,
-    /// Bytes of the record of a connection.
+    /// The size of the record of a connection.
     pub record_bytes: usize,
-    /// Bytes of a ring.
+    /// The size of a ring.
     pub ring_bytes: usize,
 }
 
-/// There is no room for so many bytes.
+/// There is not enough memory: the number of bytes that are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom(pub usize);
 
@@ -52,17 +52,17 @@ impl fmt::Display for NoRoom {
 }
 
 impl Need {
-    /// Bytes of address space, without what malloc(3) reserves on top.
+    /// Returns how many bytes of address space are needed, without what malloc(3) reserves in addition.
     fn bytes(&self) -> usize {
-        // A slab that grows may have room for twice as many as it holds.
+        // A slab that grows may have room for twice as many records as it holds.
         let slabs =
             self.connections.min(self.per_reactor.saturating_mul(self.reactors)).saturating_mul(2 * self.record_bytes);
         let reactor = REACTOR_BYTES + RINGS * self.ring_bytes;
         BASE_BYTES.saturating_add(self.reactors.saturating_mul(reactor)).saturating_add(slabs)
     }
 
-    /// Finds out whether this process may have that much. Where it may, but not as much as malloc(3) would reserve for the
-    /// threads, all threads have to do with one arena.
+    /// Checks that this process may have that much. Where it may, but not as much as malloc(3) would reserve for the
+    /// threads, all threads use one arena.
     ///
     /// # Errors
     /// [`NoRoom`], with the number that is needed.
@@ -80,7 +80,8 @@ impl Need {
     }
 }
 
-/// Has malloc(3) reserve no address space for more threads, where there is not plenty of it: before the second one starts.
+/// Has all threads use one arena if address space is limited, so that malloc(3) reserves none for more arenas. To be
+/// called before the second thread starts.
 pub fn save_address_space() {
     if !sys::has_room(PLENTY_BYTES) {
         sys::use_one_arena();
@@ -101,7 +102,7 @@ mod tests {
     };
 
     #[test]
-    fn a_million_needs_what_it_needs_and_more_than_there_is_does_not_fit() {
+    fn million_connections_fit_and_more_than_the_address_space_does_not() {
         assert!((100 << 20..200 << 20).contains(&MILLION.bytes()), "{}", MILLION.bytes());
         assert_eq!(MILLION.check(), Ok(()));
         let huge = Need { per_reactor: usize::MAX, connections: usize::MAX, ..MILLION };

@@ -1,5 +1,5 @@
-//! What goes out: with one call for a turn, from the ring where it lies there, and through the queue where the socket
-//! will not take it.
+//! Sends output: with one call for a turn, from the ring where a message is there, and through the queue where the
+//! socket is full.
 
 use super::connection::Connection;
 use super::context::Context;
@@ -14,29 +14,29 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-/// From this length on a message moves into the queue.
+/// From this length on, a message is moved into the queue and not copied.
 const MOVED_FROM_BYTES: usize = 64 << 10;
 
-/// How it went with a message.
+/// The outcome of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// Nothing waits before it: it goes to the socket with what else this turn sends there. Should the socket not take all
-    /// of that, the rest waits, and is counted as queued.
+    /// No output was queued before it: it goes to the socket with the other output of this turn. If the socket does not
+    /// take all of that, the rest is queued, and counted as queued.
     Sent,
-    /// The socket is full, and the message waits for it in order.
+    /// The socket is full, and the message is queued.
     Queued,
-    /// It will not be sent: the connection is closing or gone, or its queue is full and the policy says so.
+    /// The message will not be sent: the connection is closing or gone, or its queue is full and the policy drops it.
     Dropped,
 }
 
-/// A message that lies in the ring, and is sent from there.
+/// A message in the ring, which is sent from there.
 #[derive(Debug)]
 pub(super) struct InPlace {
     pub(super) kind: MessageKind,
     pub(super) payload: Range<usize>,
 }
 
-/// Sends what the socket takes: nothing, if it is full.
+/// Sends as much as the socket takes, which may be nothing.
 #[inline(always)]
 pub(super) fn send_some(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     match sys::send(socket, bytes) {
@@ -45,7 +45,7 @@ pub(super) fn send_some(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usiz
     }
 }
 
-/// Sends what stands in `out`, and forgets it there; what the socket refuses goes into the queue.
+/// Sends the output, and clears it; queues what the socket does not take.
 #[inline(always)]
 pub(super) fn send_or_keep<S>(connection: &mut Connection<S>, context: &mut Context) -> io::Result<()> {
     if connection.has_queue() {
@@ -55,7 +55,7 @@ pub(super) fn send_or_keep<S>(connection: &mut Connection<S>, context: &mut Cont
     let sent = match send_some(connection.socket(), &context.output.bytes) {
         Ok(sent) => sent,
         Err(error) => {
-            lose(context);
+            drop_output(context);
             return Err(error);
         }
     };
@@ -71,8 +71,8 @@ pub(super) fn send_or_keep<S>(connection: &mut Connection<S>, context: &mut Cont
     Ok(())
 }
 
-/// Queues what the socket did not take of what was gathered. A large message that is all of it moves into the queue: a copy
-/// would take as much memory again for a moment, beyond what connections may keep.
+/// Queues the output that the socket did not take. A large message that is all of the output is moved into the queue: a
+/// copy would for a moment take as much memory again, beyond what connections may keep.
 #[cold]
 fn keep<S>(connection: &mut Connection<S>, context: &mut Context, sent: usize) {
     let topic = topic_of(connection.session().compression());
@@ -88,8 +88,8 @@ fn keep<S>(connection: &mut Connection<S>, context: &mut Context, sent: usize) {
     connection.set_queue(queue);
 }
 
-/// Behind what waits already goes what has to, a pong or a Close or an answer; and what was sent in one go with a message that
-/// the socket would not take from where it lay.
+/// Queues output after what is queued already: control frames and responses, and messages that were sent in one call
+/// with one that the socket did not take from the ring.
 #[cold]
 fn append<S>(connection: &mut Connection<S>, context: &mut Context) {
     let topic = topic_of(connection.session().compression());
@@ -100,21 +100,21 @@ fn append<S>(connection: &mut Connection<S>, context: &mut Context) {
     output.clear();
 }
 
-/// What was to be sent is lost with its connection.
+/// Drops the output of a connection that is lost.
 #[cold]
-pub(super) fn lose(context: &mut Context) {
+pub(super) fn drop_output(context: &mut Context) {
     let Context { output, counters, .. } = context;
     counters.messages_out.add(u64::from(output.messages));
     counters.messages_dropped.add(u64::from(output.messages));
     output.clear();
 }
 
-/// What a message that was gathered is to a policy.
+/// Returns the topic under which gathered messages are queued.
 fn topic_of(agreed: NegotiatedCompression) -> Topic {
     if agreed.is_on() && agreed.own_takeover() { Topic::Required } else { Topic::None }
 }
 
-/// Sends a message from where it lies in `input`: its header goes over that of the frame it came in.
+/// Sends a message from the ring: its header replaces that of the frame which was received.
 pub(super) fn send_in_place<S>(
     connection: &mut Connection<S>,
     input: &mut [u8],
@@ -146,35 +146,35 @@ pub(super) fn send_in_place<S>(
     Ok(())
 }
 
-/// Puts a message into a queue, whatever waits there.
-pub(super) fn admit(queue: &mut WriteQueue, content: Content, counters: &Counters) {
+/// Queues a message without regard to the limits.
+pub(super) fn enqueue_unchecked(queue: &mut WriteQueue, content: Content, counters: &Counters) {
     counters.messages_out.add(1);
     queue.queue_unchecked(content, Topic::None);
 }
 
-/// What is to happen to a message if the queue is full.
+/// What happens to a message if the queue is full.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) overflow: Overflow,
-    /// Of [`Overflow::KeepLatest`].
+    /// The topic, for [`Overflow::KeepLatest`].
     pub(super) topic: Topic,
 }
 
-/// Puts a message into a queue, by the policy of its connection. One that is too many for [`Overflow::Close`] is
-/// dropped, and all that waits with it; the caller closes. That policy promises that no message is missing: where memory is
-/// used up it goes on, and those who keep most end.
+/// Queues a message by the policy of its connection. With [`Overflow::Close`], a message beyond the limits is dropped
+/// together with all messages that wait, and the caller closes the connection. That policy promises that no message is
+/// missing, so it queues even where memory is used up; then the connections that keep most are reset.
 pub(super) fn enqueue(queue: &mut WriteQueue, content: Content, policy: Policy, context: &Context) -> Pushed {
     let Policy { overflow, topic } = policy;
     let Context { queueing, counters, now, .. } = context;
     counters.messages_out.add(1);
-    let is_graced =
+    let is_in_grace =
         overflow == Overflow::Close && queueing.grace_ticks > 0 && !queue.is_overdue(now.tick, queueing.grace_ticks);
-    let limits = if is_graced { queueing.limits.in_grace() } else { queueing.limits };
+    let limits = if is_in_grace { queueing.limits.in_grace() } else { queueing.limits };
     let pushed = match overflow {
         Overflow::DropNewest | Overflow::DropOldest | Overflow::KeepLatest if queueing.is_full => Pushed::Dropped,
         _ => queue.try_queue(content, topic, limits, overflow),
     };
-    if is_graced {
+    if is_in_grace {
         queue.note_limits(queueing.limits, now.tick);
     }
     let dropped = match pushed {
@@ -192,15 +192,15 @@ pub(super) fn enqueue(queue: &mut WriteQueue, content: Content, policy: Policy, 
     pushed
 }
 
-/// What waits is dropped, and the caller closes the connection.
+/// Drops the messages that wait; the caller closes the connection.
 pub(super) fn overflowed(queue: &mut WriteQueue, counters: &Counters) -> Pushed {
     counters.closed_slow.add(1);
     counters.messages_dropped.add(u64::from(queue.drop_waiting()));
     Pushed::Overflowed
 }
 
-/// What the close handshake says to those who do not keep up.
-pub(super) const SLOW: (CloseCode, &str) = (CloseCode::POLICY, "too slow for what it is sent");
+/// The code and reason of the Close frame for a peer that does not keep up.
+pub(super) const TOO_SLOW: (CloseCode, &str) = (CloseCode::POLICY, "too slow for what it is sent");
 
 pub(super) fn took(queue: &mut WriteQueue, sent: usize, counters: &Counters) {
     counters.bytes_out.add(sent as u64);
@@ -215,7 +215,7 @@ pub(super) fn took(queue: &mut WriteQueue, sent: usize, counters: &Counters) {
     counters.messages_delivered.add(delivered);
 }
 
-/// The connection ends: what waits for it is dropped.
+/// Drops the queue of a connection that ends, and counts its messages as dropped.
 pub(super) fn discard<S>(connection: &mut Connection<S>, counters: &Counters) {
     if let Some(queue) = connection.take_queue() {
         let dropped = queue.messages() as u64;

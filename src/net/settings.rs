@@ -1,4 +1,4 @@
-//! What a reactor works by.
+//! The settings of a reactor.
 
 use super::deadlines::Deadlines;
 use super::limits::ConnectionLimit;
@@ -10,48 +10,49 @@ use crate::proto::extension::Compression;
 use crate::proto::session::Limits;
 use std::sync::Arc;
 
-/// Messages and requests of one connection that are handed on in one turn, if nothing else is asked for.
+/// The default for [`Settings::max_events_per_turn`].
 pub const MAX_EVENTS_PER_TURN: u32 = 32;
 
-/// Connections that are accepted from one listener in one turn, if nothing else is asked for.
+/// The default for [`Settings::max_accepts_per_turn`].
 pub const MAX_ACCEPTS_PER_TURN: u32 = 64;
 
-/// How long more may wait for a connection than its limits say, if nothing else is asked for.
+/// The default for [`Settings::queue_grace_s`], in seconds.
 pub const QUEUE_GRACE_S: u32 = 5;
 
-/// What a reactor works by.
+/// The settings of a reactor.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What a peer may make grow.
+    /// The limits of each session.
     pub limits: Limits,
-    /// How long it may take.
+    /// The deadlines of each connection.
     pub deadlines: Deadlines,
-    /// The most connections that this reactor takes: what its descriptor table holds.
+    /// The most connections of this reactor: what its descriptor table holds.
     pub max_connections: usize,
-    /// The most that all reactors take together.
+    /// The limit on the connections of all reactors together.
     pub connection_limit: Arc<ConnectionLimit>,
-    /// The most that each source may have of them.
+    /// The limit on the connections of each source.
     pub source_limit: Arc<PerSourceLimit>,
-    /// What they may keep together.
+    /// The limit on the memory that all connections keep together.
     pub memory_limit: Arc<MemoryLimit>,
-    /// Bytes that a connection may read in one turn.
+    /// The most bytes that a connection reads in one turn.
     pub read_buffer_bytes: usize,
-    /// Messages and requests of one connection that are handed on in one turn; then others have theirs.
+    /// The most messages and requests of one connection that are handled in one turn; then the other connections have
+    /// theirs.
     pub max_events_per_turn: usize,
-    /// Connections that are accepted from one listener in one turn.
+    /// The most connections that are accepted from one listener in one iteration.
     pub max_accepts_per_turn: usize,
-    /// How to compress, for those connections that agree upon it.
+    /// How to compress, for connections that negotiate it.
     pub compression: Compression,
-    /// Field lines for every HTTP answer, each with its CRLF.
+    /// Field lines for every HTTP response, each with its CRLF.
     pub response_fields: String,
-    /// How much may wait for a connection that takes no more.
+    /// The limits on the queue of each connection.
     pub queue: QueueLimits,
-    /// How long that may be exceeded.
+    /// How long a queue may exceed its limits before its connection is closed, in seconds.
     pub queue_grace_s: u32,
 }
 
 impl Settings {
-    /// The defaults, for a reactor that takes so many connections and shares `connection_limit`.
+    /// Creates the default settings for a reactor with up to `max_connections`.
     pub fn new(max_connections: usize, connection_limit: Arc<ConnectionLimit>) -> Self {
         Self {
             limits: Limits::default(),

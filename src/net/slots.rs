@@ -1,4 +1,4 @@
-//! The slab of connections: a record for each, found by an id that is never valid for its successor.
+//! The slab of connections: a record for each, found by an id that no later connection has.
 
 use super::connection::Connection;
 use crate::proto::session::Session;
@@ -15,25 +15,25 @@ pub struct Slots<S> {
 }
 
 impl<S> Slots<S> {
-    /// Room for `capacity` connections; memory is touched only where connections are, and a slab that outgrows its
-    /// room is moved by the kernel, page table by page table (mremap(2)), not copied.
+    /// Creates room for `capacity` connections. Memory is touched only where connections are, and a slab that outgrows
+    /// its room is moved by the kernel, page table by page table (mremap(2)), and not copied.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { slab: Slab::with_capacity(capacity.min(1 << 15)), next_generation: 0 }
     }
 
-    /// How many there are.
+    /// Returns the number of connections.
     #[inline]
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no connection.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
-    /// One more than the highest place that may be taken.
+    /// Returns the end of the indexes that may be in use.
     pub fn end_index(&self) -> usize {
         self.slab.capacity()
     }
@@ -50,7 +50,7 @@ impl<S> Slots<S> {
         self.slab.get_mut(id.index()).filter(|connection| connection.generation() == id.generation())
     }
 
-    /// The connection at a place of the slab, if there is one.
+    /// Returns the connection at an index of the slab, if there is one.
     #[inline]
     pub(super) fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut Connection<S>)> {
         let connection = self.slab.get_mut(index)?;
@@ -62,13 +62,13 @@ impl<S> Slots<S> {
         self.slab.try_remove(id.index())
     }
 
-    /// Bytes of one record in the slab, what the slab adds included.
+    /// Returns the size of one record, including what the slab adds.
     pub const fn record_bytes() -> usize {
         size_of::<Entry<S>>()
     }
 }
 
-/// Of the same shape as the slab's own entry, which is private.
+/// Has the same size as the slab's own entry, which is private.
 #[expect(dead_code, reason = "only its size is asked for")]
 enum Entry<S> {
     Vacant(usize),

@@ -1,4 +1,4 @@
-//! Sources of connections: which addresses count as one, and how many connections each may have.
+//! Sources of connections: which addresses count as one source, and how many connections each source may have.
 
 use socket2::SockRef;
 use std::collections::HashMap;
@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The lengths of the address prefixes that make a source: a host with IPv6 has a whole /64 to choose addresses from.
+/// The lengths of the address prefixes that make a source. A host with IPv6 can choose its addresses from a whole /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePrefixes {
-    /// Of an IPv4 address, also of one that is mapped into IPv6: 1 to 32.
+    /// The prefix of an IPv4 address, even of one that is mapped into IPv6: 1 to 32.
     pub v4: u32,
-    /// Of an IPv6 address: 1 to 128.
+    /// The prefix of an IPv6 address: 1 to 128.
     pub v6: u32,
 }
 
@@ -21,12 +21,12 @@ impl Default for SourcePrefixes {
     }
 }
 
-/// All addresses with the same prefix.
+/// A source: all addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(u128);
 
 impl SourcePrefixes {
-    /// The source that an address belongs to. `::ffff:a.b.c.d` is `a.b.c.d` (RFC 4291 section 2.5.5.2).
+    /// Returns the source of an address. `::ffff:a.b.c.d` is `a.b.c.d` (RFC 4291 section 2.5.5.2).
     pub fn source_of(self, address: IpAddr) -> Source {
         let (address, prefix) = match address.to_canonical() {
             IpAddr::V4(v4) => (v4.to_ipv6_mapped(), self.v4.saturating_add(96)),
@@ -36,14 +36,15 @@ impl SourcePrefixes {
         Source(address.to_bits() & u128::MAX.checked_shl(dropped_bits).unwrap_or(0))
     }
 
-    /// The source of a connected socket; `None` where the peer has no address, as over a unix socket, or has gone.
+    /// Returns the source of a connected socket; `None` where the peer has no address, as over a unix socket, or is
+    /// gone.
     pub fn source_of_socket(self, socket: &impl AsFd) -> Option<Source> {
         let peer = SockRef::from(socket).peer_addr().ok()?;
         Some(self.source_of(peer.as_socket()?.ip()))
     }
 }
 
-/// How many connections each source has, over all reactors.
+/// The number of connections of each source, over all reactors, and the limit on it.
 #[derive(Debug)]
 pub struct PerSourceLimit {
     max: u32,
@@ -52,7 +53,8 @@ pub struct PerSourceLimit {
 }
 
 impl PerSourceLimit {
-    /// Room for `max` connections of each; the largest value is "no limit", for which nothing is counted.
+    /// Creates a limit of `max` connections for each source. The largest value means that there is no limit; then
+    /// nothing is counted.
     pub fn new(max: u32, prefixes: SourcePrefixes) -> Arc<Self> {
         Arc::new(Self { max, prefixes, counts: Mutex::default() })
     }
@@ -69,7 +71,7 @@ impl PerSourceLimit {
         self.max < u32::MAX
     }
 
-    /// Whether there is room for one more of `source`, which then counts.
+    /// Counts one more connection of `source`, if there is room for it; returns whether there was.
     pub(super) fn enter(&self, source: Source) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(source).or_default();

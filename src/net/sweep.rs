@@ -1,4 +1,5 @@
-//! Deadlines without timers: each tick visits a slice of the slab, and every connection is seen about once a second.
+//! Deadlines without timers: each tick visits a part of the slab, so that every connection is visited about once a
+//! second.
 
 use super::cause::Deadline;
 use super::connection::{Connection, Flags};
@@ -6,28 +7,26 @@ use crate::proto::session::State;
 
 pub use super::clock::TICK_MS;
 pub use super::deadlines::Deadlines;
+use super::deadlines::ms_at_rate;
 
-/// Ticks in which the whole slab is visited once.
+/// The ticks in which the whole slab is visited once.
 const TICKS_PER_ROUND: usize = 4;
 
-/// What a visit found to be due.
+/// What is due for a connection at a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// It has been silent for so many ticks, and has no ping to answer.
+    /// The connection has been silent for this many ticks, and no ping is unanswered.
     Silent(u32),
     Missed(Deadline),
 }
 
 pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Deadlines) -> Due {
-    let over = |since_tick: u32, limit_s: u32| {
-        let age_ms = u64::from(now_tick.wrapping_sub(since_tick)) * TICK_MS;
-        age_ms >= u64::from(limit_s) * 1000
+    let age_ticks = now_tick.wrapping_sub(connection.last_active_tick());
+    let missed_ms = |limit_ms: u64, deadline: Deadline| {
+        if u64::from(age_ticks) * TICK_MS >= limit_ms { Due::Missed(deadline) } else { Due::Nothing }
     };
-    let stamp = connection.last_active_tick();
-    let missed = |limit_s: u32, deadline: Deadline| {
-        if over(stamp, limit_s) { Due::Missed(deadline) } else { Due::Nothing }
-    };
+    let missed = |limit_s: u32, deadline: Deadline| missed_ms(u64::from(limit_s) * 1000, deadline);
     // No deadline applies while the peer waits for our response.
     if connection.is_freed() || connection.has(Flags::WAITS) {
         return Due::Nothing;
@@ -46,53 +45,51 @@ pub(super) fn due<S>(connection: &Connection<S>, now_tick: u32, deadlines: &Dead
         State::Head if connection.has(Flags::KEEP_ALIVE_IDLE) => missed(deadlines.keep_alive_s, Deadline::KeepAlive),
         State::Head => {
             let bytes = connection.session().request_bytes().unwrap_or(0);
-            let more_s = bytes as u64 / u64::from(deadlines.min_body_bytes_per_s.max(1));
-            let more_s = u32::try_from(more_s).unwrap_or(u32::MAX);
-            missed(deadlines.head_s.saturating_add(more_s), Deadline::Head)
+            let more_ms = ms_at_rate(bytes as u64, deadlines.min_body_bytes_per_s);
+            missed_ms((u64::from(deadlines.head_s) * 1000).saturating_add(more_ms), Deadline::Head)
         }
-        // What is left of an answer takes as long as it moves.
+        // The rest of a response may take any time while it acknowledges_enough.
         State::Closed if connection.has_queue() => Due::Nothing,
         State::Closing | State::Closed => missed(deadlines.close_s, Deadline::Close),
-        // The stamp of one that was pinged is that of the ping.
+        // For a connection that was pinged, this is the tick of the ping.
         State::Open if connection.has(Flags::PINGED) => missed(deadlines.unanswered_s(), Deadline::Idle),
-        State::Open if deadlines.ping_s < u32::MAX => Due::Silent(now_tick.wrapping_sub(stamp)),
+        State::Open if deadlines.ping_s < u32::MAX => Due::Silent(age_ticks),
         State::Open => missed(deadlines.idle_s, Deadline::Idle),
         State::Raw | State::Http => Due::Nothing,
     }
 }
 
-/// The tick from which on a visit may have something to do, if nothing happens to the connection before.
+/// Returns the tick from which on a visit may have something to do, if the connection does not change before.
 pub(super) fn due_from_tick<S>(connection: &Connection<S>, deadlines: &Deadlines) -> u32 {
     if connection.has_queue() || connection.has(Flags::PINGED) || connection.is_draining() || connection.is_connecting()
     {
         return 0;
     }
     if connection.has(Flags::WAITS) {
-        return u32::MAX; // its answer brings it back
+        return u32::MAX; // the response restarts a deadline
     }
-    let limit_ticks = match (connection.session().state(), deadlines.ping_s, deadlines.idle_s) {
-        (State::Open, u32::MAX, u32::MAX) => return u32::MAX,
-        (State::Open, u32::MAX, idle_s) => u64::from(idle_s) * 1000 / TICK_MS,
-        // From half the interval on a ping may be sent.
-        (State::Open, ping_s, _) => u64::from(ping_s) * 1000 / TICK_MS / 2,
+    let limit_ticks = match (connection.session().state(), deadlines.ping_window_ticks()) {
+        (State::Open, Some((from_ticks, _))) => u64::from(from_ticks),
+        (State::Open, None) if deadlines.idle_s == u32::MAX => return u32::MAX,
+        (State::Open, None) => u64::from(deadlines.idle_s) * 1000 / TICK_MS,
         _ => return 0,
     };
     connection.last_active_tick().saturating_add(u32::try_from(limit_ticks).unwrap_or(u32::MAX))
 }
 
-/// Until when no visit has anything to do: a reactor in which nothing happens does not look at its connections again and
-/// again.
+/// The first tick at which anything may be due for any connection: a reactor in which nothing happens does not visit
+/// its connections again and again.
 #[derive(Debug, Default)]
-pub(super) struct Calm {
-    /// The first tick at which one of those visited in this round may be due.
+pub(super) struct NextDue {
+    /// The first tick at which a connection that was visited in this round may be due.
     found_tick: u32,
     until_tick: u32,
 }
 
-impl Calm {
-    /// Something has happened to a connection, or may have.
+impl NextDue {
+    /// Forgets the tick, because a connection has changed or may have.
     #[inline]
-    pub(super) fn disturb(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 
@@ -100,9 +97,9 @@ impl Calm {
         self.found_tick = u32::MAX;
     }
 
-    /// One that was visited may be due from `tick` on.
+    /// Notes that a visited connection may be due from `tick` on.
     #[inline]
-    pub(super) fn found(&mut self, tick: u32) {
+    pub(super) fn may_be_due_from(&mut self, tick: u32) {
         self.found_tick = self.found_tick.min(tick);
     }
 
@@ -110,52 +107,53 @@ impl Calm {
         self.until_tick = self.found_tick;
     }
 
-    pub(super) fn lasts(&self, now_tick: u32) -> bool {
+    pub(super) fn is_after(&self, now_tick: u32) -> bool {
         now_tick < self.until_tick
     }
 }
 
-/// Slots that are visited in one iteration; what peers wait for comes in between.
+/// The most slots that are visited in one iteration; the work that peers wait for comes in between.
 pub(super) const MAX_VISITS: usize = 4096;
 
-/// Pings that are sent in one iteration.
+/// The most pings that are sent in one iteration.
 pub(super) const MAX_PINGS: usize = 64;
 
-/// Which part of the slab is to be visited.
+/// The part of the slab that is to be visited.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     cursor: usize,
-    /// Slots from there on whose time has come.
+    /// The number of slots from there on that are due for a visit.
     due: usize,
 }
 
 impl Sweep {
-    /// So many ticks have passed: each has a quarter of the `end_index` slots visited, and no more than all of them wait.
+    /// Makes a quarter of the `end_index` slots due for each of `ticks`, and at most all of them.
     pub(super) fn pass(&mut self, end_index: usize, ticks: u32) {
         let share = end_index.div_ceil(TICKS_PER_ROUND) * (ticks as usize).min(TICKS_PER_ROUND);
         self.due = (self.due + share).min(end_index);
     }
 
-    /// The slots to visit now, at most [`MAX_VISITS`], and not beyond the end of the slab.
+    /// Returns the slots to visit now: at most [`MAX_VISITS`], and not beyond the end of the slab.
     pub(super) fn next(&mut self, end_index: usize) -> std::ops::Range<usize> {
         let start = if self.cursor >= end_index { 0 } else { self.cursor };
         let end = (start + self.due.min(MAX_VISITS)).min(end_index);
         start..end
     }
 
-    /// The slots up to `cursor` have been visited; whether that was the last of a slab of `end_index`.
+    /// Notes that the slots up to `cursor` have been visited; returns whether the last of the slab's `end_index` slots
+    /// was among them.
     pub(super) fn visited(&mut self, slice_start: usize, cursor: usize, end_index: usize) -> bool {
         self.due = self.due.saturating_sub(cursor - slice_start);
         self.cursor = cursor;
         cursor >= end_index
     }
 
-    /// Nobody need be visited now.
+    /// Makes no slot due.
     pub(super) fn rest(&mut self) {
         self.due = 0;
     }
 
-    /// Whether more slots wait for their visit.
+    /// Returns whether more slots are due.
     pub(super) fn is_behind(&self) -> bool {
         self.due > 0
     }

@@ -1,5 +1,5 @@
-//! The few system calls that we make ourselves, because the standard library has none for them or does more
-//! than a connection can afford. Apart from `proto/mask.rs`, all `unsafe` of this crate stands here.
+//! The system calls that this program makes itself, because the standard library has none for them or does more than a
+//! connection can afford. Apart from `proto/mask.rs`, all `unsafe` of this crate is here.
 #![expect(unsafe_code, reason = "system calls; each call has its SAFETY line")]
 
 use std::ffi::{CString, OsStr};
@@ -17,8 +17,8 @@ fn count(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// Makes a transfer again that a signal has cut short before the first byte: no edge follows an EINTR, and a socket that is not
-/// read or written again would wait for one; signal(7).
+/// Repeats a transfer that a signal interrupted before the first byte (signal(7)): no edge follows EINTR, so a socket
+/// that is not read or written again would wait for ever.
 #[inline(always)]
 fn uninterrupted(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     loop {
@@ -32,33 +32,34 @@ fn uninterrupted(mut call: impl FnMut() -> libc::c_long) -> io::Result<usize> {
     }
 }
 
-/// Why the last call failed; `None` where it is to be made again.
+/// Returns why the last call failed; `None` where it is to be repeated.
 #[cold]
 fn failure() -> Option<io::Error> {
     let error = io::Error::last_os_error();
     (error.kind() != io::ErrorKind::Interrupted).then_some(error)
 }
 
-/// errno of a failed call; 0 for an error that is none of the kernel's.
+/// Returns errno of a failed call; 0 for an error that is not one of the kernel's.
 pub fn error_code(error: &io::Error) -> u16 {
     error.raw_os_error().and_then(|code| u16::try_from(code).ok()).unwrap_or(0)
 }
 
-/// Takes one connection from a listener's queue, non-blocking from the start; accept4(2).
+/// Accepts one connection, non-blocking from the start; accept4(2).
 ///
 /// # Errors
 /// As accept4(2): `WouldBlock` when the queue is empty.
 #[inline]
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // The peer's address is nobody's business on this path, so the kernel need not copy it out.
+    // The peer's address is not needed here, so the kernel need not copy it out.
     // SAFETY: the descriptor is borrowed for the call, and null pointers ask for no address.
     let fd = unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
     // SAFETY: a descriptor that accept4 just made is owned by no one else.
     check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether an error of [`accept`] is that of one connection which was about to be accepted; accept(2), "Error handling".
+/// Returns whether an error of [`accept`] concerns only the connection that was about to be accepted; accept(2), "Error
+/// handling".
 pub fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -77,21 +78,22 @@ pub fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Reads what has arrived; recv(2). Zero is the end of the stream.
+/// Reads what has arrived; recv(2). Zero means the end of the stream.
 ///
 /// # Errors
 /// As recv(2): `WouldBlock` when nothing is there.
 #[inline]
 pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
     let none = std::ptr::null::<u8>();
-    // By number: the C library's recv is a point of thread cancellation, which costs it forty instructions a call.
+    // This is made by number: recv of the C library is a point of thread cancellation, which costs forty instructions a
+    // call.
     // SAFETY: the pointer and the length are those of one exclusive slice; null pointers ask for no address.
     uninterrupted(|| unsafe {
         libc::syscall(libc::SYS_recvfrom, socket.as_raw_fd(), bytes.as_mut_ptr(), bytes.len(), 0, none, none)
     })
 }
 
-/// Sends what the socket takes of `bytes`; send(2), without SIGPIPE.
+/// Sends as much of `bytes` as the socket takes; send(2), without SIGPIPE.
 ///
 /// # Errors
 /// As send(2): `WouldBlock` when the socket's buffer is full.
@@ -104,7 +106,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     })
 }
 
-/// Sends what the socket takes of `slices`, one after the other; sendmsg(2), without SIGPIPE.
+/// Sends as much of `slices` as the socket takes, one after the other; sendmsg(2), without SIGPIPE.
 ///
 /// # Errors
 /// As sendmsg(2): `WouldBlock` when the socket's buffer is full.
@@ -120,7 +122,7 @@ pub fn send_vectored(socket: BorrowedFd<'_>, slices: &[std::io::IoSlice<'_>]) ->
     )
 }
 
-/// Sends up to `bytes` of a file from `offset` on, which moves with them; sendfile(2). Zero is the end of the file.
+/// Sends up to `bytes` of a file from `offset` on, and advances `offset`; sendfile(2). Zero means the end of the file.
 ///
 /// # Errors
 /// As sendfile(2): `WouldBlock` when the socket's buffer is full.
@@ -134,8 +136,8 @@ pub fn sendfile(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: &mut u64, 
     Ok(sent)
 }
 
-/// Opens a file to be read, by a path that does not lead out of `folder`, by no symbolic link either; openat2(2),
-/// RESOLVE_BENEATH, Linux 5.6. A device or a pipe does not hold it up.
+/// Opens a file for reading, by a path that does not lead out of `folder`, not even by a symbolic link; openat2(2),
+/// RESOLVE_BENEATH, Linux 5.6. A device or a pipe does not block.
 ///
 /// # Errors
 /// As openat2(2): EXDEV for a path that leads out.
@@ -154,10 +156,11 @@ pub fn open_beneath(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd>
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// How files are opened that strangers name: a device or a pipe does not block, and no terminal becomes ours.
+/// Flags for files that untrusted paths name: a device or a pipe does not block, and no terminal becomes the
+/// controlling one.
 const READ: libc::c_int = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// Opens a file of `folder` to be read, if `name` is no symbolic link; openat(2), O_NOFOLLOW.
+/// Opens a file of `folder` for reading, unless `name` is a symbolic link; openat(2), O_NOFOLLOW.
 ///
 /// # Errors
 /// As openat(2): ELOOP for a symbolic link.
@@ -165,7 +168,8 @@ pub fn open_file_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd>
     open_at(folder, name, READ | libc::O_NOFOLLOW)
 }
 
-/// Opens a folder in `folder`, to look names up in it, if `name` is no symbolic link; openat(2), O_PATH and O_NOFOLLOW.
+/// Opens a folder in `folder`, to look names up in it, unless `name` is a symbolic link; openat(2), O_PATH and
+/// O_NOFOLLOW.
 ///
 /// # Errors
 /// As openat(2): ENOTDIR for a symbolic link.
@@ -181,7 +185,7 @@ fn open_at(folder: BorrowedFd<'_>, name: &OsStr, flags: libc::c_int) -> io::Resu
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// What a symbolic link in `folder` says; `None` for a file of another kind. readlinkat(2).
+/// Returns the target of a symbolic link in `folder`; `None` for a file of another kind. readlinkat(2).
 ///
 /// # Errors
 /// As readlinkat(2).
@@ -192,7 +196,7 @@ pub fn read_link_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<V
     let length =
         unsafe { libc::readlinkat(folder.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
     match count(length as libc::c_long) {
-        // One that fills all of it may have been cut.
+        // A target that fills the buffer may have been cut.
         Ok(length) if length == target.len() => Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG)),
         Ok(length) => {
             target.truncate(length);
@@ -203,7 +207,7 @@ pub fn read_link_at(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<V
     }
 }
 
-/// Bytes that a socket took and its peer has not acknowledged; ioctl(2), SIOCOUTQ (tcp(7), unix(7)).
+/// Returns how many bytes a socket took that its peer has not acknowledged; ioctl(2), SIOCOUTQ (tcp(7), unix(7)).
 ///
 /// # Errors
 /// As ioctl(2).
@@ -214,8 +218,8 @@ pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<i32> {
     Ok(bytes)
 }
 
-/// Has a socket take no more when so many bytes wait in it that were not sent yet; what listens hands it on to what it
-/// accepts. tcp(7), TCP_NOTSENT_LOWAT.
+/// Has a socket take no more while it holds this many bytes that have not been sent; accepted sockets inherit that from
+/// their listener. tcp(7), TCP_NOTSENT_LOWAT.
 ///
 /// # Errors
 /// As setsockopt(2).
@@ -233,17 +237,17 @@ pub fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     .map(drop)
 }
 
-/// Waits until one of `descriptors` can be read (or written, where that is asked for with it), has ended or has failed,
-/// for as long as `timeout` at most; which of them that is. poll(2): for a handful, and files of every kind.
+/// Waits until one of `descriptors` is readable (or writable, where its flag is set), has ended or has failed, for at
+/// most `timeout`; returns for each whether that is so. poll(2): for a handful of descriptors, and files of every kind.
 ///
 /// # Errors
-/// As poll(2); a signal that comes is none, it ends the wait.
+/// As poll(2); a signal is not an error, it ends the wait.
 pub fn poll(descriptors: &[(BorrowedFd<'_>, bool)], timeout: Duration) -> io::Result<Vec<bool>> {
     let wanted = |write: bool| if write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
     let entry =
         |&(fd, write): &(BorrowedFd<'_>, bool)| libc::pollfd { fd: fd.as_raw_fd(), events: wanted(write), revents: 0 };
     let mut entries: Vec<libc::pollfd> = descriptors.iter().map(entry).collect();
-    // Rounded up, so that nobody wakes a moment too early and has to wait again for it.
+    // Rounded up, so that the caller does not wake a moment too early and wait again.
     let timeout_ms = libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX);
     // SAFETY: the pointer and the length are those of one exclusive slice; the descriptors are borrowed for the call.
     match check(unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout_ms) }) {
@@ -253,8 +257,8 @@ pub fn poll(descriptors: &[(BorrowedFd<'_>, bool)], timeout: Duration) -> io::Re
     }
 }
 
-/// Waits until `descriptor` can be read, for as long as `timeout` at most, to the nanosecond as far as the kernel's timers go;
-/// ppoll(2). A signal ends the wait, and so does an error, which the next read reports.
+/// Waits until `descriptor` is readable, for at most `timeout`, with the precision of the kernel's timers; ppoll(2). A
+/// signal ends the wait, and so does an error, which the next read reports.
 pub fn wait_readable(descriptor: &impl AsRawFd, timeout: Duration) {
     let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let time = libc::timespec {
@@ -265,14 +269,14 @@ pub fn wait_readable(descriptor: &impl AsRawFd, timeout: Duration) {
     unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, std::ptr::null()) };
 }
 
-/// Has the kernel wake the calling thread when it asked to be woken, and not up to 50 us later, when it would be together with
-/// others; prctl(2), PR_SET_TIMERSLACK.
+/// Has the kernel wake the calling thread at the requested time, and not up to 50 us later together with others;
+/// prctl(2), PR_SET_TIMERSLACK.
 pub fn wake_exactly() {
     // SAFETY: the option takes one number, of nanoseconds; it cannot fail.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }
 
-/// A counter that wakes the thread that waits for it; eventfd(2), non-blocking.
+/// Creates a counter that wakes the thread that waits for it; eventfd(2), non-blocking.
 ///
 /// # Errors
 /// As eventfd(2).
@@ -283,8 +287,8 @@ pub fn eventfd() -> io::Result<OwnedFd> {
     check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Lets connect(2) choose the port of a socket that is bound to an address alone: the port must then be unique for
-/// the whole four-tuple, not for the address; ip(7), IP_BIND_ADDRESS_NO_PORT.
+/// Lets connect(2) choose the port of a socket that is bound to an address alone, so that the port must be unique only
+/// for the whole four-tuple; ip(7), IP_BIND_ADDRESS_NO_PORT.
 ///
 /// # Errors
 /// As setsockopt(2).
@@ -306,7 +310,7 @@ pub fn set_bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Fills `bytes` from the system's random source; getrandom(2).
 ///
 /// # Panics
-/// If the kernel has none: Linux 3.17 and later always has, unless a filter forbids it, which [`check_random`] finds out.
+/// If the kernel has none. Linux 3.17 and later has one, unless a filter forbids it, which [`check_random`] finds out.
 pub fn random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -320,7 +324,7 @@ pub fn random(bytes: &mut [u8]) {
     }
 }
 
-/// Whether there is such a source, which a seccomp filter may forbid.
+/// Checks that there is such a source, which a seccomp filter may forbid.
 ///
 /// # Errors
 /// As getrandom(2).
@@ -330,14 +334,14 @@ pub fn check_random() -> io::Result<()> {
     count(unsafe { libc::getrandom((&raw mut byte).cast(), 1, 0) } as libc::c_long).map(drop)
 }
 
-/// A random number; see [`random`].
+/// Returns a random number; see [`random`].
 pub fn random_number() -> u64 {
     let mut bytes = [0; 8];
     random(&mut bytes);
     u64::from_ne_bytes(bytes)
 }
 
-/// The limits on the descriptors of one table, soft and hard; getrlimit(2), RLIMIT_NOFILE.
+/// Returns the limits on the descriptors of one table, soft and hard; getrlimit(2), RLIMIT_NOFILE.
 ///
 /// # Errors
 /// As getrlimit(2).
@@ -358,7 +362,7 @@ pub fn set_nofile(soft: u64, hard: u64) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
 }
 
-/// Whether this process may have so many bytes more of memory; mmap(2). None of it is touched.
+/// Returns whether this process may have `bytes` more of memory; mmap(2). None of it is touched.
 pub fn has_room(bytes: usize) -> bool {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -372,7 +376,8 @@ pub fn has_room(bytes: usize) -> bool {
     true
 }
 
-/// Has all threads allocate from one arena, so that malloc(3) reserves no address space for more; mallopt(3), M_ARENA_MAX.
+/// Has all threads allocate from one arena, so that malloc(3) reserves no address space for others; mallopt(3),
+/// M_ARENA_MAX.
 pub fn use_one_arena() {
     // SAFETY: the option takes a number. Where it is not known, nothing changes.
     #[cfg(target_env = "gnu")]
@@ -381,7 +386,7 @@ pub fn use_one_arena() {
     };
 }
 
-/// Returns the calling thread a descriptor table of its own, a copy of the one it shared; unshare(2), CLONE_FILES.
+/// Gives the calling thread a descriptor table of its own, a copy of the one that it shared; unshare(2), CLONE_FILES.
 ///
 /// RLIMIT_NOFILE bounds each table, not the process, and no privilege is needed.
 ///
@@ -393,7 +398,7 @@ pub fn unshare_files() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_FILES) }).map(drop)
 }
 
-/// CPU time that this process has used, in user space and in the kernel; getrusage(2).
+/// Returns the CPU time that this process has used, in user space and in the kernel; getrusage(2).
 pub fn cpu_time() -> (Duration, Duration) {
     // SAFETY: rusage is made of integers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -404,13 +409,13 @@ pub fn cpu_time() -> (Duration, Duration) {
     (duration(usage.ru_utime), duration(usage.ru_stime))
 }
 
-/// Error numbers that others than the reactor tell apart, errno(3).
+/// Error numbers that other modules distinguish, errno(3).
 pub mod errno {
     pub use libc::{
         EAGAIN, ECONNREFUSED, ECONNRESET, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, EPIPE, ETIMEDOUT, EXDEV,
     };
 
-    /// As a cause has them.
+    /// As [`super::super::cause::Cause`] has it.
     pub const EADDRINUSE: u16 = libc::EADDRINUSE as u16;
     /// The same.
     pub const EADDRNOTAVAIL: u16 = libc::EADDRNOTAVAIL as u16;
@@ -418,17 +423,17 @@ pub mod errno {
     pub const ENOBUFS: u16 = libc::ENOBUFS as u16;
 }
 
-/// Returns memory that was freed back to the system, wherever in the heap it is; malloc_trim(3).
+/// Returns freed memory to the system, wherever in the heap it is; malloc_trim(3).
 pub(super) fn trim_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it takes and gives no pointers.
+    // SAFETY: it takes and returns no pointers.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Has malloc map each block of `bytes` or more by itself, so that it goes back to the system when it is freed; and, where
-/// address space is limited, has all threads share one heap, since each of their own reserves 64 MiB; mallopt(3).
+/// Has malloc map each block of `bytes` or more by itself, so that it returns to the system when it is freed; and where
+/// address space is limited, has all threads share one arena, since each arena reserves 64 MiB; mallopt(3).
 pub fn set_up_heap(mapped_from_bytes: usize, is_address_space_limited: bool) {
     #[cfg(target_env = "gnu")]
     // SAFETY: numbers alone; what malloc does not take it ignores.

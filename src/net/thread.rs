@@ -1,4 +1,4 @@
-//! The thread of a reactor: how it starts, and how its end is reported.
+//! The threads of reactors: how they start, and how their end is reported.
 
 use super::sys;
 use std::any::Any;
@@ -7,7 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
-/// Bytes of a reactor's stack. Its calls nest a dozen deep, and pages that it does not touch cost nothing.
+/// The stack of a reactor, in bytes. Calls nest a dozen deep, and untouched pages cost nothing.
 const STACK_BYTES: usize = 256 << 10;
 
 thread_local! {
@@ -22,31 +22,31 @@ pub fn is_reactor() -> bool {
 /// A thread for one reactor.
 #[derive(Clone, Copy, Debug)]
 pub struct Thread {
-    /// What errors call it: `reactor` or `worker`.
+    /// The word for it in errors: `reactor` or `worker`.
     pub kind: &'static str,
-    /// The first part of its name, which ends with its number.
+    /// The first part of its name, before its number.
     pub name: &'static str,
-    /// Its number among its kind.
+    /// Its number.
     pub index: usize,
-    /// Whether it gets a descriptor table of its own: a copy of that of the thread that starts it.
+    /// Whether it has a descriptor table of its own: a copy of that of the thread that starts it.
     pub own_table: bool,
-    /// The flag that asks for fewer connections, for the error where a table of its own is forbidden.
+    /// The flag that reduces the number of connections, for the error where a table of its own is forbidden.
     pub flag: &'static str,
 }
 
-/// Why a reactor that ran has ended before it was told to.
+/// Why a reactor has ended before it was stopped.
 #[derive(Debug)]
 pub enum Failure {
-    /// It could not wait for events: an error of epoll_wait(2).
+    /// epoll_wait(2) failed.
     Wait(io::Error),
-    /// It panicked. The text names the thread.
+    /// The reactor panicked. The text names the thread.
     Panic(String),
 }
 
 impl Thread {
-    /// Starts the thread, which calls `make` when it has its descriptor table. `make` returns the function that runs the
-    /// reactor to its end. `made` is called before that one is, and with the reason where there is none; `failed` is called
-    /// after it, where it ended with an error or by a panic.
+    /// Starts the thread, which calls `make` after it has its descriptor table. `make` returns the function that runs
+    /// the reactor to its end. Before that function is called, `made` is called; or with the reason, where there is no
+    /// such function. `failed` is called where the function returned an error or panicked.
     ///
     /// # Errors
     /// As pthread_create(3).
@@ -73,7 +73,7 @@ impl Thread {
         Builder::new().name(format!("{}-{}", self.name, self.index)).stack_size(STACK_BYTES).spawn(body)
     }
 
-    /// Returns the calling thread its own descriptor table, if it is to have one.
+    /// Gives the calling thread its own descriptor table, if it is to have one.
     fn take_table(self) -> Result<(), String> {
         if !self.own_table {
             return Ok(());

@@ -1,14 +1,14 @@
-//! The time of a reactor: how long it sleeps, and what follows when a tick has passed.
+//! The timing of a reactor: how long it sleeps, and what follows when a tick has passed.
 
 use super::core::Core;
 use super::{date, sys};
 use std::time::{Duration, Instant, SystemTime};
 
-/// For so long after a pause, in ticks, control frames that peers sent meanwhile may come all at once.
+/// For this long after a pause, in ticks, control frames that peers sent meanwhile may arrive all at once.
 const CATCH_UP_TICKS: u32 = 20;
 
 impl<S> Core<S> {
-    /// How long to sleep at most.
+    /// Returns how long to sleep at most.
     pub(super) fn timeout(&mut self) -> Option<Duration> {
         let accepting = !self.accept_paused && self.listeners.iter().any(|listener| listener.ready);
         if !self.ready.is_empty() || accepting || std::mem::take(&mut self.is_busy) {
@@ -23,11 +23,11 @@ impl<S> Core<S> {
         }
     }
 
-    /// Waits for the last part of a timeout that ends at an instant, and returns the timeout for epoll_wait(2). That call
-    /// counts milliseconds and rounds up, so it waits for all but the last millisecond, and ppoll(2) for the rest.
+    /// Waits for the last part of a timeout that ends at an instant, and returns the rest of it for epoll_wait(2). That
+    /// call counts milliseconds and rounds up, so it waits for all but the last millisecond, and ppoll(2) for the rest.
     pub(super) fn wait_exactly(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(left) = timeout.filter(|left| self.wake_at.is_some() && !left.is_zero()) else { return timeout };
-        let left = left.saturating_sub(self.context.now.instant.elapsed()); // the turn has taken its time
+        let left = left.saturating_sub(self.context.now.instant.elapsed()); // the iteration took some of it
         if left >= Duration::from_millis(1) {
             return Some(Duration::from_millis(left.as_millis() as u64));
         }
@@ -37,7 +37,7 @@ impl<S> Core<S> {
 
     /// Reads the clock; returns how many ticks have passed.
     pub(super) fn read_clock(&mut self) -> u32 {
-        // Without connections there is nothing to be late for.
+        // Without connections there are no deadlines, and any sleep is fine.
         let has_deadlines = !self.slots.is_empty() || !self.refusals.is_empty();
         let passed = self.clock.advance(Instant::now(), has_deadlines);
         self.context.now = self.clock.now;
@@ -70,7 +70,8 @@ impl<S> Core<S> {
         }
     }
 
-    /// What peers sent in each second of a pause comes in one: it is not more than they may.
+    /// Raises the limit on control frames after a pause: peers may have sent as many in each of its seconds, and all
+    /// are read in one.
     fn widen_limits(&mut self, pause: Duration) {
         let max_frames = &mut self.context.settings.limits.max_control_frames_per_s;
         let was_set = self.catches_up.map_or(*max_frames, |(_, was_set)| was_set);
@@ -79,7 +80,7 @@ impl<S> Core<S> {
         self.catches_up = Some((self.context.now.tick.saturating_add(CATCH_UP_TICKS), was_set));
     }
 
-    /// RFC 9110 section 6.6.1: an answer has a date where the clock has one.
+    /// Writes the date for responses: RFC 9110 section 6.6.1 requires one where the clock has it.
     pub(super) fn write_date(&mut self) {
         self.context.output.default_headers.date = date::format(SystemTime::now()).unwrap_or_default();
     }

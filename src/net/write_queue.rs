@@ -1,5 +1,5 @@
-//! What a socket would not take yet: whole messages in order, bounded, with a policy for what is more than that. It makes
-//! no system call, and an empty one does not exist.
+//! The write queue: messages that a socket has not taken yet, in order and bounded, with a policy for what exceeds the
+//! bounds. It makes no system call, and there is no empty queue.
 
 use super::progress::Progress;
 use crate::proto::frame;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// Pieces that one call sends at most; IOV_MAX of limits.h is 1024, and more than these seldom fit a socket.
+/// The most pieces that one call sends; IOV_MAX of limits.h is 1024, and more than this seldom fit into a socket.
 const GATHERED: usize = 64;
 
 /// The most pieces that are checked after each change.
@@ -20,23 +20,24 @@ const MAX_CHECKED: usize = 64;
 /// What happens to a message for a connection whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// The connection is closed with 1008, and what waits for it is dropped: an application that needs every message has
-    /// to know. Only this policy gives the socket a chance first: the connection is closed when its queue has been over the
-    /// limits for the grace time (5 s by default) without having come below them, or is 16 times over them. The other
-    /// policies drop at the limits at once, since they bound how old the messages are that arrive.
+    /// The connection is closed with 1008, and the messages that wait are dropped: for an application that needs every
+    /// message. Only this policy gives the socket time: the connection is closed when its queue has exceeded the limits
+    /// for the whole grace time (5 s by default), or exceeds them 16 times. The other policies drop messages at the
+    /// limits at once, since they bound the age of the messages that arrive.
     #[default]
     Close,
     /// The message is dropped.
     DropNewest,
-    /// Those that have waited longest are dropped, as many as it takes.
+    /// The messages that have waited longest are dropped, as many as necessary.
     DropOldest,
-    /// Of each topic only the newest message waits, whether the queue is full or not; beyond the limits as
+    /// Of each topic, only the newest message waits, whether the queue is full or not; beyond the limits, as
     /// [`Overflow::DropOldest`].
     KeepLatest,
 }
 
-/// How much may wait for one connection; see [`Overflow`] for what happens beyond it. What the socket has begun to take does not count, and an empty queue takes any
-/// one message. Bytes that several connections share count for each.
+/// The limits on the queue of one connection; see [`Overflow`] for what happens beyond them. A message that the socket
+/// has begun to take does not count, and an empty queue takes any one message. Bytes that several connections share
+/// count for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Bytes of messages.
@@ -51,11 +52,11 @@ impl Default for QueueLimits {
     }
 }
 
-/// How many times over the limits a queue may be for the grace time.
+/// The factor by which a queue may exceed its limits during the grace time.
 const GRACE_FACTOR: usize = 16;
 
 impl QueueLimits {
-    /// What may wait while the grace time of [`Overflow::Close`] runs.
+    /// Returns the limits during the grace time of [`Overflow::Close`].
     pub(super) fn in_grace(self) -> Self {
         Self {
             max_queued_bytes: self.max_queued_bytes.saturating_mul(GRACE_FACTOR),
@@ -64,13 +65,13 @@ impl QueueLimits {
     }
 }
 
-/// Part of a file, from `offset` on.
+/// A part of a file, from `offset` on.
 #[derive(Debug)]
 pub(super) struct FilePart {
     pub(super) file: File,
     pub(super) offset: u64,
     pub(super) left_bytes: u64,
-    /// Counts it among those that are open.
+    /// Counts the file among the open ones.
     pub(super) _lease: Arc<()>,
 }
 
@@ -81,24 +82,25 @@ pub(super) enum Content {
     File(Box<FilePart>),
 }
 
-/// What a piece is to the limits and the counters.
+/// How the limits and the counters treat a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Control frames and HTTP: never dropped, never counted.
+    /// A control frame or HTTP: never dropped, never counted.
     Other,
     /// A message.
     Message(Topic),
 }
 
-/// What a message that waits is to the policy of its queue.
+/// How the policy of a queue treats a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
-    /// It has no topic: it may be dropped, and no other message replaces it.
+    /// The message has no topic: it may be dropped, and no other message replaces it.
     None,
-    /// It has the topic of this number: it may be dropped, and [`Overflow::KeepLatest`] replaces it by the next of the same topic.
+    /// The message has the topic with this number: it may be dropped, and with [`Overflow::KeepLatest`] the next one of
+    /// the same topic replaces it.
     Number(u32),
-    /// It was compressed with a window that the peer shares (RFC 7692 section 7.2.3.2): the peer has to see it, and it is not
-    /// dropped while the connection stays.
+    /// The message was compressed with a window that the peer shares (RFC 7692 section 7.2.3.2): the peer has to
+    /// receive it, so it is not dropped while the connection stays.
     Required,
 }
 
@@ -121,8 +123,8 @@ impl Piece {
         self.kind != Kind::Other
     }
 
-    /// Bytes of memory that it takes beside its place in the queue; those of a file are not in memory. What several
-    /// connections share counts for each: it stays until the last of them has it.
+    /// Returns how many bytes of memory the piece takes beside its place in the queue; those of a file are not in
+    /// memory. A shared frame counts for each connection: it stays until the last of them has sent it.
     fn kept_bytes(&self) -> usize {
         match &self.content {
             Content::Own(bytes) => block_bytes(bytes.len()),
@@ -132,35 +134,35 @@ impl Piece {
     }
 }
 
-/// How it went with a message for a connection whose socket takes nothing.
+/// The outcome of queueing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It waits; so many others were dropped for it.
+    /// The message is queued; this many others were dropped for it.
     Queued { dropped: u32 },
-    /// It was dropped.
+    /// The message was dropped.
     Dropped,
-    /// It is one too many, and the connection is to be closed.
+    /// The message exceeds the limits, and the connection is to be closed.
     Overflowed,
 }
 
-/// Bytes that a socket would not take yet.
+/// The output that the socket of one connection has not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct WriteQueue {
     pieces: VecDeque<Piece>,
-    /// Bytes of the first piece that are gone.
+    /// Bytes of the first piece that have been sent.
     sent_bytes: usize,
-    /// Some of it is gone, of what is kept or of what was before that.
+    /// Part of the first piece has been sent, even if only what is kept here has not.
     is_begun: bool,
-    /// Of the messages of which nothing is gone.
+    /// The messages of which nothing has been sent, and their bytes.
     waiting_bytes: usize,
     waiting_messages: usize,
-    /// Since which tick more waits than the limits let, if it does.
+    /// The tick since which the queue has exceeded its limits, if it does.
     over_since: Option<u32>,
-    /// Of all pieces, as [`Piece::kept_bytes`] has it.
+    /// The memory of all pieces, see [`Piece::kept_bytes`].
     piece_bytes: usize,
-    /// Bytes that the socket took of it.
+    /// Bytes that the socket has taken from this queue.
     pub(super) taken_bytes: u64,
-    /// What the peer has acknowledged of what it was sent.
+    /// What the peer has acknowledged.
     pub(super) progress: Progress,
 }
 
@@ -173,26 +175,26 @@ impl WriteQueue {
         self.pieces.is_empty()
     }
 
-    /// Bytes that it holds; those of a file are not in memory.
+    /// Returns how many bytes are queued; those of a file are not in memory, and do not count.
     pub(super) fn bytes(&self) -> usize {
         self.pieces.iter().map(|piece| piece.bytes().len()).sum()
     }
 
-    /// Bytes of memory that it takes.
+    /// Returns how many bytes of memory the queue takes.
     pub(super) fn kept_bytes(&self) -> usize {
         let places = self.pieces.capacity() * size_of::<Piece>();
         block_bytes(size_of::<Self>()) + block_bytes(places) + self.piece_bytes
     }
 
-    /// Messages that are not all gone.
+    /// Returns how many messages have not been sent completely.
     pub(super) fn messages(&self) -> usize {
         self.pieces.iter().filter(|piece| piece.is_message()).count()
     }
 
-    /// Queues the output of one turn, of which the first `sent` bytes have been sent: the first `head_bytes` are no frames, and
-    /// the rest are whole frames. Returns how many messages have been sent completely.
+    /// Queues the output of one turn, of which the first `sent` bytes have been sent. Its first `head_bytes` are not
+    /// frames; the rest are whole frames. Returns how many messages have been sent completely.
     ///
-    /// All of it is queued: a turn is bounded, and a connection has no other turn until its queue is empty.
+    /// All of it is queued: a turn is bounded, and a connection has no further turn until its queue is empty.
     pub(super) fn queue_unsent(&mut self, bytes: &[u8], head_bytes: usize, sent: usize, topic: Topic) -> u32 {
         let mut delivered = 0;
         let mut at = 0;
@@ -201,7 +203,7 @@ impl WriteQueue {
             if end <= sent {
                 delivered += u32::from(kind != Kind::Other);
             } else {
-                // What is gone need not be kept, and may be most of it.
+                // What has been sent is not kept, and may be most of the piece.
                 let from = at.max(sent);
                 self.append(Content::Own(bytes[from..end].into()), kind);
                 if from > at {
@@ -213,7 +215,7 @@ impl WriteQueue {
         delivered
     }
 
-    /// Queues a frame of which the first `sent` bytes are gone, without a copy.
+    /// Queues a frame of which the first `sent` bytes have been sent, without a copy.
     pub(super) fn queue_unsent_frame(&mut self, mut frame: Vec<u8>, sent: usize, topic: Topic) {
         frame.drain(..sent.min(frame.len()));
         self.append(Content::Own(frame.into_boxed_slice()), Kind::Message(topic));
@@ -222,18 +224,18 @@ impl WriteQueue {
         }
     }
 
-    /// Puts in a message of which the first `sent` bytes are gone, while nothing waits.
+    /// Queues a message in an empty queue of which the first `sent` bytes have been sent.
     pub(super) fn queue_partly_sent(&mut self, content: Content, topic: Topic, sent: usize) {
         self.append(content, Kind::Message(topic));
         self.took(sent);
     }
 
-    /// Puts in a message whatever waits.
+    /// Queues a message without regard to the limits.
     pub(super) fn queue_unchecked(&mut self, content: Content, topic: Topic) {
         self.append(content, Kind::Message(topic));
     }
 
-    /// Puts in what has to go whatever waits: a control frame, an answer of HTTP, a file.
+    /// Queues what has to be sent in any case: a control frame, a response, a file.
     pub(super) fn queue_control(&mut self, content: Content) {
         self.append(content, Kind::Other);
     }
@@ -255,7 +257,7 @@ impl WriteQueue {
         Some(piece)
     }
 
-    /// Puts a message in, if the limits or the policy let it.
+    /// Queues a message, if the limits or the policy permit it.
     pub(super) fn try_queue(
         &mut self,
         content: Content,
@@ -284,12 +286,12 @@ impl WriteQueue {
         Pushed::Queued { dropped }
     }
 
-    /// Notes since when more waits than `limits` let. One message that is alone is within them.
+    /// Notes since when the queue has exceeded `limits`. One message alone is within them.
     pub(super) fn note_limits(&mut self, limits: QueueLimits, now_tick: u32) {
         self.over_since = if self.is_over(limits) { self.over_since.or(Some(now_tick)) } else { None };
     }
 
-    /// Notes that no more waits than `limits` let, if that is so.
+    /// Notes that the queue is within `limits` again, if it is.
     pub(super) fn note_room(&mut self, limits: QueueLimits) {
         if self.over_since.is_some() && !self.is_over(limits) {
             self.over_since = None;
@@ -301,12 +303,12 @@ impl WriteQueue {
             && (self.waiting_messages > limits.max_queued_messages || self.waiting_bytes > limits.max_queued_bytes)
     }
 
-    /// Whether more has waited than the limits let for so many ticks.
+    /// Returns whether the queue has exceeded its limits for this many ticks.
     pub(super) fn is_overdue(&self, now_tick: u32, grace_ticks: u32) -> bool {
         self.over_since.is_some_and(|since_tick| now_tick.wrapping_sub(since_tick) >= grace_ticks)
     }
 
-    /// Drops the first message that fits, if nothing of it is gone.
+    /// Drops the first message that fits, if nothing of it has been sent.
     fn drop_first(&mut self, fits: impl Fn(Topic) -> bool) -> bool {
         let begun = usize::from(self.is_begun);
         let fits =
@@ -321,7 +323,7 @@ impl WriteQueue {
         true
     }
 
-    /// Drops all messages of which nothing is gone; returns how many those were.
+    /// Drops all messages of which nothing has been sent; returns how many they were.
     pub(super) fn drop_waiting(&mut self) -> u32 {
         let dropped = self.waiting_messages as u32;
         let begun = self.is_begun;
@@ -355,7 +357,7 @@ impl WriteQueue {
         debug_assert!(self.is_begun || self.sent_bytes == 0, "a piece is sent in part, and has not been begun");
     }
 
-    /// The file whose turn it is.
+    /// Returns the file that is to be sent next, if the first piece is one.
     pub(super) fn file(&mut self) -> Option<&mut FilePart> {
         match &mut self.pieces.front_mut()?.content {
             Content::File(part) => Some(part),
@@ -363,12 +365,12 @@ impl WriteQueue {
         }
     }
 
-    /// That file is all gone.
+    /// Removes that file, which has been sent.
     pub(super) fn file_sent(&mut self) {
         self.pop_first();
     }
 
-    /// What comes next, as far as one call sends it; returns how many pieces that is.
+    /// Fills `slices` with what is to be sent next, for one call; returns how many pieces that is.
     pub(super) fn next<'a>(&'a self, slices: &mut [IoSlice<'a>; GATHERED]) -> usize {
         let pieces = self.pieces.iter().take_while(|piece| !matches!(piece.content, Content::File(_)));
         let mut count = 0;
@@ -380,12 +382,12 @@ impl WriteQueue {
         count
     }
 
-    /// Room for what [`WriteQueue::next`] gives.
+    /// Returns empty slices for [`WriteQueue::next`].
     pub(super) fn slices<'a>() -> [IoSlice<'a>; GATHERED] {
         std::array::from_fn(|_| IoSlice::new(&[]))
     }
 
-    /// The socket has begun with the first piece: a message that waits no more.
+    /// Notes that the socket has begun to take the first piece: it is no longer a message that waits.
     fn begin_first(&mut self) {
         if std::mem::replace(&mut self.is_begun, true) {
             return;
@@ -396,7 +398,8 @@ impl WriteQueue {
         }
     }
 
-    /// The socket took so many bytes of what comes next; returns how many messages are now all gone.
+    /// Removes what the socket took from the front of the queue; returns how many messages have been sent completely by
+    /// that.
     pub(super) fn took(&mut self, mut bytes: usize) -> u32 {
         let mut delivered = 0;
         while let Some(piece) = self.pieces.front() {
@@ -420,13 +423,13 @@ impl WriteQueue {
     }
 }
 
-/// Whether `bytes` are one frame, that of a message.
+/// Returns whether `bytes` are exactly one frame, with a message.
 pub(super) fn is_one_frame(bytes: &[u8]) -> bool {
     let (end, kind) = frame_at(bytes, 0, Topic::None);
     end == bytes.len() && kind != Kind::Other
 }
 
-/// Where the frame that begins `at` ends, and what it is.
+/// Returns where the frame that begins `at` ends, and its kind.
 fn frame_at(bytes: &[u8], at: usize, topic: Topic) -> (usize, Kind) {
     let Some(header) = frame::parse(&bytes[at..]) else { return (bytes.len(), Kind::Other) };
     let end = (at + header.header_bytes).saturating_add(header.payload_bytes as usize);

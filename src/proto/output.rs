@@ -14,8 +14,8 @@ pub struct Output {
     pub head_bytes: usize,
     /// How many messages stand in `bytes`; control frames are none.
     pub messages: u32,
-    /// The length of `bytes` from which on a sender has to look at the limits of the queue; the shell sets it.
-    pub look_from_bytes: usize,
+    /// The length of `bytes` from which on a sender has to check the limits of the queue; the shell sets it.
+    pub check_from_bytes: usize,
     /// The time, in seconds by any clock, for the limit on control frames; the shell sets it.
     pub now_s: u32,
     /// Fresh random bytes, for a client's keys and masks.
@@ -33,7 +33,7 @@ impl Output {
             bytes: Vec::new(),
             head_bytes: 0,
             messages: 0,
-            look_from_bytes: usize::MAX,
+            check_from_bytes: usize::MAX,
             now_s: 0,
             random,
             deflate: Deflate::default(),

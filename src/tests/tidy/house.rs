@@ -120,7 +120,8 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["net/counters", "net/mod"], modules: &[], crates: &[] },
     Room { names: &["net/sources"], modules: &[], crates: &["socket2"] },
     Room { names: &["net/refusal"], modules: &["net/sys", "proto/http_write"], crates: &["socket2"] },
-    Room { names: &["net/limits", "net/memory_limit", "net/clock", "net/deadlines"], modules: &[], crates: &[] },
+    Room { names: &["net/limits", "net/memory_limit", "net/clock"], modules: &[], crates: &[] },
+    Room { names: &["net/deadlines"], modules: &["net/clock"], crates: &[] },
     Room { names: &["net/id"], modules: &[], crates: &["mio"] },
     Room { names: &["net/cause"], modules: &["proto/close", "proto/http", "proto/upgrade"], crates: &[] },
     Room { names: &["net/progress"], modules: &["net/clock", "net/deadlines"], crates: &[] },
@@ -134,7 +135,7 @@ pub(super) const HOUSE: &[Room] = &[
     // The record of a connection: its session, its queue, and why it ended; and the slab of all records.
     Room { names: &["net/connection"], modules: &["net/cause", "net/write_queue", "proto/session"], crates: &[] },
     Room { names: &["net/slots"], modules: &["net/connection", "net/id", "proto/session"], crates: &["slab"] },
-    Room { names: &["net/pings"], modules: &["net/clock"], crates: &[] },
+    Room { names: &["net/pings"], modules: &["net/deadlines"], crates: &[] },
     Room {
         names: &["net/sweep"],
         modules: &["net/cause", "net/clock", "net/connection", "net/deadlines", "proto/session"],

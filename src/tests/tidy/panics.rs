@@ -85,10 +85,8 @@ const KNOWN: &[Known] = &[
         "`start` is so many bytes before the payload, where the peer's longer header was",
     ),
     ("net/memory", "self.limit.reactors()", "one at least"),
-    ("net/accounting", "min_message_bytes_per_s.max(1)", "one at least"),
     ("net/accounting", "assert_eq!(", "in debug builds only: what is counted is held against what there is"),
-    ("net/progress", "saturating_mul(1000) / rate", "`rate` is one at least"),
-    ("net/sweep", "min_body_bytes_per_s.max(1)", "one at least"),
+    ("net/deadlines", "min_bytes_per_s.max(1)", "one at least"),
     (
         "net/sys",
         "panic!(\"getrandom: {error}\")",

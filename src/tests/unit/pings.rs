@@ -1,9 +1,13 @@
 //! The budget of pings: simulated populations of connections, a round of the sweep each second.
 
-use super::Pings;
+use super::{Deadlines, Pings};
 use proptest::prelude::*;
 
 const ROUND_TICKS: u32 = 4;
+
+fn with_interval(ping_s: u32) -> Deadlines {
+    Deadlines { ping_s, ..Deadlines::default() }
+}
 
 /// Connections by the tick of their last sign of life; each ping is answered at once.
 struct Population {
@@ -19,7 +23,13 @@ impl Population {
     /// The last connection has spoken just now.
     fn new(interval_s: u32, alive_at: Vec<u32>) -> Self {
         let tick = alive_at.iter().copied().max().unwrap_or(0);
-        Self { pings: Pings::new(interval_s), alive_at, tick, longest_ticks: 0, shortest_ticks: u32::MAX }
+        Self {
+            pings: Pings::new(&with_interval(interval_s)),
+            alive_at,
+            tick,
+            longest_ticks: 0,
+            shortest_ticks: u32::MAX,
+        }
     }
 
     /// One round; returns how many were pinged.

@@ -1,41 +1,41 @@
-//! A calm reactor looks again in time.
+//! A reactor whose sweep rests visits its connections again in time.
 
-use super::Calm;
+use super::NextDue;
 
 #[test]
-fn calm_lasts_until_the_first_that_may_be_due() {
-    let mut calm = Calm::default();
-    assert!(!calm.lasts(0), "nothing has been looked at");
-    calm.begin_round();
+fn sweep_rests_until_the_first_connection_may_be_due() {
+    let mut next_due = NextDue::default();
+    assert!(!next_due.is_after(0), "nothing has been looked at");
+    next_due.begin_round();
     for tick in [400, 90, 100] {
-        calm.found(tick);
+        next_due.may_be_due_from(tick);
     }
-    assert!(!calm.lasts(1), "the round has not ended");
-    calm.end_round();
-    assert!(calm.lasts(89) && !calm.lasts(90));
+    assert!(!next_due.is_after(1), "the round has not ended");
+    next_due.end_round();
+    assert!(next_due.is_after(89) && !next_due.is_after(90));
 }
 
 #[test]
-fn what_happens_ends_the_calm_and_what_is_found_in_its_round() {
-    let mut calm = Calm::default();
-    calm.begin_round();
-    calm.found(100);
-    calm.disturb();
-    calm.found(200);
-    calm.end_round();
-    assert!(!calm.lasts(1), "it was disturbed within the round");
-    calm.begin_round();
-    calm.found(100);
-    calm.end_round();
-    calm.disturb();
-    assert!(!calm.lasts(1), "it was disturbed behind the round");
+fn reset_forgets_what_the_round_has_found() {
+    let mut next_due = NextDue::default();
+    next_due.begin_round();
+    next_due.may_be_due_from(100);
+    next_due.reset();
+    next_due.may_be_due_from(200);
+    next_due.end_round();
+    assert!(!next_due.is_after(1), "it was reset within the round");
+    next_due.begin_round();
+    next_due.may_be_due_from(100);
+    next_due.end_round();
+    next_due.reset();
+    assert!(!next_due.is_after(1), "it was reset after the round");
 }
 
 #[test]
-fn one_that_may_be_due_at_once_leaves_no_calm() {
-    let mut calm = Calm::default();
-    calm.begin_round();
-    calm.found(0);
-    calm.end_round();
-    assert!(!calm.lasts(0));
+fn connection_that_may_be_due_at_once_prevents_rest() {
+    let mut next_due = NextDue::default();
+    next_due.begin_round();
+    next_due.may_be_due_from(0);
+    next_due.end_round();
+    assert!(!next_due.is_after(0));
 }
