@@ -6,30 +6,12 @@
  * The line of JSON goes to FILE, since the program's own output is its own. The status is the program's. */
 #define _GNU_SOURCE
 
-#include <errno.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static void die(const char *what)
-{
-    fprintf(stderr, "cost: %s: %s\n", what, strerror(errno));
-    exit(2);
-}
-
-static double read_clock(clockid_t clock)
-{
-    struct timespec time;
-    if (clock_gettime(clock, &time) != 0) die("clock_gettime");
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
+#include "program.h"
 
 static double in_seconds(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec * 1e-6; }
 
@@ -38,7 +20,7 @@ static pid_t start(char **command)
     const pid_t parent = getpid(), child = fork();
     if (child < 0) die("fork");
     if (child > 0) return child;
-    /* Whoever ends this program means the other one. */
+    /* A signal that ends this program ends the other one too. */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent) _exit(2);
     execvp(command[0], command);
     die(command[0]);
@@ -59,18 +41,18 @@ int main(int count, char **arguments)
     }
     clockid_t server_clock = CLOCK_MONOTONIC;
     if (server != 0 && (errno = clock_getcpuclockid(server, &server_clock)) != 0) die("clock of the server");
-    const double server_before = read_clock(server_clock), wall_before = read_clock(CLOCK_MONOTONIC);
+    const uint64_t server_before = read_clock_ns(server_clock), wall_before = read_clock_ns(CLOCK_MONOTONIC);
     const pid_t child = start(rest + 1);
     struct rusage usage;
     int status;
     if (wait4(child, &status, 0, &usage) != child) die("wait4");
-    const double wall_after = read_clock(CLOCK_MONOTONIC), server_after = read_clock(server_clock);
+    const uint64_t wall_after = read_clock_ns(CLOCK_MONOTONIC), server_after = read_clock_ns(server_clock);
     FILE *file = fopen(rest[0], "w");
     if (file == NULL) die(rest[0]);
     fprintf(file, "{\"wall_seconds\":%.6f,\"user_seconds\":%.6f,\"sys_seconds\":%.6f,\"server_seconds\":",
-            wall_after - wall_before, in_seconds(usage.ru_utime), in_seconds(usage.ru_stime));
+            (double)(wall_after - wall_before) * 1e-9, in_seconds(usage.ru_utime), in_seconds(usage.ru_stime));
     if (server != 0)
-        fprintf(file, "%.9f}\n", server_after - server_before);
+        fprintf(file, "%.9f}\n", (double)(server_after - server_before) * 1e-9);
     else
         fputs("null}\n", file);
     if (fclose(file) != 0) die(rest[0]);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Counts the user-space instructions that a message costs to compress and to inflate, with zlib-rs as Steadfast uses it
-# and with the libraries that could do the same, and how long a compressed message is.
+# and with the libraries that could do the same, and how long a compressed message is. 5 s, the first time 1 min.
 #
 #     bench/deflate.sh
 #
@@ -118,24 +118,15 @@ print_versions() {
     printf '\nwith%s; %s\n' "${versions#,}" "$(valgrind --version)"
 }
 
-main() {
-    local backend
-    case ${1:-} in
-    '') ;;
-    --help) print_help; exit 0 ;;
-    *) usage_error "what is $1?" ;;
-    esac
-    [[ -z ${SERVER:-} ]] || usage_error 'SERVER is not for this one: it measures libraries'
-    need cargo cc valgrind awk sed sort
-    read_mem_level
-    { command -v cmake && command -v make; } >/dev/null || leave_out_zlib_ng
-    build_programs
-    for backend in "${backends[@]}"; do
-        printf 'counting %s\n' "${backend##*|}" >&2
-        measure "$backend"
-    done
-    print_table
-    print_versions
-}
-
-main "$@"
+read_flags -- "$@"
+needs_steadfast 'it measures libraries'
+need cargo cc valgrind
+read_mem_level
+{ command -v cmake && command -v make; } >/dev/null || leave_out_zlib_ng
+build_programs
+for backend in "${backends[@]}"; do
+    printf 'counting %s\n' "${backend##*|}" >&2
+    measure "$backend"
+done
+print_table
+print_versions

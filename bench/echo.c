@@ -6,43 +6,20 @@
  * its real SHA-1, unmasking, ping, the close handshake) and leaves out what a server for the public must have: UTF-8 is
  * not checked, fragments are echoed as they come, heads are only searched for their key, there are no deadlines. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <strings.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "serving.h"
-#include "wire.h"
 
 enum {
     BUFFER_BYTES = 1 << 20,
     MASKED_HEADER_BYTES = 14,
     PAYLOAD_LIMIT_BYTES = BUFFER_BYTES - MASKED_HEADER_BYTES,
-    HEAD_LIMIT_BYTES = 16 * 1024,
     EVENTS_A_TURN = 1024,
-    DESCRIPTOR_LIMIT = 1 << 22,
 };
-
-/* RFC 6455, 5.2: the first byte of a frame. */
-enum { FIN = 0x80, RESERVED = 0x70, OPCODE = 0x0f, CLOSE = 0x8, PING = 0x9, PONG = 0xa, MASKED = 0x80 };
 
 enum state { FREE, HEAD, OPEN, CLOSING };
-
-struct tail {
-    size_t length_bytes;
-    uint8_t bytes[];
-};
 
 /* An idle connection owns this and nothing else. */
 struct connection {
@@ -63,17 +40,9 @@ static uint8_t buffer[BUFFER_BYTES];   /* lent to whichever connection is being 
 static int epoll_descriptor, listener, signals;
 static bool accept_stalled;
 
-static void die(const char *what)
-{
-    perror(what);
-    exit(2);
-}
-
 static struct outcome answer_head(size_t filled_bytes)
 {
     static const char refusal[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                  "Sec-WebSocket-Accept: ............................\r\n\r\n";
     uint8_t *end = memmem(buffer, filled_bytes, "\r\n\r\n", 4);
     if (end == NULL && filled_bytes < HEAD_LIMIT_BYTES) return (struct outcome){0};
 
@@ -85,11 +54,7 @@ static struct outcome answer_head(size_t filled_bytes)
         memcpy(buffer, refusal, sizeof refusal - 1);
         return (struct outcome){filled_bytes, sizeof refusal - 1, true};
     }
-    char accepted[ACCEPT_CHARS];
-    accept_value(accepted, key);
-    memcpy(buffer, upgrade, sizeof upgrade - 1);
-    memcpy(buffer + sizeof upgrade - 1 - 4 - ACCEPT_CHARS, accepted, ACCEPT_CHARS);
-    return (struct outcome){filled_bytes, sizeof upgrade - 1, false};
+    return (struct outcome){filled_bytes, put_upgrade(buffer, key), false};
 }
 
 static struct outcome echo_frames(size_t filled_bytes)
@@ -123,15 +88,6 @@ static struct outcome echo_frames(size_t filled_bytes)
         last = opcode == CLOSE;
     }
     return (struct outcome){(size_t)(read - buffer), (size_t)(write - buffer), last};
-}
-
-static struct tail *keep(const uint8_t *bytes, size_t length_bytes)
-{
-    struct tail *tail = malloc(sizeof *tail + length_bytes);
-    if (tail == NULL) die("malloc");
-    tail->length_bytes = length_bytes;
-    memcpy(tail->bytes, bytes, length_bytes);
-    return tail;
 }
 
 static void accept_all(void)
@@ -237,34 +193,13 @@ static void serve(int descriptor, uint32_t events)
     while (serve_once(descriptor, hung_up)) continue;
 }
 
-static void open_listener(uint16_t port)
+static void open_reactor(long port)
 {
-    int yes = 1;
-    struct sockaddr_in address = {AF_INET, htons(port), {htonl(INADDR_LOOPBACK)}, {0}};
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* Linux hands a listener's TCP_NODELAY on to what it accepts, which saves a call for each connection. */
-    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) die("bind");
-    if (listen(listener, SOMAXCONN) != 0) die("listen");
-}
-
-static void open_reactor(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) die("getrlimit");
-    limit.rlim_cur = limit.rlim_max < DESCRIPTOR_LIMIT ? limit.rlim_max : DESCRIPTOR_LIMIT;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) die("setrlimit");
-    /* calloc takes zeroed pages from the kernel, which exist only once a descriptor that high has been used. */
-    connections = calloc(limit.rlim_cur, sizeof *connections);
-    if (connections == NULL) die("calloc");
-
     sigset_t stopping;
-    sigemptyset(&stopping);
-    sigaddset(&stopping, SIGTERM);
-    sigaddset(&stopping, SIGINT);
-    sigprocmask(SIG_BLOCK, &stopping, NULL);
-    /* As an event of epoll a signal can not slip in between a check and the wait. */
+    connections = allocate(raise_descriptor_limit(), sizeof *connections);
+    listener = open_listener(port, false);
+    block_stop_signals(&stopping);
+    /* As an event of epoll a signal cannot come between a check and the wait. */
     signals = signalfd(-1, &stopping, SFD_NONBLOCK | SFD_CLOEXEC);
     epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
     if (signals < 0 || epoll_descriptor < 0) die("epoll_create1");
@@ -294,16 +229,10 @@ static void run(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"port", required_argument, NULL, 'p'}, {0}};
-    long port = 0;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        if (option == 'p') port = strtol(optarg, NULL, 10);
-    if (port < 1 || port > 65535 || optind != argc) {
-        fprintf(stderr, "usage: echo --port PORT\n");
-        return 2;
-    }
-    open_listener((uint16_t)port);
-    open_reactor();
+    static const char usage[] = "usage: echo --port PORT\n";
+    static long port;
+    read_flags(argv + (argc > 0), (struct flag[]){{"--port", &port, 1, 65535}, {NULL, NULL, 0, 0}}, usage);
+    open_reactor(port);
     puts("ready");
     fflush(stdout);
     run();

@@ -1,130 +1,86 @@
 #!/usr/bin/env bash
-# How much longer many polite connections wait for their echoes when one more takes all that it can get.
+# How much longer many polite connections wait for their echoes when one more takes all that it can get. 4 min.
 #
 #     bench/fair.sh [--connections N] [--per-s RATE] [--seconds S] [--rounds R]
 #
-#   --connections N   that play ping-pong with 20 bytes, one message in flight on each (5000)
-#   --per-s RATE      of those messages in a second, all connections together, each at a constant pace (6000)
-#   --seconds S       of each run, behind a second that is not counted (10)
+#   --connections N   that echo 20 bytes at a constant rate, one message in flight on each (5000)
+#   --per-s RATE      of those messages in a second, over all connections (6000)
+#   --seconds S       of each run, after a second that is not counted (10)
 #   --rounds R        (5)
 #
 # Every round has three runs, each with a fresh server that has one reactor: without a greedy connection, with one that
 # sends messages of 20 bytes, and with one that sends 16 KiB, as fast as its socket takes them; it reads all that comes
-# back. All bytes are checked. A round trip counts from when its message was due. The rate is to leave the server more
-# than half idle without the greedy one, and that one is to leave it little rest: the table shows how busy it was.
+# back, and checks it. The polite ones are `steadfast flood`: a response counts from when its message was due, lag is what
+# the flood itself was late. The rate is to leave the server more than half idle without the greedy one.
 #
-# The server has a core to itself. The greedy connection has what the polite ones leave of the other core, by
-# SCHED_IDLE: when an echo comes for them or a message is due, they run at once. How long they had to wait for
-# themselves all the same is measured (see fair.c) and printed, and so are the round trips without that: should the two
-# tell different stories, it is the client that is unfair. A server that sleeps between two messages has to wake up for
-# each, and one that has a greedy client seldom sleeps, so that the median may well be better with it than without.
+# The server has a core to itself. The greedy connection has what the polite ones leave of the other core (SCHED_IDLE).
+# A server that sleeps between two messages has to wake up for each, and one that has a greedy client seldom sleeps, so
+# that the median may well be better with it than without.
 #
-# Fails if 99 of 100 take more than three times as long with one of them as without, as the median of the rounds; or if
-# anything is lost or wrong.
+# Fails if 99 of 100 take more than three times as long with one of them as without; or if anything is lost or wrong.
 # SERVER='COMMAND {port} {connections}' measures another server in place of steadfast, such as the yardstick, echo.c;
-# CORE=N and CLIENT_CORE=N pin elsewhere, see bench/common.sh and bench/pairs.sh.
+# CORE=N and CLIENT_CORE=N pin elsewhere, see bench/common.sh.
 
 source "$(dirname "$0")/common.sh"
-source "$bench_dir/pairs.sh"
+read_flags connections=5000..15000 per_s=6000 seconds=10 rounds=5 -- "$@"
 
-connections=5000 per_s=6000 seconds=10 rounds=5
-most_times=3
-declare -A samples
-
-read_arguments() {
-    local name
-    while (($#)); do
-        case $1 in
-        --connections | --per-s | --seconds | --rounds)
-            (($# > 1)) || usage_error "$1 wants a number"
-            read_count "$1" "$2"
-            name=${1#--}
-            printf -v "${name//-/_}" %d "$2"
-            shift 2
-            ;;
-        --help) print_help; exit 0 ;;
-        *) usage_error "what is $1?" ;;
-        esac
-    done
-    ((connections <= 15000)) || usage_error '--connections wants no more than 15000'
+begin_greedy() {
+    # About 100 KiB at a time.
+    local in_flight=$((1 + 100 * 1024 / ($1 + 14)))
+    "${client_wrapper[@]}" chrt --idle 0 "$out_dir/client" echo --port "$server_port" --payload "$1" \
+        --in-flight "$in_flight" --greedy >"$out_dir/client.json" 2>"$out_dir/client.log" &
+    other_pids=($!)
+    # The flood compares its figures with those of a server that has no other client when it begins.
+    await_text ^open "$out_dir/client.log" "${other_pids[0]}" || fail "no greedy connection: $(<"$out_dir/client.log")"
 }
 
-# measure GREEDY_BYTES
+end_greedy() {
+    local pid=${other_pids[0]}
+    other_pids=()
+    kill -TERM "$pid"
+    wait "$pid" || fail "the greedy connection failed: $(<"$out_dir/client.log")"
+    client_line=$(<"$out_dir/client.json")
+    note greedy_per_s "$(field replies) / $(field seconds)" 0
+}
+
+# measure BYTES, of the greedy one's messages; 0 is for none.
 measure() {
-    local greedy=$1 status=0 key
-    start_server "$subject_name" $((connections + 100)) taskset -c "$core"
-    # In the background, because bash runs no trap while it waits for a process in the foreground.
-    taskset -c "$client_core" "$out_dir/fair" --port "$server_port" --server-pid "$server_pid" \
-        --connections "$connections" --per-s "$per_s" --seconds "$seconds" --greedy "$greedy" >"$out_dir/fair.json" &
-    load_pid=$!
-    wait "$load_pid" || status=$?
-    load_pid=
-    load_line=$(<"$out_dir/fair.json")
-    ((status == 0)) || fail "a run with a greedy connection of $greedy bytes (0: without one) went wrong: $load_line"
+    local measure quantile
+    start_server "$subject_name" $((connections + 100))
+    (($1 == 0)) || begin_greedy "$1"
+    run_flood /echo --connections "$connections" --payload 20 --server-pid "$server_pid" --phase ramp \
+        --phase "rate total_per_s=$per_s for_s=1" --phase "rate total_per_s=$per_s for_s=$seconds" ||
+        flood_failed "with a greedy connection of $1 bytes (0: without one)"
+    (($1 == 0)) || end_greedy
     stop_server
-    for key in p50_us p99_us max_us server_p99_us client_p99_us greedy_per_s client_busy server_busy; do
-        samples["$greedy $key"]+=" $(field "$key")"
+    for measure in response service lag; do
+        for quantile in p50_us p99_us max_us; do
+            note "$measure $quantile" "$(figure "phases.2.latencies.$measure.$quantile")" 0
+        done
     done
+    note busy "($(figure cpu.server.user_s) + $(figure cpu.server.system_s)) / $(figure seconds)" 2
 }
 
-# Unquoted on purpose, here as below: a list is one word for each number.
-show() {
-    show_spread "$3" ${samples["$1 $2"]}
-}
-
-print_run() {
-    local greedy=$1 what=$2
-    printf '%s\n' "$what"
-    print_row 'round trip, median, us' "$(show "$greedy" p50_us 0)"
-    print_row 'round trip, 99 of 100, us' "$(show "$greedy" p99_us 0)"
-    print_row 'round trip, slowest, us' "$(show "$greedy" max_us 0)"
-    print_row 'the same without what the client waited for itself, 99 of 100' "$(show "$greedy" server_p99_us 0)"
-    print_row 'what the client waited for itself, 99 of 100, us' "$(show "$greedy" client_p99_us 0)"
-    print_row 'server, part of its core' "$(show "$greedy" server_busy 2)"
-    print_row 'polite client, part of its core' "$(show "$greedy" client_busy 2)"
-    ((greedy == 0)) || print_row 'echoes of the greedy one in a second' "$(show "$greedy" greedy_per_s 0)"
-}
-
-# Leaves the median in `times`.
-print_ratio() {
-    local greedy=$1 key=$2 what=$3 ratios
-    ratios=$(combine 'a / b' "${samples["$greedy $key"]}" "${samples["0 $key"]}")
-    times=$(median_of $ratios)
-    print_row "$what" "$(show_spread 2 $ratios)"
-}
-
-# Fails if one of the medians is beyond the limit.
-print_table() {
-    local greedy beyond= times
-    printf '\n%d connections, %d round trips of 20 bytes a second for %d s\nmedian (least to most) of %d rounds\n\n' \
-        "$connections" "$per_s" "$seconds" "$rounds"
-    print_run 0 'without a greedy connection'
-    for greedy in 20 16384; do print_run "$greedy" "with one that sends $greedy bytes a time"; done
-    printf 'with a greedy connection against without, in each round\n'
-    for greedy in 20 16384; do
-        print_ratio "$greedy" p50_us "$greedy bytes a time, median"
-        print_ratio "$greedy" server_p99_us "$greedy bytes a time, 99 of 100 without the client's own wait"
-        print_ratio "$greedy" p99_us "$greedy bytes a time, 99 of 100"
-        (($(calculate "($times > $most_times)" 0) == 0)) || beyond+=" $greedy"
-    done
-    [[ -z $beyond ]] || fail "more than $most_times times as long with one that sends so many bytes a time:$beyond"
-    printf '99 of 100 take at most %d times as long with it: yes\n' "$most_times"
-}
-
-main() {
-    local round greedy
-    read_arguments "$@"
-    need awk sed sort tac
-    need_two_cores
-    build
-    cc -O2 -o "$out_dir/fair" "$bench_dir/fair.c"
-    for ((round = 1; round <= rounds; round++)); do
-        while IFS= read -r greedy; do
-            printf 'round %d of %d: greedy with %d bytes a time\n' "$round" "$rounds" "$greedy" >&2
-            measure "$greedy"
-        done < <(in_turn "$round" 0 20 16384)
-    done
-    print_table
-}
-
-main "$@"
+need chrt
+pin_apart
+build client
+run_rounds 0 20 16384
+print_heading "$connections connections, $per_s round trips of 20 bytes a second for $seconds s"
+for greedy in 0 20 16384; do
+    if ((greedy == 0)); then echo 'without a greedy connection'; else echo "with one that sends $greedy bytes a time"; fi
+    print_spread "$greedy response p50_us" 0 'response, median, us'
+    print_spread "$greedy response p99_us" 0 'response, 99 of 100, us'
+    print_spread "$greedy response max_us" 0 'response, slowest, us'
+    print_spread "$greedy service p99_us" 0 'from when it was sent, 99 of 100, us'
+    print_spread "$greedy lag p99_us" 0 'lag of the flood itself, 99 of 100, us'
+    print_spread "$greedy busy" 2 'server, part of its core'
+    ((greedy == 0)) || print_spread "$greedy greedy_per_s" 0 'echoes of the greedy one in a second'
+done
+beyond=
+echo 'with a greedy connection against without'
+for greedy in 20 16384; do
+    print_quotient "$greedy response p50_us" '0 response p50_us' "$greedy bytes a time, median" 2
+    print_quotient "$greedy response p99_us" '0 response p99_us' "$greedy bytes a time, 99 of 100" 2
+    ! is_true "$quotient > 3" || beyond+=" $greedy"
+done
+[[ -z $beyond ]] || fail "more than 3 times as long with one that sends so many bytes a time:$beyond"

@@ -10,49 +10,27 @@
  * It leaves out what echo.c leaves out, and the queue besides: a frame that a socket does not take at once ends the
  * program with an error. Pings are not answered, and a Close is answered by the end. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "serving.h"
-#include "wire.h"
 
 enum {
     BUFFER_BYTES = (1 << 20) + (1 << 16),
     PAYLOAD_LIMIT_BYTES = 1 << 20,
     HEADER_LIMIT_BYTES = 10,
-    HEAD_LIMIT_BYTES = 16 * 1024,
     EVENTS_A_TURN = 1024,
     ALONE_CONNECTIONS = 18000,
     TABLE_CONNECTIONS = 16000, /* the kernel deals them out by chance, and no table may overflow */
     CONNECTION_LIMIT = 1000000,
-    DESCRIPTOR_LIMIT = 1 << 22,
-    BROADCASTS = 128, /* under way at once at most; a power of two */
+    BROADCASTS = 4, /* a thread may still be at the end of the one before */
 };
-
-/* RFC 6455, 5.2: the first byte of a frame, and of the second that it has a key. */
-enum { FIN = 0x80, OPCODE = 0x0f, TEXT = 0x1, BINARY = 0x2, CLOSE = 0x8, MASKED = 0x80 };
 
 enum state { FREE, HEAD, OPEN };
-
-struct tail {
-    size_t length_bytes;
-    uint8_t bytes[];
-};
 
 struct connection {
     struct tail *unread; /* a request or frame of which the end has not come yet */
@@ -84,25 +62,6 @@ static struct broadcast broadcasts[BROADCASTS];
 static _Atomic uint64_t published; /* broadcasts ever */
 static pthread_mutex_t publishing = PTHREAD_MUTEX_INITIALIZER;
 
-static void die(const char *what)
-{
-    perror(what);
-    exit(2);
-}
-
-static void refuse(const char *what)
-{
-    fprintf(stderr, "loop: %s\n", what);
-    exit(2);
-}
-
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count, size);
-    if (memory == NULL) die("calloc");
-    return memory;
-}
-
 /* Encodes the message once, for all threads, and tells the others. */
 static void publish(const struct worker *worker, uint8_t first, const uint8_t *payload, size_t payload_bytes,
                     uint32_t key)
@@ -110,7 +69,7 @@ static void publish(const struct worker *worker, uint8_t first, const uint8_t *p
     pthread_mutex_lock(&publishing);
     const uint64_t number = atomic_load(&published);
     struct broadcast *broadcast = &broadcasts[number % BROADCASTS];
-    if (atomic_load(&broadcast->remaining) != 0) refuse("more broadcasts under way than there is room for");
+    if (atomic_load(&broadcast->remaining) != 0) errno = EBUSY, die("a broadcast before the last one had gone out");
     if (broadcast->room_bytes < payload_bytes + HEADER_LIMIT_BYTES) {
         broadcast->room_bytes = payload_bytes + HEADER_LIMIT_BYTES;
         free(broadcast->frame);
@@ -156,17 +115,14 @@ static void drop(struct worker *worker, int descriptor)
 /* How much of the buffer was taken: 0 while the head has no end, more than there is if it cannot be answered. */
 static size_t take_head(struct worker *worker, int descriptor, size_t filled_bytes)
 {
-    static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                  "Sec-WebSocket-Accept: ............................\r\n\r\n";
     const uint8_t *end = memmem(worker->buffer, filled_bytes, "\r\n\r\n", 4);
     if (end == NULL) return filled_bytes < HEAD_LIMIT_BYTES ? 0 : SIZE_MAX;
     const size_t head_bytes = (size_t)(end - worker->buffer) + 4;
     const uint8_t *key = find_key(worker->buffer, head_bytes);
     if (key == NULL) return SIZE_MAX;
-    char answer[sizeof upgrade];
-    memcpy(answer, upgrade, sizeof upgrade);
-    accept_value(answer + sizeof upgrade - 1 - 4 - ACCEPT_CHARS, key);
-    if (send(descriptor, answer, sizeof upgrade - 1, MSG_NOSIGNAL) != (ssize_t)sizeof upgrade - 1) return SIZE_MAX;
+    uint8_t answer[256];
+    const size_t answer_bytes = put_upgrade(answer, key);
+    if (send(descriptor, answer, answer_bytes, MSG_NOSIGNAL) != (ssize_t)answer_bytes) return SIZE_MAX;
     worker->connections[descriptor].state = OPEN;
     worker->connections[descriptor].place = worker->member_count;
     worker->members[worker->member_count++] = descriptor;
@@ -217,13 +173,8 @@ static bool serve_once(struct worker *worker, int descriptor, bool hung_up)
     }
     free(connection->unread);
     connection->unread = NULL;
-    if (taken_bytes < filled_bytes) {
-        const size_t kept_bytes = filled_bytes - taken_bytes;
-        connection->unread = malloc(sizeof *connection->unread + kept_bytes);
-        if (connection->unread == NULL) die("malloc");
-        connection->unread->length_bytes = kept_bytes;
-        memcpy(connection->unread->bytes, worker->buffer + taken_bytes, kept_bytes);
-    }
+    if (taken_bytes < filled_bytes)
+        connection->unread = keep(worker->buffer + taken_bytes, filled_bytes - taken_bytes);
     /* A short read has drained the socket: what comes later makes an edge of its own. The end of the stream that
      * arrived before this event was taken does not. */
     return hung_up || (size_t)got == room_bytes;
@@ -240,20 +191,6 @@ static void accept_all(struct worker *worker)
         struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = descriptor};
         if (epoll_ctl(worker->epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
     }
-}
-
-static void open_listener(struct worker *worker)
-{
-    int yes = 1;
-    struct sockaddr_in address = {AF_INET, htons((uint16_t)port), {htonl(INADDR_LOOPBACK)}, {0}};
-    worker->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* Linux hands a listener's TCP_NODELAY on to what it accepts, which saves a call for each connection. */
-    setsockopt(worker->listener, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    setsockopt(worker->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    /* Alone it would only hide that somebody else has the port. */
-    if (total_workers > 1) setsockopt(worker->listener, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
-    if (bind(worker->listener, (struct sockaddr *)&address, sizeof address) != 0) die("bind");
-    if (listen(worker->listener, SOMAXCONN) != 0) die("listen");
 }
 
 static void watch(const struct worker *worker, int descriptor)
@@ -284,7 +221,7 @@ static void *work(void *argument)
     if (unshare(CLONE_FILES) != 0) die("unshare");
     worker->epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
     if (worker->epoll_descriptor < 0) die("epoll_create1");
-    open_listener(worker);
+    worker->listener = open_listener(port, total_workers > 1);
     watch(worker, worker->listener);
     watch(worker, worker->wake);
     pthread_barrier_wait(&listening);
@@ -294,12 +231,7 @@ static void *work(void *argument)
 
 static void start(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) die("getrlimit");
-    limit.rlim_cur = limit.rlim_max < DESCRIPTOR_LIMIT ? limit.rlim_max : DESCRIPTOR_LIMIT;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) die("setrlimit");
-    const size_t table_size = limit.rlim_cur;
-
+    const size_t table_size = raise_descriptor_limit();
     if (connections_wanted > ALONE_CONNECTIONS)
         total_workers = (connections_wanted + TABLE_CONNECTIONS - 1) / TABLE_CONNECTIONS;
     workers = allocate((size_t)total_workers, sizeof *workers);
@@ -309,7 +241,6 @@ static void start(void)
         if ((workers[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) die("eventfd");
     for (long i = 0; i < total_workers; i++) {
         struct worker *worker = &workers[i];
-        /* calloc takes zeroed pages from the kernel, which exist only once a descriptor that high has been used. */
         worker->connections = allocate(table_size, sizeof *worker->connections);
         worker->members = allocate(table_size, sizeof *worker->members);
         worker->buffer = allocate(1, BUFFER_BYTES);
@@ -320,25 +251,15 @@ static void start(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'}, {"connections", required_argument, NULL, 'c'}, {0}};
-    bool known = true;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == 'p') port = strtol(optarg, NULL, 10);
-        if (option == 'c') connections_wanted = strtol(optarg, NULL, 10);
-        known = known && option != '?';
-    }
-    if (!known || port < 1 || port > 65535 || connections_wanted < 1 || connections_wanted > CONNECTION_LIMIT
-        || optind != argc) {
-        fprintf(stderr, "usage: loop --port PORT [--connections N]\n");
-        return 2;
-    }
+    static const char usage[] = "usage: loop --port PORT [--connections N]\n";
     sigset_t stopping;
     int number;
-    sigemptyset(&stopping);
-    sigaddset(&stopping, SIGTERM);
-    sigaddset(&stopping, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &stopping, NULL);
+    read_flags(argv + (argc > 0),
+               (struct flag[]){{"--port", &port, 1, 65535},
+                               {"--connections", &connections_wanted, 1, CONNECTION_LIMIT},
+                               {NULL, NULL, 0, 0}},
+               usage);
+    block_stop_signals(&stopping);
     start();
     puts("ready");
     fflush(stdout);

@@ -1,15 +1,19 @@
-/* What a bare server of this folder knows of RFC 6455: the handshake (4.2.2), with its real SHA-1, and how a client's
+/* What the bare servers share: a listener, and of RFC 6455 the handshake (4.2.2), with its real SHA-1, and how a client's
  * frame begins (5.2). */
 #ifndef STEADFAST_BENCH_SERVING_H
 #define STEADFAST_BENCH_SERVING_H
 
-#include <endian.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
 #include <strings.h>
+#include <sys/socket.h>
 
-enum { KEY_CHARS = 24, ACCEPT_CHARS = 28 };
+#include "program.h"
+#include "wire.h"
+
+enum { KEY_CHARS = 24, ACCEPT_CHARS = 28, HEAD_LIMIT_BYTES = 16 * 1024 };
 
 static uint32_t rotate(uint32_t word, int bits) { return word << bits | word >> (32 - bits); }
 
@@ -62,6 +66,18 @@ static void accept_value(char accepted[ACCEPT_CHARS], const uint8_t key[KEY_CHAR
     accepted[ACCEPT_CHARS - 1] = '=';
 }
 
+/* Writes the answer to a handshake, also over the request that holds the key. Returns how many bytes it has. */
+static size_t put_upgrade(uint8_t *to, const uint8_t *key)
+{
+    static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Accept: ............................\r\n\r\n";
+    char accepted[ACCEPT_CHARS];
+    accept_value(accepted, key);
+    memcpy(to, upgrade, sizeof upgrade - 1);
+    memcpy(to + sizeof upgrade - 1 - 4 - ACCEPT_CHARS, accepted, ACCEPT_CHARS);
+    return sizeof upgrade - 1;
+}
+
 /* The value of the key's field, or NULL. RFC 9110, 5.1: field names do not care about case. */
 static const uint8_t *find_key(const uint8_t *head, size_t head_bytes)
 {
@@ -103,6 +119,29 @@ static struct header read_header(const uint8_t *frame, size_t available_bytes)
         header.header_bytes = 14;
     }
     return header;
+}
+
+static int open_listener(long port, bool shares_port)
+{
+    int yes = 1;
+    struct sockaddr_in address = {AF_INET, htons((uint16_t)port), {htonl(INADDR_LOOPBACK)}, {0}};
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* Linux passes a listener's TCP_NODELAY on to the connections that it accepts, which saves a call for each. */
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    /* Alone it would only hide that another process has the port. */
+    if (shares_port) setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) die("bind");
+    if (listen(listener, SOMAXCONN) != 0) die("listen");
+    return listener;
+}
+
+static void block_stop_signals(sigset_t *stopping)
+{
+    sigemptyset(stopping);
+    sigaddset(stopping, SIGTERM);
+    sigaddset(stopping, SIGINT);
+    pthread_sigmask(SIG_BLOCK, stopping, NULL);
 }
 
 #endif

@@ -1,202 +1,196 @@
 #!/usr/bin/env bash
-# What receivers that never read cost: those who do read, in time, and the server and the kernel, in memory.
+# What receivers that never read cost: those that do read, in time, and the server and the kernel, in memory. 7 min.
 #
 #     bench/slow.sh [--connections N] [--stalled-percent P] [--payload BYTES] [--per-s RATE] [--seconds S]
 #                   [--rounds R] [--overflow POLICY]
 #
-#   --connections N       receivers, the publisher among them (10000)
-#   --stalled-percent P   of them, that read nothing behind the answer to their handshake (1)
-#   --payload BYTES       of each message, 12 or more (1024)
-#   --per-s RATE          messages that are published in a second (4)
+#   --connections N       receivers at /broadcast (10000)
+#   --stalled-percent P   of them, that read nothing after the answer to their handshake (1)
+#   --payload BYTES       of each message, 17 to 65536 (1024)
+#   --per-s RATE          messages that are published in a second, at most 100 (8)
 #   --seconds S           (60)
 #   --rounds R            (3)
 #   --overflow POLICY     close, drop-newest, drop-oldest or keep-latest, as `steadfast serve` has it (close)
 #
-# Every round has two runs, each with a fresh server: without the stalled ones, and with them; those who read are as
-# many in both. The stalled ones have a receive buffer of 4 KiB, and nobody looks at them until all is measured. The
-# latency of a message counts from when it was due.
+# Every round has two runs, each with a fresh server: without the stalled ones, and with them; those that read are as many
+# in both. Two floods receive, one for each kind, and `steadfast connect` publishes. A message holds the time at which it
+# is due, and its age counts from that.
 #
-# With the defaults what a stalled one is sent is more than the kernel and the server keep for it, so that the policy is
-# asked. `close` gives the memory back before the end, and the largest values show what was seen meanwhile;
-# `drop-oldest` shows what is held. What the kernel counts for a buffer is more than the bytes in it. The deadline that
-# ends who takes nothing for 30 s is put off: it would end them before the limits are reached.
+# A stalled one is sent more than the kernel and the server keep for it (64 KiB, --max-queued-bytes), so that the policy is
+# applied. `close` gives the memory back before the end, and the largest values show what was there meanwhile; `drop-oldest` shows
+# what is held. What the kernel counts for a buffer is more than the bytes in it. The deadline that ends a connection
+# that takes nothing for 30 s is put off: it would end them before the limits are reached.
 #
 # What has to add up, or the script fails:
-#   - every byte that arrives is the one that has to come, messages are whole and in order, nobody who reads is lost;
-#   - messages in = published; out = delivered + dropped + queued; and out = published to each connection, unless some
-#     were closed;
-#   - without stalled ones: delivered = received, queued = 0, bytes out = bytes received;
-#   - with them: delivered - received is what their sockets took, and the bytes out beyond those received are so many
-#     messages and at most a part of one more for each of them;
-#   - when they have read, in the end, what is there for them: queued = 0, out is what it was, delivered = received and
-#     bytes out = bytes received, exactly. Of those that were closed the kernel has thrown away what it had; they must
-#     be as many as closed_slow says, and the bytes out must be what their messages come to.
-# A publication that is dropped for all because 1,024 wait already is counted as dropped for each: more is published
-# then than can be sent, and all of the above holds all the same.
+#   - no connection that reads is lost, and each of them receives every message that was not dropped for all;
+#   - messages in = published; out = delivered + dropped + queued; and with another policy than
+#     close, out = published to each connection;
+#   - as many of the stalled ones are lost as closed_slow says;
+#   - when the stalled ones have read, in the end, what is there for them: queued = 0, out is what it was, and delivered =
+#     received, unless some were closed, whose messages the kernel has thrown away.
 #
-# Up to 15,000 connections server and client have a core each and the server has one reactor; beyond that nothing is
-# pinned. CORE=N and CLIENT_CORE=N pin elsewhere, see bench/pairs.sh. It reads /stats: it measures steadfast and no
+# Up to 15,000 connections server and clients have a core each and the server has one reactor; beyond that nothing is
+# pinned. CORE=N and CLIENT_CORE=N pin elsewhere, see bench/common.sh. It reads /stats: it measures steadfast and no
 # other server.
 
 source "$(dirname "$0")/common.sh"
-source "$bench_dir/pairs.sh"
+read_flags connections=10000 stalled_percent=1..99 payload=1024..65536 per_s=8..100 seconds=60 rounds=3 \
+    'overflow=close|drop-newest|drop-oldest|keep-latest' -- "$@"
 
-connections=10000 stalled_percent=1 payload=1024 per_s=4 seconds=60 rounds=3 overflow=close
-pinned_connections=15000 receive_buffer=4096
-stalled=
-# The defaults of steadfast that bound what waits for a connection: in the kernel, and in the server.
-kernel_cap_kib=128 user_cap_kib=64
-declare -A samples
+stalled=$((connections * stalled_percent / 100)) published=$((per_s * seconds))
+readers=$((connections - stalled))
+# No pings, which are no part of this. At most 64 KiB may wait in the server for a connection, and 128 in the kernel.
+server_flags=(--overflow "$overflow" --max-message-bytes 65536 --max-queued-bytes 65536 --ping-interval-s 86400 --idle-timeout-s 172800 --stalled-timeout-s 86400)
 
-read_arguments() {
-    local name
-    while (($#)); do
-        case $1 in
-        --connections | --stalled-percent | --payload | --per-s | --seconds | --rounds)
-            (($# > 1)) || usage_error "$1 wants a number"
-            read_count "$1" "$2"
-            name=${1#--}
-            printf -v "${name//-/_}" %d "$2"
-            shift 2
-            ;;
-        --overflow)
-            case ${2:-} in
-            close | drop-newest | drop-oldest | keep-latest) overflow=$2 ;;
-            *) usage_error '--overflow wants close, drop-newest, drop-oldest or keep-latest' ;;
-            esac
-            shift 2
-            ;;
-        --help) print_help; exit 0 ;;
-        *) usage_error "what is $1?" ;;
-        esac
+await_file() {
+    until [[ -e $1 ]] || ! kill -0 $$ 2>/dev/null; do sleep 0.1; done
+}
+
+# A line for each message when it is due: that time in microseconds since 1970, and what fills it up. Stays until it may
+# end, since the publisher ends with its input.
+publish() {
+    local number due_us left_us begin_us filling
+    filling=$(printf "%$((payload - 17))s" '' | tr ' ' x)
+    await_file "$out_dir/slow.begin"
+    begin_us=$((${EPOCHREALTIME/./} + 100000))
+    for ((number = 0; number < published; number++)); do
+        due_us=$((begin_us + number * 1000000 / per_s))
+        left_us=$((due_us - ${EPOCHREALTIME/./}))
+        ((left_us <= 0)) || sleep "$((left_us / 1000000)).$(printf %06d $((left_us % 1000000)))"
+        printf '%d %s\n' "$due_us" "$filling"
     done
-    [[ -z ${SERVER:-} ]] || usage_error 'this reads what steadfast has at /stats, and measures no other server'
-    ((payload >= 12)) || usage_error '--payload wants 12 or more: a number and a time are in it'
-    stalled=$((connections * stalled_percent / 100))
-    ((stalled > 0 && stalled < connections)) || usage_error 'that leaves nobody to stall, or nobody to read'
+    await_file "$out_dir/slow.end"
 }
 
-is_pinned() {
-    ((connections <= pinned_connections))
+# Anonymous memory of the server, TCP buffers of the host with what they were granted and do not use, and slabs; KiB.
+read_memory() {
+    awk -v page_kib=$(($(getconf PAGESIZE) / 1024)) '
+        /^RssAnon:/ { user = $2 } /^Slab:/ { slab = $2 } /^TCP:/ { tcp = $NF * page_kib }
+        END { print user, tcp, slab }' "/proc/$server_pid/status" /proc/net/sockstat /proc/meminfo
 }
 
-# In place of that of common.sh: as many reactors as the connections need, and no pings, which are no part of this.
-plan_server() {
-    local port=$2 held=$3
-    server_argv=("$target_dir/release/steadfast" serve --listen "127.0.0.1:$port" --max-connections "$held"
-        --overflow "$overflow" --ping-interval-s 86400 --idle-timeout-s 172800 --stalled-timeout-s 86400)
-    if is_pinned; then server_argv+=(--reactors 1); fi
+# Leaves the sums of /stats in variables of their names.
+look() {
+    local stats
+    stats=$(read_stats) || fail '/stats did not answer'
+    closed_slow=$(counter closed_slow "$stats") stats=${stats#*'"messages":{'}
+    in=$(counter in "$stats") out=$(counter out "$stats") delivered=$(counter delivered "$stats")
+    dropped=$(counter dropped "$stats") queued=$(counter queued "$stats")
+}
+
+# Looks until all is published and nothing has moved for a second; keeps the largest memory meanwhile.
+settle() {
+    local same=0 before= now tries
+    for ((tries = 0; same < 4; tries++)); do
+        ((tries < 4 * (seconds + 60))) || fail 'the messages do not come to rest'
+        sleep 0.25
+        look
+        now="$in $out $delivered $dropped $queued"
+        if [[ $now == "$before" ]] && ((in >= published)); then same=$((same + 1)); else same=0; fi
+        before=$now
+        keep_peak $(read_memory)
+    done
+}
+
+keep_peak() {
+    user=$1 tcp=$2 slab=$3
+    user_peak=$((user > user_peak ? user : user_peak)) tcp_peak=$((tcp > tcp_peak ? tcp : tcp_peak))
+    slab_peak=$((slab > slab_peak ? slab : slab_peak))
+}
+
+expect() {
+    (($1)) || fail "a run $case stalled receivers does not add up: $1: $(printf '%s=%s ' in "$in" out "$out" \
+        delivered "$delivered" dropped "$dropped" queued "$queued" closed_slow "$closed_slow" received "$received" heard "$heard")"
 }
 
 # measure CASE: `without` or `with`.
 measure() {
-    local case=$1 status=0 key what before server_wrapper=() client_wrapper=() flags=(--connections "$connections")
-    if [[ $case == without ]]; then
-        flags=(--connections $((connections - stalled)))
-    else
-        flags+=(--stalled "$stalled" --receive-buffer "$receive_buffer")
-        [[ $overflow != close ]] || flags+=(--closes)
+    local slow=$stalled status=0 key peak early lost before_out user_before tcp_before slab_before
+    [[ $1 == with ]] || slow=0
+    rm -f "$out_dir/slow.begin" "$out_dir/slow.end"
+    start_server steadfast $((connections + 100))
+    "${client_wrapper[@]}" "$steadfast" connect "ws://127.0.0.1:$server_port/broadcast" \
+        < <(publish) >"$out_dir/slow.published" 2>&1 &
+    other_pids=($!)
+    await_text ^connected "$out_dir/slow.published" "${other_pids[0]}" || fail 'the publisher did not connect'
+    if ((slow > 0)); then
+        flood_name=stalled begin_flood /broadcast --connections "$slow" --phase ramp --phase "slow share=1 for_s=$((seconds + 15))"
+        other_pids+=("$client_pid")
+        flood_name=stalled await_phase slow
     fi
-    if is_pinned; then
-        server_wrapper=(taskset -c "$core")
-        client_wrapper=(taskset -c "$client_core")
+    begin_flood /broadcast --connections "$readers" --phase ramp --phase "receive for_s=$((seconds + 8))"
+    await_phase receive
+    sleep 1
+    user_peak=0 tcp_peak=0 slab_peak=0
+    read -r user_before tcp_before slab_before < <(read_memory)
+    : >"$out_dir/slow.begin"
+    settle
+    await_client || flood_failed 'a connection that reads was lost'
+    received=$(figure received)
+    # The publisher closes in order when its input ends, and has then printed all that it received.
+    : >"$out_dir/slow.end"
+    wait "${other_pids[0]}" || fail 'the publisher failed'
+    heard=$(grep -c '^text: ' "$out_dir/slow.published") || true
+    for key in p50_us p99_us max_us; do note "$key" "$(figure age.$key)" 0; done
+    for key in user tcp slab; do
+        peak=${key}_peak early=${key}_before
+        note "${key}_growth" "${!key} - ${!early}" 0
+        note "${key}_peak" "${!peak} - ${!early}" 0
+    done
+    for key in received out delivered dropped queued closed_slow; do note "$key" "${!key}" 0; done
+    note took "$delivered - $received - $heard" 0
+    expect "in == published"
+    expect "out == delivered + dropped + queued"
+    [[ $overflow == close ]] || expect "out == published * (readers + slow + 1)"
+    expect "slow > 0 || received + heard == delivered && queued == 0"
+    expect "received + heard <= (readers + 1) * published"
+    expect "dropped > 0 || received + heard == (readers + 1) * published"
+    before_out=$out
+    if ((slow > 0)); then
+        client_pid=${other_pids[1]} other_pids=()
+        await_client || status=$?
+        look
+        lost=$(flood_name=stalled figure connections.lost)
+        received=$((received + $(flood_name=stalled figure received)))
+        expect "lost == closed_slow && (status == 0 || lost > 0)"
+        expect "out == before_out && out == delivered + dropped && queued == 0"
+        expect "closed_slow > 0 ? delivered >= received + heard : delivered == received + heard"
     fi
-    start_server "$subject_name" $((connections + 100)) "${server_wrapper[@]}"
-    # In the background, because bash runs no trap while it waits for a process in the foreground.
-    "${client_wrapper[@]}" "$out_dir/slow" --port "$server_port" --server-pid "$server_pid" --payload "$payload" \
-        --per-s "$per_s" --seconds "$seconds" "${flags[@]}" >"$out_dir/slow.json" &
-    load_pid=$!
-    wait "$load_pid" || status=$?
-    load_pid=
-    load_line=$(<"$out_dir/slow.json")
-    ((status == 0)) || fail "a run $case stalled receivers went wrong: $load_line"
+    other_pids=()
     stop_server
-    for key in p50_us p99_us max_us late_p99_us published received missed out delivered dropped queued closed_slow \
-        stalled_took; do
-        samples["$case $key"]+=" $(field "$key")"
+}
+
+needs_steadfast 'it reads /stats of steadfast'
+((payload >= 17)) || usage_error '--payload needs 17 or more: a time is in it'
+((stalled > 0 && readers > 0)) || usage_error 'that leaves no connection to stall, or none to read'
+need getconf grep
+if ((connections <= 15000)); then
+    pin_apart
+    server_flags+=(--reactors 1)
+fi
+build
+run_rounds without with
+print_heading "$per_s messages of $payload bytes a second for $seconds s to $readers that read; $stalled that do not; \
+policy $overflow"
+for case in without with; do
+    echo "$case stalled receivers"
+    for key in p50_us p99_us max_us; do print_spread "$case $key" 0 "age at those that read, ${key%_us}, us"; done
+    print_spread "$case received" 0 'received by those that read'
+    print_spread "$case out" 0 out
+    for key in delivered dropped queued; do print_spread "$case $key" 0 "  of that, $key"; done
+    [[ $case == without ]] || print_spread "$case took" 0 'delivered into sockets that are not read'
+    [[ $case == without ]] || print_spread "$case closed_slow" 0 'closed'
+    for key in growth peak; do
+        print_spread "$case user_$key" 0 "$key of memory, KiB: server"
+        print_spread "$case tcp_$key" 0 '  kernel, TCP buffers of the host'
+        print_spread "$case slab_$key" 0 '  kernel, slab of the host'
     done
-    for what in user tcp slab; do
-        before=$(field "${what}_before_kib")
-        samples["$case ${what}_growth"]+=" $(($(field "${what}_after_kib") - before))"
-        samples["$case ${what}_peak"]+=" $(($(field "${what}_peak_kib") - before))"
-    done
-}
-
-# Unquoted on purpose, here as below: a list is one word for each number.
-show() {
-    show_spread "$3" ${samples["$1 $2"]}
-}
-
-print_case() {
-    local case=$1
-    printf '%s stalled receivers\n' "$case"
-    print_row 'arrival at those who read, median, us' "$(show "$case" p50_us 0)"
-    print_row 'arrival at those who read, 99 of 100, us' "$(show "$case" p99_us 0)"
-    print_row 'arrival at those who read, last, us' "$(show "$case" max_us 0)"
-    print_row 'of that, until the publisher sent it, 99 of 100, us' "$(show "$case" late_p99_us 0)"
-    print_row 'messages published' "$(show "$case" published 0)"
-    print_row 'received by those who read' "$(show "$case" received 0)"
-    print_row 'dropped, and so missed by those who read' "$(show "$case" missed 0)"
-    print_row 'out' "$(show "$case" out 0)"
-    print_row '  = delivered' "$(show "$case" delivered 0)"
-    print_row '  + dropped' "$(show "$case" dropped 0)"
-    print_row '  + queued' "$(show "$case" queued 0)"
-    [[ $case == without ]] || print_row 'delivered into sockets that nobody reads' "$(show "$case" stalled_took 0)"
-    [[ $case == without ]] || print_row 'closed with 1008' "$(show "$case" closed_slow 0)"
-    print_row 'growth of memory, KiB: server' "$(show "$case" user_growth 0)"
-    print_row '  kernel, TCP buffers of the host' "$(show "$case" tcp_growth 0)"
-    print_row '  kernel, slab of the host' "$(show "$case" slab_growth 0)"
-    print_row 'the largest seen meanwhile, KiB: server' "$(show "$case" user_peak 0)"
-    print_row '  kernel, TCP buffers of the host' "$(show "$case" tcp_peak 0)"
-    print_row '  kernel, slab of the host' "$(show "$case" slab_peak 0)"
-}
-
-# print_share KEY TEXT: what the growth of the two runs differs by, for each stalled one.
-print_share() {
-    print_row "$2" \
-        "$(show_spread 1 $(combine "(a - b) / $stalled" "${samples["with $1"]}" "${samples["without $1"]}"))"
-}
-
-print_table() {
-    local key
-    printf '\n%d messages of %d bytes a second for %d s to %d that read; %d that do not; policy %s\n' \
-        "$per_s" "$payload" "$seconds" $((connections - stalled)) "$stalled" "$overflow"
-    printf 'median (least to most) of %d rounds\n\n' "$rounds"
-    print_case without
-    print_case with
-    printf 'with against without, in each round\n'
-    for key in p50_us p99_us max_us; do
-        print_row "arrival, ${key%_us}" \
-            "$(show_spread 3 $(combine 'a / b' "${samples["with $key"]}" "${samples["without $key"]}"))"
-    done
-    printf 'for each stalled receiver, the difference of the two, KiB\n'
-    print_share user_growth "server ($user_cap_kib may be queued; beside records of messages)"
-    print_share user_peak '  the largest seen meanwhile'
-    print_share tcp_growth "TCP buffers ($kernel_cap_kib may be unsent; beside what is in flight)"
-    print_share tcp_peak '  the largest seen meanwhile, with bursts to those who read'
-    print_share slab_growth 'slab'
-    print_row 'messages that its socket took, in their bytes' "$(show_spread 1 $(combine \
-        "a * ($payload + ($payload < 126 ? 2 : $payload < 65536 ? 4 : 10)) / 1024 / $stalled" \
-        "${samples["with stalled_took"]}" "${samples["with stalled_took"]}"))"
-    printf 'for all of them together, KiB: the server may keep %d, the kernel %d unsent\n' \
-        $((stalled * user_cap_kib)) $((stalled * kernel_cap_kib))
-    printf 'all adds up, in all %d runs: see --help for what that is\n' $((rounds * 2))
-}
-
-main() {
-    local round case
-    read_arguments "$@"
-    need awk sed sort tac
-    if is_pinned; then need_two_cores; fi
-    build
-    cc -O2 -pthread -o "$out_dir/slow" "$bench_dir/slow.c"
-    for ((round = 1; round <= rounds; round++)); do
-        while IFS= read -r case; do
-            printf 'round %d of %d: %s stalled receivers\n' "$round" "$rounds" "$case" >&2
-            measure "$case"
-        done < <(in_turn "$round" without with)
-    done
-    print_table
-}
-
-main "$@"
+done
+echo 'with against without'
+for key in p50_us p99_us max_us; do print_quotient "with $key" "without $key" "age, ${key%_us}"; done
+echo "for each stalled receiver, the difference of the medians, KiB (the server may queue 64, the kernel 128)"
+for key in user_growth user_peak tcp_growth tcp_peak slab_growth; do
+    print_row "$key" "$(calculate \
+        "($(median_of ${samples["with $key"]}) - ($(median_of ${samples["without $key"]}))) / $stalled" 1)"
+done
+echo "all adds up, in all $((rounds * 2)) runs: see --help for what that is"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Counts the system calls that the server makes for a message and for a handshake.
+# Counts the system calls that the server makes for a message and for a handshake. 20 s.
 #
 #     bench/syscalls.sh
 #
@@ -9,6 +9,7 @@
 # SERVER='COMMAND {port}' measures another server in place of steadfast, see bench/common.sh.
 
 source "$(dirname "$0")/common.sh"
+read_flags -- "$@"
 
 # what is counted | how many more of it the long run does | flags of both runs | of the short run | of the long
 measures=(
@@ -20,22 +21,22 @@ measures=(
         |--messages 0|--connections 500|--connections 1500"
 )
 
-# Leaves one line "name calls" for each system call of one whole run in the file given.
+# count_run NAME FILE FLAG ...: leaves a line "call number" in the file for each system call of one whole run.
 count_run() {
-    local name=$1 counts=$2 out="$out_dir/strace.out" tries
-    shift 2
+    local out="$out_dir/strace.out" tries
     rm -f "$out"
     # -D leaves the server as our own child, with strace beside it: the process to stop is the one we started.
-    start_server "$name" 2000 strace -D -f -c -o "$out"
-    run_load "$@"
+    server_wrapper=(strace -D -f -c -o "$out")
+    start_server "$1" 2000
+    run_client echo "${@:3}"
     stop_server
     # strace writes its table after the server has gone.
     for ((tries = 0; tries < 200; tries++)); do
         if [[ -s $out ]] && grep -q ' total$' "$out"; then break; fi
         sleep 0.05
     done
-    awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { print $NF, $4 }' "$out" | sort >"$counts"
-    [[ -s $counts ]] || fail "strace left no table for $name"
+    awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { print $NF, $4 }' "$out" | sort >"$2"
+    [[ -s $2 ]] || fail "strace left no table for $1"
 }
 
 measure() {
@@ -58,20 +59,8 @@ measure() {
         }' "$out_dir/calls.short" "$out_dir/calls.long"
 }
 
-main() {
-    local name measure
-    case ${1:-} in
-    '') ;;
-    --help) print_help; exit 0 ;;
-    *) usage_error "what is $1?" ;;
-    esac
-    need strace awk sed sort tac
-    build
-    for name in "$subject_name" "$bare_name"; do
-        for measure in "${measures[@]}"; do
-            measure "$name" "$measure"
-        done
-    done
-}
-
-main "$@"
+need strace
+build echo client
+for name in "$subject_name" "$bare_name"; do
+    for entry in "${measures[@]}"; do measure "$name" "$entry"; done
+done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the doctor forecasts against what then happens: six walls, each set up for real and run into.
+# What the doctor forecasts against what then happens: six limits, each set up for real and run into. 3 min.
 #
 #     bench/walls.sh [WALL ...]
 #
@@ -19,24 +19,11 @@
 
 source "$(dirname "$0")/common.sh"
 
-all_walls=(nofile ports memory watches max-connections conntrack)
+read_flags '=nofile|ports|memory|watches|max-connections|conntrack' -- "$@"
+((${#words[@]})) || words=(nofile ports memory watches max-connections conntrack)
+
 scratch='' group='' holder='' old_watches='' old_conntrack=''
 failures=0
-# What each command is started with, to be under the wall; set by each wall.
-seed=() doctor_flags=() flood_flags=()
-server_max=
-
-read_arguments() {
-    walls=()
-    while (($#)); do
-        case $1 in
-        --help) print_help; exit 0 ;;
-        nofile | ports | memory | watches | max-connections | conntrack) walls+=("$1"); shift ;;
-        *) usage_error "what is $1?" ;;
-        esac
-    done
-    ((${#walls[@]})) || walls=("${all_walls[@]}")
-}
 
 # Puts back what one wall has changed.
 restore() {
@@ -101,7 +88,7 @@ ask_doctor() {
 
 # run_into CONNECTIONS: a server and a flood; leaves how many were alive at the end of the hold. The status is the flood's.
 run_into() {
-    local connections=$1 status=0 tries port said=$scratch/serve.out report=$scratch/report.json
+    local connections=$1 status=0 port said=$scratch/serve.out report=$scratch/flood.json
     held=0
     [[ -z $group ]] || enter_group
     : >"$said"
@@ -110,12 +97,7 @@ run_into() {
     "${seed[@]}" "$steadfast" serve --listen 127.0.0.1:0 --max-connections "${server_max:-$connections}" \
         >>"$said" 2>>"$scratch/serve.err" &
     server_pid=$!
-    for ((tries = 0; tries < 1200; tries++)); do
-        ! grep -q '^ready' "$said" || break
-        kill -0 "$server_pid" 2>/dev/null || break
-        sleep 0.05
-    done
-    if ! grep -q '^ready' "$said"; then
+    if ! await_text ^ready "$said" "$server_pid"; then
         end_process "$server_pid" 2>/dev/null || true
         server_pid=
         return 1
@@ -123,7 +105,7 @@ run_into() {
     port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
     "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --server-pid "$server_pid" \
         --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" 2>>"$scratch/flood.err" || status=$?
-    held=$(sed -nE '/"connections": \{/,/\}/s/.*"held": ([0-9]+).*/\1/p' "$report")
+    held=$(out_dir=$scratch figure connections.held)
     held=${held:-0}
     end_process "$server_pid" 2>/dev/null || true
     server_pid=
@@ -244,32 +226,24 @@ try_wall() {
     } 2>>"$scratch/bash.err"
     restore
     off=$(calculate "100 * ($forecast - $held) / ($held > 0 ? $held : 1)" 2)
-    if ! awk "BEGIN { exit !($off <= 2 && $off >= -2) }"; then
+    if ! is_true "$off <= 2 && $off >= -2"; then
         verdict='MORE THAN 2 %'
         failures=$((failures + 1))
     fi
     printf '%-16s %10d %10d %8s %%  %6d ms  %s\n' "$wall" "$forecast" "$held" "$off" "$took_ms" "$verdict"
 }
 
-main() {
-    local wall
-    read_arguments "$@"
-    ((EUID == 0)) || fail 'walls are set up by root'
-    need awk sed sysctl nsenter unshare setpriv ip nft
-    if [[ -z ${STEADFAST:-} ]]; then
-        need cargo
-        (cd "$root_dir" && cargo build --release --quiet)
-    fi
-    scratch=$(mktemp -d)
-    chmod 755 "$scratch"
-    # Where any user may run it.
-    cp "${STEADFAST:-$target_dir/release/steadfast}" "$scratch/steadfast"
-    steadfast=$scratch/steadfast
-    printf '%-16s %10s %10s %10s  %9s\n' wall forecast held off doctor
-    for wall in "${walls[@]}"; do
-        try_wall "$wall"
-    done
-    ((failures == 0))
-}
-
-main "$@"
+needs_steadfast 'it measures the doctor'
+((EUID == 0)) || fail 'these limits are set up by root'
+need sysctl nsenter unshare setpriv ip nft
+[[ -n ${STEADFAST:-} ]] || build
+scratch=$(mktemp -d)
+chmod 755 "$scratch"
+# Where any user may run it.
+cp "${STEADFAST:-$steadfast}" "$scratch/steadfast"
+steadfast=$scratch/steadfast
+printf '%-16s %10s %10s %10s  %9s\n' wall forecast held off doctor
+for wall in "${words[@]}"; do
+    try_wall "$wall"
+done
+((failures == 0))

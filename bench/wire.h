@@ -1,4 +1,4 @@
-/* What both C programs of this folder know of RFC 6455: how a frame begins (5.2) and how it is masked (5.3). */
+/* What the C programs of this folder know of RFC 6455: how a frame begins (5.2) and how it is masked (5.3). */
 #ifndef STEADFAST_BENCH_WIRE_H
 #define STEADFAST_BENCH_WIRE_H
 
@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* 5.2: the first byte of a frame has FIN, three bits and the opcode; the second one has MASKED if a key follows. */
+enum { FIN = 0x80, RESERVED = 0x70, OPCODE = 0x0f, TEXT = 0x1, BINARY = 0x2, CLOSE = 0x8, PING = 0x9, PONG = 0xa };
+enum { MASKED = 0x80 };
 
 /* Sixteen bytes is the widest that every x86-64 and every ARMv8 has without asking the processor first, so that the
  * same `cc -O2` yields the same instructions on every machine of a kind. A frame's payload is aligned to nothing. */
