@@ -13,7 +13,7 @@ use super::leases::Leases;
 use super::mail::{Command, Envelope, SendError};
 use super::post::MailBatch;
 use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
-use super::request::Request;
+use super::request::{Matched, Request};
 use super::response::{Next, Reply, Responder, Response};
 use super::routes::{Get, Route, Routes};
 use super::slot::HandlerSlot;
@@ -92,7 +92,10 @@ impl App {
             ("POST", Some(_)) if !request.has_length() => {
                 refuse(conn, &HttpResponse::refusal(411), "Content-Length is missing", asked);
             }
-            ("POST", Some(responder)) => self.reply(conn, responder, request, asked),
+            ("POST", Some(responder)) => {
+                let matched = Matched { pattern: &route.pattern, path: &path };
+                self.reply(conn, responder, &Request::new(request, matched), asked);
+            }
             _ => not_allowed(conn, request, route, asked),
         }
     }
@@ -111,7 +114,7 @@ impl App {
         if let Some(handler) = route.handler
             && (upgrades || !routes.get_of(path).is_some_and(|(_, page)| page.is_for(request)))
         {
-            return self.upgrade(conn, request, handler, asked);
+            return self.upgrade(conn, request, Matched { pattern: &route.pattern, path }, handler);
         }
         match routes.get_of(path) {
             Some((_, Get::Static(page) | Get::Front(page))) if page.is_html() && Html::of(fields) == Html::Refused => {
@@ -119,7 +122,10 @@ impl App {
                 refuse(conn, &answer, "Accept rules out text/html, and there is nothing else", asked);
             }
             Some((_, Get::Static(page) | Get::Front(page))) => self.respond(conn, page, asked),
-            Some((_, Get::Call(responder))) => self.reply(conn, responder, request, asked),
+            Some((route, Get::Call(responder))) => {
+                let matched = Matched { pattern: &route.pattern, path };
+                self.reply(conn, responder, &Request::new(request, matched), asked);
+            }
             Some((_, Get::Stats)) => {
                 let document = status::json(&self.reactor.shared, status::wants_reactors(request));
                 self.respond(conn, &Response::of("application/json", document.to_vec()), asked);
@@ -127,7 +133,7 @@ impl App {
             Some((route, Get::Files(files))) => {
                 let (leases, prefixes) = (&mut self.leases, self.reactor.shared.source_prefixes);
                 let lease = || leases.take(conn.source(prefixes));
-                let found = files.find(route.rest(path), request, conn.date(), lease);
+                let found = files.find(route.pattern.rest(path), request, conn.date(), lease);
                 send_file(conn, request, found, asked)
             }
             None => not_allowed(conn, request, route, asked),
@@ -149,9 +155,10 @@ impl App {
         &mut self,
         conn: &mut Conn<'_, HandlerSlot>,
         request: &http::Request<'_>,
+        matched: Matched<'_>,
         handler: u16,
-        asked: RequestInfo,
     ) {
+        let asked = RequestInfo::from(request);
         let shared = Arc::clone(&self.reactor.shared);
         let acceptance = match upgrade::check_request(request, &shared.upgrade) {
             Ok(acceptance) => acceptance,
@@ -166,25 +173,26 @@ impl App {
         {
             return refuse_for_now(conn, asked);
         }
+        let request = Request::upgrade(request, matched, &acceptance);
         if let Some(hook) = &shared.hook
-            && let Err(refused) = hook.judge(&Request::upgrade(request, &acceptance), self.reactor.counters())
+            && let Err(refused) = hook.judge(&request, self.reactor.counters())
         {
             return conn.respond(&refused.response(), asked);
         }
         conn.accept(&acceptance);
         conn.state().set_route(handler);
         conn.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
-        self.handlers[usize::from(handler)].opened(conn, &mut self.reactor, &Request::upgrade(request, &acceptance));
+        self.handlers[usize::from(handler)].opened(conn, &mut self.reactor, &request);
     }
 
     fn reply(
         &mut self,
         conn: &mut Conn<'_, HandlerSlot>,
         responder: &Responder,
-        request: &http::Request<'_>,
+        request: &Request<'_>,
         asked: RequestInfo,
     ) {
-        let reply = guard::count(self.reactor.counters(), || responder(&Request::new(request)));
+        let reply = guard::count(self.reactor.counters(), || responder(request));
         match reply {
             None => conn.respond(&HttpResponse::refusal(500), asked),
             Some(Reply::Now(response)) => self.respond(conn, &response, asked),

@@ -22,6 +22,8 @@ mod instance;
 mod leases;
 mod mail;
 mod message;
+mod params;
+mod pattern;
 mod post;
 mod refuse;
 mod refused;
@@ -54,6 +56,7 @@ pub use hook::Hook;
 pub use id::ConnectionId;
 pub use mail::{Receipt, SendError};
 pub use message::Message;
+pub use pattern::RouteError;
 pub use refused::Refused;
 pub use request::Request;
 pub use response::{Next, Reply, Response};
@@ -65,12 +68,23 @@ use routes::{Get, Routes};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A server to be: its settings, a method for each, and what stands behind its paths.
+/// A server that has not been started: its settings, and what its paths do.
 ///
-/// A path is taken as it stands in the request, without the query, and with what needs no percent-encoding decoded: `/p%6Fll`
-/// is `/poll`, see [`Request::normal_path`], while a slash that is encoded separates nothing. One that ends with an asterisk, as in `/chat/*`, has all
-/// that begins like it. Just this path is looked for first, then the longest with an asterisk. To a WebSocket and to plain
-/// HTTP the same path may mean different things.
+/// # Paths
+///
+/// A path of a route is one of three kinds, and a request gets the first that it fits:
+///
+/// 1. a path without parameters, as `/rooms/lobby`;
+/// 2. a path with parameters, as `/rooms/{room}/messages`: a parameter is one whole segment, and is not empty. The value is
+///    [`Request::param`]. Of several such paths the one comes first that has a word where the other one has its first parameter;
+/// 3. a path that ends with an asterisk, as `/files/*` or `/{user}/files/*`: all paths that begin like it. The longest is tried
+///    first. What the asterisk stands for is the parameter `*`.
+///
+/// The path of a request is taken without its query, and characters that need no percent-encoding are decoded first: `/p%6Fll`
+/// is `/poll`, see [`Request::normal_path`]. An encoded slash does not separate segments, and segments of dots are not resolved.
+///
+/// The same path may have a handler of WebSockets, an answer to GET and one to POST, each once. A mistake in a path is a
+/// [`RouteError`] when the server is started.
 #[derive(Debug, Default)]
 pub struct Server {
     config: Config,
@@ -139,7 +153,7 @@ impl Server {
         path: &str,
         respond: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.routes.at(path).get = Some(Get::Call(Arc::new(move |request| respond(request).into())));
+        self.routes.get(path, Get::Call(Arc::new(move |request| respond(request).into())));
         self
     }
 
@@ -151,7 +165,7 @@ impl Server {
         path: &str,
         respond: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.routes.at(path).post = Some(Arc::new(move |request| respond(request).into()));
+        self.routes.post(path, Arc::new(move |request| respond(request).into()));
         self
     }
 
@@ -162,7 +176,7 @@ impl Server {
     /// (RFC 9110 section 12.5.1).
     #[must_use]
     pub fn get_static(mut self, path: &str, response: Response) -> Self {
-        self.routes.at(path).get = Some(Get::Static(response));
+        self.routes.get(path, Get::Static(response));
         self
     }
 
@@ -170,7 +184,7 @@ impl Server {
     /// HTML out gets the response.
     #[must_use]
     fn front_page(mut self, path: &str, response: Response) -> Self {
-        self.routes.at(path).get = Some(Get::Front(response));
+        self.routes.get(path, Get::Front(response));
         self
     }
 
@@ -185,14 +199,14 @@ impl Server {
         let folder = folder.as_ref();
         let files = Files::open(folder)
             .map_err(|error| StartError(format!("cannot serve the folder {}: {error}", folder.display())))?;
-        self.routes.at(path).get = Some(Get::Files(files));
+        self.routes.get(path, Get::Files(files));
         Ok(self)
     }
 
     /// Answers GET and HEAD of a path with what the server counts, as JSON.
     #[must_use]
     pub fn stats(mut self, path: &str) -> Self {
-        self.routes.at(path).get = Some(Get::Stats);
+        self.routes.get(path, Get::Stats);
         self
     }
 
@@ -202,7 +216,7 @@ impl Server {
     /// has open now stays open in it, and its peer sees no end when the program closes it. Start the server first.
     ///
     /// # Errors
-    /// [`StartError`]: an address in use, a limit too low, a thread or descriptor that the system refuses.
+    /// [`StartError`]: a path that is wrong (see [`RouteError`]), an address in use, a limit too low, a thread or descriptor that the system refuses.
     ///
     /// ```
     /// use steadfast::server::Server;
@@ -212,6 +226,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(self) -> Result<Handle, StartError> {
+        self.routes.check().map_err(|error| StartError(error.to_string()))?;
         start::start(&self.config, self.routes)
     }
 

@@ -4,10 +4,10 @@ use super::accept::Html;
 use super::files::Files;
 use super::handler::Handler;
 use super::instance::{DynHandler, instance};
+use super::pattern::{Pattern, RouteError};
 use super::response::{Responder, Response};
 use crate::net::conn::Overflow;
 use crate::proto::http::Request;
-use crate::proto::path;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,10 +40,7 @@ type Make = Arc<dyn Fn() -> Box<dyn DynHandler> + Send + Sync>;
 /// One path.
 #[derive(Clone, Default)]
 pub(super) struct Route {
-    /// Without its asterisk.
-    path: String,
-    /// Whether all below it belongs to it.
-    is_prefix: bool,
+    pub(super) pattern: Pattern,
     pub(super) handler: Option<u16>,
     pub(super) get: Option<Get>,
     pub(super) post: Option<Responder>,
@@ -58,15 +55,6 @@ impl Route {
             (_, None) => "Allow: GET, HEAD, OPTIONS\r\n",
         }
     }
-
-    /// What of a path is below this one.
-    pub(super) fn rest<'p>(&self, path: &'p str) -> &'p str {
-        path.get(self.path.len()..).unwrap_or("")
-    }
-
-    fn fits(&self, path: &str) -> bool {
-        if self.is_prefix { path.starts_with(&self.path) } else { path == self.path }
-    }
 }
 
 /// How a handler is made, and what happens when its connections do not keep up.
@@ -79,42 +67,70 @@ pub(super) struct Entry {
 /// All paths of a server.
 #[derive(Clone, Default)]
 pub(super) struct Routes {
+    /// In the order in which they are tried.
     paths: Vec<Route>,
     pub(super) handlers: Vec<Entry>,
+    /// The first mistake that was made in adding them.
+    error: Option<RouteError>,
 }
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.paths.iter().map(|route| &route.path)).finish()
+        f.debug_list().entries(self.paths.iter().map(|route| route.pattern.to_string())).finish()
     }
 }
 
 impl Routes {
-    /// The route of a path: that of just this path, or else the longest above it.
+    /// The route of a path: see [`Pattern::rank`] for which one, if there are several.
     pub(super) fn of(&self, path: &str) -> Option<&Route> {
-        // Exact ones stand first, then the longest: see `at`.
-        self.paths.iter().find(|route| route.fits(path))
+        self.paths.iter().find(|route| route.pattern.fits(path))
     }
 
     /// What a GET of a path that is no upgrade is answered with, and the route that says so: a path may have a handler alone,
     /// and the folder above it the page.
     pub(super) fn get_of(&self, path: &str) -> Option<(&Route, &Get)> {
-        self.paths.iter().filter(|route| route.fits(path)).find_map(|route| Some((route, route.get.as_ref()?)))
+        let fitting = self.paths.iter().filter(|route| route.pattern.fits(path));
+        fitting.into_iter().find_map(|route| Some((route, route.get.as_ref()?)))
     }
 
-    /// Adds to a path, or begins it. Paths are kept as requests are looked up, see [`Request::normal_path`].
-    pub(super) fn at(&mut self, path: &str) -> &mut Route {
-        let path = &*path::normal(path);
-        let (path, is_prefix) = path.strip_suffix('*').map_or((path, false), |prefix| (prefix, true));
-        let known = self.paths.iter().position(|route| route.path == path && route.is_prefix == is_prefix);
-        let index = known.unwrap_or_else(|| {
-            let order = |route: &Route| (route.is_prefix, usize::MAX - route.path.len());
-            let route = Route { path: path.to_owned(), is_prefix, ..Route::default() };
-            let index = self.paths.partition_point(|other| order(other) <= order(&route));
-            self.paths.insert(index, route);
-            index
+    /// Returns what is wrong with the routes, if anything is.
+    pub(super) fn check(&self) -> Result<(), RouteError> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Has `assign` add to the route of a path, which is new if there is none. It returns whether that was free.
+    fn add(&mut self, path: &str, assign: impl FnOnce(&mut Route) -> bool) {
+        let added = Pattern::new(path).and_then(|pattern| self.at(pattern)).and_then(|route| {
+            let was_free = assign(route);
+            if was_free { Ok(()) } else { Err(RouteError::Taken(path.to_owned())) }
         });
-        &mut self.paths[index]
+        if let Err(error) = added {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn at(&mut self, pattern: Pattern) -> Result<&mut Route, RouteError> {
+        let known = self.paths.iter().position(|route| route.pattern.is_like(&pattern));
+        let index = match known {
+            Some(index) if self.paths[index].pattern != pattern => {
+                return Err(RouteError::SamePath(self.paths[index].pattern.to_string(), pattern.to_string()));
+            }
+            Some(index) => index,
+            None => {
+                let index = self.paths.partition_point(|other| other.pattern.rank() <= pattern.rank());
+                self.paths.insert(index, Route { pattern, ..Route::default() });
+                index
+            }
+        };
+        Ok(&mut self.paths[index])
+    }
+
+    pub(super) fn get(&mut self, path: &str, get: Get) {
+        self.add(path, |route| route.get.replace(get).is_none());
+    }
+
+    pub(super) fn post(&mut self, path: &str, responder: Responder) {
+        self.add(path, |route| route.post.replace(responder).is_none());
     }
 
     pub(super) fn handle<S: Default + 'static, H: Handler<S>>(
@@ -123,10 +139,14 @@ impl Routes {
         overflow: Overflow,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) {
-        let number = self.handlers.len() as u16;
+        // The largest number is that of no handler.
+        let Some(number) = u16::try_from(self.handlers.len()).ok().filter(|number| *number < u16::MAX) else {
+            self.error.get_or_insert(RouteError::TooMany);
+            return;
+        };
         self.handlers.push(Entry { make: Arc::new(move || instance::<S>(make())), overflow });
         for path in paths {
-            self.at(path).handler = Some(number);
+            self.add(path, |route| route.handler.replace(number).is_none());
         }
     }
 }

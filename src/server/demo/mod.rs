@@ -13,7 +13,6 @@ pub use echo::{Broadcast, Echo};
 pub use push::{Push, Ticker};
 
 use self::page::page;
-use self::query::query;
 use super::{Overflow, Reply, Request, Response, Server};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +80,7 @@ fn counted(request: &Request<'_>, document: String) -> Response {
 
 /// Responds with the current tick if it is not the one that the client has (`after`), and else waits for the next one.
 fn long_poll(request: &Request<'_>, ticker: Ticker) -> Reply {
-    let after = query(request, "after").and_then(|after| after.parse::<u64>().ok());
+    let after = request.query("after").and_then(|after| after.parse::<u64>().ok());
     let now = ticker.now();
     let response = counted(request, ticker.text(now));
     match after {

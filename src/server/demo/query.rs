@@ -4,6 +4,10 @@ use crate::server::Request;
 
 /// Returns the value of a parameter of the query, still percent-encoded.
 pub(super) fn query<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
-    let (_, query) = request.target().split_once('?')?;
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    request
+        .raw_query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }

@@ -121,6 +121,62 @@ fn just_this_path_comes_first_and_then_the_longest_with_an_asterisk() {
     }
 }
 
+#[test]
+fn path_with_parameters_comes_after_the_exact_one_and_before_those_with_an_asterisk() {
+    let routes = ["/rooms/lobby", "/rooms/{room}", "/{kind}/lobby", "/{a}/{b}", "/rooms/*", "/{kind}/x/*", "/r*", "/*"];
+    let cases = [
+        ("/rooms/lobby", "/rooms/lobby"),
+        ("/rooms/%6Cobby", "/rooms/lobby"),
+        ("/rooms/kitchen", "/rooms/{room}"),
+        ("/chats/lobby", "/{kind}/lobby"),
+        ("/chats/kitchen", "/{a}/{b}"),
+        ("/rooms/", "/rooms/*"),
+        ("/rooms/a/b", "/rooms/*"),
+        ("/rooms/x/b", "/{kind}/x/*"),
+        ("/chats/x/", "/{kind}/x/*"),
+        ("/rooms", "/r*"),
+        ("/chats", "/*"),
+        ("//lobby", "/*"),
+    ];
+    for turn in 0..routes.len() {
+        let mut order = routes;
+        order.rotate_left(turn);
+        let add = |server: Server, path: &'static str| server.route(path, move || Named(path));
+        let local = Local::serve(order.into_iter().fold(Server::from(single()), add));
+        for (target, path) in cases {
+            assert_eq!(who(local.address, target), path, "{target} after {turn}");
+        }
+    }
+}
+
+#[test]
+fn mistake_in_a_path_is_an_error_at_start() {
+    let get = |server: Server, path: &str| server.get(path, |_| Response::text(""));
+    let ws = |server: Server, path: &str| server.route(path, || Plain);
+    let new = || Server::new().listen("127.0.0.1:0").expect("an endpoint");
+    let twice = r#"path "/a" is assigned twice; expected one handler, one answer to GET and one to POST at most"#;
+    let same = r#"paths "/{a}/x" and "/{b}/x" differ only in the names of their parameters; expected the same names"#;
+    let cases = [
+        (ws(new(), "chat"), r#"path "chat" does not begin with a slash, or has a query; expected one such as /chat"#),
+        (
+            get(new(), "/a/*/b"),
+            r#"path "/a/*/b" has an asterisk at a wrong place; expected one such as /chat/* or /{room}/*"#,
+        ),
+        (
+            ws(new(), "/a/{b"),
+            r#"path "/a/{b" has a brace that belongs to no parameter; expected one such as /rooms/{room}"#,
+        ),
+        (new().stats("/{a}/{a}"), r#"path "/{a}/{a}" has two parameters of the same name"#),
+        (get(get(new(), "/%61"), "/a").stats("/{"), twice),
+        (ws(ws(new(), "/a"), "/a"), twice),
+        (new().post("/a", |_| Response::text("")).post("/a", |_| Response::text("")), twice),
+        (get(ws(new(), "/{a}/x"), "/{b}/x"), same),
+    ];
+    for (server, error) in cases {
+        assert_eq!(server.spawn().expect_err(error).to_string(), error);
+    }
+}
+
 /// A request with these field lines, and the answer to it on a connection of its own.
 fn ask(address: SocketAddr, line: &str, fields: &str) -> Answer {
     let mut wire = Wire::connect(address);

@@ -212,7 +212,13 @@ pub(super) const HOUSE: &[Room] = &[
     Room { names: &["server/slot"], modules: &[], crates: &[] },
     Room { names: &["server/id"], modules: &["net/slots"], crates: &[] },
     Room { names: &["server/message"], modules: &["proto/session"], crates: &[] },
-    Room { names: &["server/request"], modules: &["proto/extension", "proto/http", "proto/upgrade"], crates: &[] },
+    Room { names: &["server/pattern"], modules: &["proto/path"], crates: &[] },
+    Room { names: &["server/params"], modules: &[], crates: &["memchr", "percent_encoding"] },
+    Room {
+        names: &["server/request"],
+        modules: &["proto/extension", "proto/http", "proto/upgrade", "server/params", "server/pattern"],
+        crates: &[],
+    },
     Room { names: &["server/status_code"], modules: &["proto/http_write"], crates: &[] },
     Room { names: &["server/refused"], modules: &["proto/http_write", "server/status_code"], crates: &[] },
     Room {
