@@ -309,7 +309,9 @@ impl<'a> Flood<'a> {
     }
 
     fn end_phase(&mut self) {
-        let Samples { latencies, schedule, missing } = std::mem::take(&mut self.samples);
+        let Samples { mut latencies, schedule, missing } = std::mem::take(&mut self.samples);
+        // A scenario may have thousands of phases, and a histogram that is not packed has 16 KiB or more.
+        latencies.pack();
         self.phases.push(PhaseReport {
             name: self.names[self.at].clone(),
             kind: self.scenario.phases[self.at].kind().to_owned(),

@@ -1,7 +1,7 @@
 //! A server that the flood fills tells of itself all the same, and nothing waits for what it cannot tell.
 
 use crate::host::Serve;
-use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, phases};
+use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, number, phases};
 use serde_json::{Value, json};
 
 /// A flood of 40 connections and more at a server with so many places.
@@ -47,4 +47,20 @@ fn a_question_takes_no_place_that_a_connection_needs() {
     for word in ["40 places", "/stats", "41 places", "--server-pid"] {
         assert!(warning.contains(word), "no {word:?} in {warning:?}");
     }
+}
+
+#[test]
+fn phases_that_have_ended_keep_little_memory() {
+    const PHASES: usize = 300;
+    let server = Serve::start(&[]);
+    let url = format!("ws://{}/echo", server.address());
+    // The first row of the timeline is from the hold.
+    let list: Vec<&str> = ["ramp", "hold for_s=1.5"].into_iter().chain(std::iter::repeat_n("reply", PHASES)).collect();
+    let (ended, report) = flood(&[&[url.as_str(), "--connections", "10"], &phases(&list)[..]].concat());
+    assert_whole(&ended, &report, 10);
+    let rows = report["timeline"].as_array().expect("a timeline");
+    let memory = |row: &Value| number(row, "client_user_bytes");
+    let (first, last) = (memory(&rows[0]), memory(rows.last().expect("rows")));
+    // An unpacked histogram has at least 16 KiB; a packed one of ten samples has less than one.
+    assert!(last < first + PHASES as u64 * (4 << 10), "{first} {last}");
 }
