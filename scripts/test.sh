@@ -138,7 +138,7 @@ check 'format' cargo fmt --check
 check 'lints' cargo clippy --quiet --all-targets -- -D warnings
 if [[ $is_fast ]]; then
     suite 'unit and property tests' "$counts" \
-        cargo test --no-fail-fast --lib --bins --test tidy --test proto --test net
+        cargo test --no-fail-fast --lib --bins --test tidy --test proto --test library
     end
 fi
 check 'strace is here' install_strace

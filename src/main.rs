@@ -2,7 +2,7 @@
 
 mod cli;
 #[cfg(test)]
-#[path = "tests/unit/mutants.rs"]
+#[path = "tests/support/mutants.rs"]
 mod mutants;
 
 fn main() -> std::process::ExitCode {

@@ -120,5 +120,5 @@ fn walk(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/beneath.rs"]
+#[path = "../tests/net/beneath.rs"]
 mod tests;

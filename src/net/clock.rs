@@ -81,5 +81,5 @@ fn after(instant: Instant, time: Duration) -> Instant {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/clock.rs"]
+#[path = "../tests/net/clock.rs"]
 mod tests;

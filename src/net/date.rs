@@ -27,5 +27,5 @@ pub fn is_until(time: SystemTime, date: SystemTime) -> bool {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/date.rs"]
+#[path = "../tests/net/date.rs"]
 mod tests;

@@ -171,5 +171,5 @@ pub fn raise_limit() -> io::Result<usize> {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/fd_table.rs"]
+#[path = "../tests/net/fd_table.rs"]
 mod tests;

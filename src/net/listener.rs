@@ -258,5 +258,5 @@ fn remove_dead(path: &Path, address: &SockAddr) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/listener.rs"]
+#[path = "../tests/net/listener.rs"]
 mod tests;

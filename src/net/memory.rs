@@ -178,5 +178,5 @@ pub(super) fn kept_by<S>(connection: &Connection<S>, ring: Option<&Ring>) -> (us
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/memory.rs"]
+#[path = "../tests/net/memory.rs"]
 mod tests;

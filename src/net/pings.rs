@@ -138,5 +138,5 @@ impl Pings {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/pings.rs"]
+#[path = "../tests/net/pings.rs"]
 mod tests;

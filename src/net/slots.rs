@@ -76,5 +76,5 @@ enum Entry<S> {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/slots.rs"]
+#[path = "../tests/net/slots.rs"]
 mod tests;

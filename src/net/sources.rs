@@ -92,5 +92,5 @@ impl PerSourceLimit {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/sources.rs"]
+#[path = "../tests/net/sources.rs"]
 mod tests;

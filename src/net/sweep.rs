@@ -160,5 +160,5 @@ impl Sweep {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/sweep.rs"]
+#[path = "../tests/net/sweep.rs"]
 mod tests;

@@ -438,5 +438,5 @@ fn frame_at(bytes: &[u8], at: usize, topic: Topic) -> (usize, Kind) {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/write_queue.rs"]
+#[path = "../tests/net/write_queue.rs"]
 mod tests;

@@ -125,5 +125,5 @@ fn share_of(max: u32, mut demands: Vec<f64>) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/admission.rs"]
+#[path = "../tests/server/admission.rs"]
 mod tests;

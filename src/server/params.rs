@@ -46,5 +46,5 @@ pub(super) fn cookie<'f>(field: &'f [u8], name: &str) -> Option<&'f str> {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/params.rs"]
+#[path = "../tests/server/params.rs"]
 mod tests;

@@ -173,5 +173,5 @@ impl fmt::Display for Pattern {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/pattern.rs"]
+#[path = "../tests/server/pattern.rs"]
 mod tests;

@@ -54,5 +54,5 @@ impl Timers {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/timers.rs"]
+#[path = "../tests/server/timers.rs"]
 mod tests;

@@ -324,5 +324,5 @@ impl Topics {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/topics.rs"]
+#[path = "../tests/server/topics.rs"]
 mod tests;

@@ -176,5 +176,5 @@ impl OutputArgs {
 }
 
 #[cfg(test)]
-#[path = "../../tests/unit/rendering.rs"]
+#[path = "../../tests/cli/rendering.rs"]
 mod tests;
