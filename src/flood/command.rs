@@ -1,4 +1,4 @@
-//! What the coordinator and its workers say to each other.
+//! Commands from the coordinator to its workers, and their events back.
 
 use super::latency::Latencies;
 use super::ledger::Ledger;
@@ -11,29 +11,31 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// What a worker does. In some of it a worker is done when its last connection is; the rest ends with [`Command::StopPhase`].
+/// The task of a worker in one phase. Some tasks end when the last connection is done; the others end with
+/// [`Command::StopPhase`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum PhaseTask {
-    /// Connects until so many of its own are begun, at so many a second.
+    /// Opens connections until `until` of the worker's own have been begun, `per_s` per second.
     Connect { until: u32, per_s: Option<f64> },
-    /// So many messages on each.
+    /// Sends `messages` on each connection, one after the other.
     Reply { messages: u16 },
-    /// A trickle of so many messages a second; until it is told to rest.
+    /// Sends `per_s` messages per second over all connections, until the phase is stopped.
     Hold { per_s: f64 },
-    /// One more message on every connection: is it still alive?
+    /// Sends one more message on every connection, to see whether it is still alive.
     Check,
-    /// Messages at a constant rate.
+    /// Sends messages at a constant rate.
     Rate(ScheduleParams),
-    /// Takes what comes; until it is told to rest, or each has had so many messages.
+    /// Receives pushed messages, until the phase is stopped or each connection has received `messages`.
     Receive { messages: Option<u32>, slow: Slow },
-    /// Drops this part of the connections, and opens them again.
+    /// Resets a share of the connections and opens them again.
     Storm { share: f64 },
-    /// Closes all, at so many a second.
+    /// Closes all connections, `per_s` per second.
     Close { per_s: Option<f64> },
 }
 
 impl PhaseTask {
-    /// Whether all workers do it at the same time. What loads the server is done by as many at a time as there are cores.
+    /// Returns whether all workers run the task at the same time. Of tasks that load the server, as many run at a time
+    /// as there are cores.
     pub(super) fn is_together(&self) -> bool {
         matches!(self, Self::Hold { .. } | Self::Rate(_) | Self::Receive { .. } | Self::Storm { .. })
     }
@@ -44,68 +46,71 @@ impl PhaseTask {
 pub(super) struct ScheduleParams {
     /// When the schedule begins, the same for all workers.
     pub(super) start: Instant,
-    /// From one message of a connection to the next.
+    /// Time between two messages of a connection.
     pub(super) interval_us: u64,
-    /// Up to when messages are due.
+    /// The length of the schedule; no message is due after it.
     pub(super) for_us: u64,
-    /// Which worker this is, and of how many: they take turns.
+    /// The index of this worker; workers send in rotation.
     pub(super) worker: u64,
+    /// The number of workers.
     pub(super) workers: u64,
 }
 
-/// Which part of the connections reads how slowly.
+/// The share of connections that read slowly, and how many bytes per second each of them reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Slow {
     pub(super) share: f64,
     pub(super) bytes_per_s: u32,
 }
 
-/// From the coordinator to a worker.
+/// A command from the coordinator to a worker.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The number of the phase comes back when it is done.
+    /// Begin a task; the worker reports the serial number when the task is done.
     Begin(usize, PhaseTask),
-    /// What lasts until it is told otherwise is over.
+    /// End a phase that has no end of its own.
     StopPhase,
-    /// Tell what was measured so far.
+    /// Send what was measured since the last time.
     Sample,
-    /// Give up what is not open; the close comes next, or goes on without a pace.
+    /// Give up connections that are not open. A close follows, or continues without a pace.
     Interrupt,
-    /// The time to close is over: what is left is reset.
+    /// The time to close is over: reset what is left.
     Reset,
+    /// Send the results, and stop.
     Finish,
 }
 
-/// From a worker to the coordinator.
+/// An event from a worker to the coordinator.
 #[derive(Debug)]
 pub(super) enum WorkerEvent {
-    /// Its reactor failed, with what epoll_wait(2) said.
+    /// The worker's reactor failed with this error of epoll_wait(2).
     Failed(io::Error),
-    /// What was measured since the last time.
+    /// What the worker measured since the last event of this kind.
     Samples(Box<Samples>),
-    /// The phase with this number is done; what was measured in it came before.
+    /// The task with this serial number is done; its samples were sent before.
     Phase(usize),
+    /// The final results.
     All(Box<Results>),
 }
 
-/// What a worker has measured within a while.
+/// Measurements of a worker over some time.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     pub(super) latencies: Latencies,
     pub(super) schedule: Schedule,
-    /// Connections that had not received all that they waited for.
+    /// Connections that did not receive all the messages they waited for.
     pub(super) missing: u64,
 }
 
-/// What a worker has to show in the end.
+/// The final results of a worker.
 #[derive(Debug)]
 pub(super) struct Results {
     pub(super) ledger: Ledger,
-    /// Whether every page was compared by content; those that vary are not.
+    /// Whether every page was compared by content. Pages that vary are compared by status only.
     pub(super) by_content: bool,
 }
 
-/// What all workers share.
+/// The settings that all workers share.
 #[derive(Debug)]
 pub(super) struct WorkerConfig {
     pub(super) routes: Routes,
@@ -115,12 +120,12 @@ pub(super) struct WorkerConfig {
     pub(super) subprotocols: Vec<String>,
     /// Field lines for every request, each with its CRLF.
     pub(super) fields: String,
-    /// Connects, replies and closes of one worker at a time.
+    /// Connects, replies and closes in progress at a time, for each worker, when only some workers run.
     pub(super) window: usize,
-    /// The same where all workers work at the same time.
+    /// The same, when all workers run at once.
     pub(super) shared_window: usize,
     pub(super) reply_timeout_s: u32,
     pub(super) max_reply_bytes: u32,
-    /// A page came from a server of ours: it can be asked for more.
+    /// Set when a page came from a Steadfast server, which can be asked for `/stats`.
     pub(super) is_ours: AtomicBool,
 }

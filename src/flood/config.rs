@@ -1,4 +1,4 @@
-//! What a flood is asked to do.
+//! The configuration of a flood.
 
 use super::error::FloodError;
 use super::scenario::{Phase, Scenario};
@@ -11,49 +11,52 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-/// What a flood is asked to do.
+/// The configuration of a flood.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What to aim at; connections are dealt out evenly.
+    /// The targets; connections are distributed evenly over them.
     pub targets: Vec<Target>,
-    /// How many connections to open; all shards together.
+    /// How many connections to open, over all shards.
     pub connections: u32,
-    /// What to do with them.
+    /// The phases to run.
     pub scenario: Scenario,
-    /// The most connects, replies and closes under way at a time.
+    /// The most connects, replies and closes in progress at a time.
     pub in_flight: u32,
     /// Length of the messages.
     pub payload: Sizes,
-    /// permessage-deflate, offered to a WebSocket server that may decline it; `None` does not offer it.
+    /// Settings of permessage-deflate, which is offered and may be declined; `None` does not offer it.
     pub compression: Option<Compression>,
     /// Subprotocols to offer, the best first.
     pub subprotocols: Vec<String>,
-    /// The field Origin, as a page of the web would send it.
+    /// The Origin field, as a web page would send it.
     pub origin: Option<String>,
-    /// More fields for each request, each as `Name: value`.
+    /// Additional fields for each request, each as `Name: value`.
     pub fields: Vec<String>,
-    /// Addresses to connect from; empty for as many of 127.0.0.0/8 as it takes, or what the kernel chooses.
+    /// Addresses to connect from. If empty: as many of 127.0.0.0/8 as needed on loopback, or the address that the
+    /// kernel chooses.
     pub sources: Vec<IpAddr>,
-    /// Time to connect and be upgraded.
+    /// Time to connect and upgrade, in seconds.
     pub connect_timeout_s: u32,
-    /// Time to answer a message.
+    /// Time until a reply, in seconds.
     pub reply_timeout_s: u32,
-    /// The longest reply of an HTTP server; each worker keeps two of each target, to compare others with.
+    /// The longest response of an HTTP server, in bytes. Each worker keeps two for each target, to compare others with.
     pub max_reply_bytes: u32,
-    /// How long connections may take to close when the flood is interrupted; then they are reset.
+    /// How long connections may take to close after an interrupt, in seconds; then they are reset.
     pub interrupt_s: u32,
-    /// Process on this host whose memory and CPU time are the server's; else `/stats` is asked.
+    /// The server's process, if it is on this host: its memory and CPU time are read. Otherwise `/stats` is requested.
     pub server_pid: Option<u32>,
-    /// Which part of the flood this one is.
+    /// The shard of the flood that this host runs; `None` runs all of it.
     pub shard: Option<Shard>,
-    /// When to begin, so that all shards do so together.
+    /// When to start, so that all shards start together; `None` starts at once.
     pub start_at: Option<SystemTime>,
-    /// The user answers for the targets, even if they are neither on this host nor in a private network.
+    /// Allows targets that are neither on this host nor in a private network: the user confirms that they may be
+    /// flooded.
     pub owns_targets: bool,
 }
 
 impl Config {
-    /// A flood of `connections` at `targets`, with the defaults of the command line: each is opened, asked once and closed.
+    /// Makes the configuration of a flood of `connections` at `targets`, with the defaults of the command line: each
+    /// connection is opened, sends one message and is closed.
     pub fn new(targets: Vec<Target>, connections: u32) -> Self {
         let ramp = Phase::Ramp { connections: None, per_s: None, over_s: None, steps: None };
         Self {
@@ -78,14 +81,14 @@ impl Config {
         }
     }
 
-    /// The numbers of this shard's connections.
+    /// Returns the numbers of this shard's connections.
     pub fn own_connections(&self) -> Range<u32> {
         let all = u64::from(self.connections);
         let share = self.shard.map_or(0..all, |shard| shard.share_of(all));
         share.start as u32..share.end as u32
     }
 
-    /// Load is aimed at what its owner has: a host on the Internet is somebody else's until it is said not to be.
+    /// Refuses targets that may belong to others: a public address needs [`Config::owns_targets`].
     pub(super) fn check_manners(&self) -> Result<(), FloodError> {
         let addresses = self.targets.iter().flat_map(|target| target.addresses.iter().map(move |to| (target, to)));
         for (target, address) in addresses {
@@ -101,7 +104,7 @@ impl Config {
     }
 }
 
-/// Loopback, link-local and private addresses: RFC 1122, 3927, 1918; RFC 4291, 4193.
+/// Returns whether an address is loopback, link-local or private: RFC 1122, 3927, 1918; RFC 4291, 4193.
 fn is_own(address: IpAddr) -> bool {
     match address.to_canonical() {
         // A connect to 0.0.0.0 reaches this host.
@@ -117,17 +120,17 @@ fn is_own(address: IpAddr) -> bool {
     }
 }
 
-/// One of several parts of a flood, from 1 to `count`.
+/// One of `count` parts of a flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one.
+    /// The index of this shard, from 1.
     pub index: u32,
-    /// Of how many.
+    /// The number of shards.
     pub count: u32,
 }
 
 impl Shard {
-    /// Its part of `all` things; the parts of all shards are all of them, and no two have one in common.
+    /// Returns this shard's part of `all` things. The parts of all shards are disjoint and cover everything.
     pub(super) fn share_of(self, all: u64) -> Range<u64> {
         let Self { index, count } = self;
         let until = |index: u32| all * u64::from(index.min(count)) / u64::from(count.max(1));
@@ -151,7 +154,7 @@ impl FromStr for Shard {
             let (index, count) = (index.parse().ok()?, count.parse().ok()?);
             (index >= 1 && index <= count && count <= 100_000).then_some(Self { index, count })
         };
-        parse().ok_or("expected one such as 1/4: the first of four")
+        parse().ok_or("expected INDEX/COUNT, such as 1/4")
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_are_all_of_it_and_no_two_have_one_in_common() {
+    fn shards_are_disjoint_and_cover_everything() {
         for (all, count) in [(0, 1), (1, 3), (10, 3), (1_000_000, 7), (u64::from(u32::MAX), 100_000)] {
             let shares: Vec<_> = (1..=count).map(|index| Shard { index, count }.share_of(all)).collect();
             assert_eq!(
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_an_address_is() {
+    fn loopback_and_private_addresses_are_own() {
         for own in [
             "127.9.9.9",
             "10.1.2.3",
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_shard() {
+    fn invalid_shard_is_rejected() {
         assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
         for text in ["", "1", "0/3", "4/3", "1/0", "-1/2", "1/2/3", "a/b", "1/1000000"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");

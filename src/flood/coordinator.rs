@@ -1,4 +1,4 @@
-//! The coordinator: it has the workers do one phase after the other, and writes down what comes of it.
+//! The coordinator: runs the phases one after the other on the workers, and writes the report.
 
 use super::command::{Command, PhaseTask, Results, Samples, ScheduleParams, Slow, WorkerEvent};
 use super::config::Config;
@@ -21,13 +21,13 @@ use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// By so much a schedule begins later than it is told, so that all workers know it when it does.
+/// Delay before a schedule starts, so that every worker has received it.
 const SCHEDULE_AFTER: Duration = Duration::from_millis(50);
 
 /// The longest time from one message of a connection to the next: 30 years.
 const MAX_INTERVAL_US: u64 = 1 << 50;
 
-/// The coordinator.
+/// The coordinator of a flood.
 pub(super) struct Flood<'a> {
     config: &'a Config,
     scenario: Scenario,
@@ -40,13 +40,13 @@ pub(super) struct Flood<'a> {
     started_at: SystemTime,
     timeline: Timeline,
     phases: Vec<PhaseReport>,
-    /// The phase that runs: where it stands in the scenario, since when, and what was measured in it.
+    /// The index of the current phase in the scenario. The next two fields are its start and its measurements.
     at: usize,
     phase_began: Instant,
     samples: Samples,
-    /// Counts the tasks that workers answer.
+    /// The serial number of the last task; workers report it when the task is done.
     serial: usize,
-    /// How many of all shards' connections have been asked for.
+    /// How many connections, over all shards, the ramps have asked for so far.
     ramped: u32,
     memory_before: Memory,
     cpu_before: Cpu,
@@ -99,13 +99,13 @@ impl<'a> Flood<'a> {
             self.at = at;
             self.phase_began = Instant::now();
             if self.is_interrupted() && !is_drain {
-                self.end_phase(); // it was not done, and has its place
+                self.end_phase(); // a skipped phase still appears in the report
                 continue;
             }
             if !self.is_interrupted() {
                 self.measure_usage(phase);
             }
-            self.phase_began = Instant::now(); // a server under load may have taken its time to answer
+            self.phase_began = Instant::now(); // a server under load may answer /stats slowly
             self.run_phase(phase)?;
             self.end_phase();
         }
@@ -117,7 +117,7 @@ impl<'a> Flood<'a> {
         self.interrupt.is_set()
     }
 
-    /// What this shard does of what all do together.
+    /// Returns this shard's share of the connections, from 0 to 1.
     fn shard_share(&self) -> f64 {
         self.config.own_connections().len() as f64 / f64::from(self.config.connections)
     }
@@ -199,7 +199,8 @@ impl<'a> Flood<'a> {
         }
         let (workers, start) = (self.pool.len() as u64, Instant::now() + SCHEDULE_AFTER);
         let interval_us = ((1e6 / per_s).round() as u64).clamp(1, MAX_INTERVAL_US);
-        // In intervals, so that a rounded one makes no message more or less: 3 a second for 10 seconds are 30.
+        // In multiples of the rounded interval, so that the number of messages is exact: 3 per second for 10 seconds
+        // are 30.
         let for_us = (for_s * per_s * interval_us as f64).round() as u64;
         let task = move |worker: usize| {
             PhaseTask::Rate(ScheduleParams { start, interval_us, for_us, worker: worker as u64, workers })
@@ -207,8 +208,8 @@ impl<'a> Flood<'a> {
         self.run_task(&task, None)
     }
 
-    /// Has every worker do something: all at once, or as many at a time as there are cores. What does not end by itself is
-    /// told to when `for_s` has passed.
+    /// Runs a task on every worker: on all at once, or on as many at a time as there are cores. A task without an end
+    /// of its own is stopped after `for_s` seconds.
     fn run_task(&mut self, task: &dyn Fn(usize) -> PhaseTask, for_s: Option<f64>) -> Result<(), FloodError> {
         self.serial += 1;
         let (serial, began) = (self.serial, Instant::now());
@@ -235,7 +236,7 @@ impl<'a> Flood<'a> {
                 }
                 Ok(WorkerEvent::Samples(samples)) => self.add(&samples),
                 Ok(WorkerEvent::Failed(error)) => return Err(failed(&error)),
-                // From a phase that was interrupted.
+                // Left over from an interrupted phase.
                 Ok(WorkerEvent::Phase(_) | WorkerEvent::All(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if stop_at.is_some_and(|stop_at| stop_at <= Instant::now()) {
@@ -246,7 +247,7 @@ impl<'a> Flood<'a> {
                         next_progress += PROGRESS_EVERY;
                         self.show_progress();
                         if self.pool.has_lost_one() {
-                            return Err(FloodError::new("a worker has ended in the middle"));
+                            return Err(FloodError::new("a worker ended during a phase"));
                         }
                     }
                     self.interrupt.note_first(|| self.pool.counts().in_stage(Stage::Closed));
@@ -254,7 +255,7 @@ impl<'a> Flood<'a> {
                         break;
                     }
                     if is_close && self.apply_interrupt() {
-                        // They have nothing left to close.
+                        // Their connections have been reset; the task ends at once.
                         waiting
                             .drain(..)
                             .for_each(|worker| self.pool.send(worker, Command::Begin(serial, task(worker))));
@@ -267,8 +268,8 @@ impl<'a> Flood<'a> {
         Ok(())
     }
 
-    /// When the flood is interrupted, has connections closed without a pace, and reset when the time for that is over;
-    /// whether that is now.
+    /// After an interrupt, lets connections close without a pace, and resets them when the time for that is over.
+    /// Returns whether they were reset in this call.
     fn apply_interrupt(&mut self) -> bool {
         self.interrupt.note_first(|| self.pool.counts().in_stage(Stage::Closed));
         if !self.is_interrupted() {
@@ -324,8 +325,8 @@ impl<'a> Flood<'a> {
         });
     }
 
-    /// Reads processor time when the last phase is over that opens connections or sends as fast as it can or is told to, and
-    /// memory before the first check or the drain.
+    /// Reads CPU time after the last phase that opens connections or sends under load, and memory before the first
+    /// check or the drain.
     fn measure_usage(&mut self, next: &Phase) {
         let is_work = |phase: &Phase| {
             matches!(phase, Phase::Ramp { .. } | Phase::Reply { .. } | Phase::Rate { .. } | Phase::Storm { .. })
@@ -370,7 +371,7 @@ impl<'a> Flood<'a> {
             counts.add(&one.ledger.counts);
             add_causes(&mut lost_by_cause, &one.ledger.lost_by_cause);
         }
-        // What came after the last phase had ended belongs to it.
+        // Samples that arrived after the last phase had ended belong to it.
         if let Some(last) = self.phases.last_mut() {
             last.latencies.add(&self.samples.latencies);
         }
@@ -379,7 +380,7 @@ impl<'a> Flood<'a> {
         self.timeline.end_row();
         let planned = self.config.own_connections().len() as u64;
         let connections = Connections::of(planned, &counts);
-        // A second interrupt waits for nothing, and for no answer either.
+        // After a second interrupt nothing is waited for, not even `/stats`.
         let reconciliation = if self.interrupt.is_final() { None } else { self.view.reconcile(&counts) };
         let interrupted = self.interrupt.closed_before().map(|before| Interrupted {
             closed: connections.closed.saturating_sub(before),
@@ -430,7 +431,7 @@ impl<'a> Flood<'a> {
         }
     }
 
-    /// Whether every connection came all the way that the scenario has.
+    /// Returns whether every connection completed all steps of the scenario.
     fn is_whole(&self, connections: &Connections) -> bool {
         let Connections { planned, opened, reopened: _, answered, held, closed, lost } = *connections;
         [opened, closed] == [planned; 2]
@@ -441,7 +442,7 @@ impl<'a> Flood<'a> {
     }
 }
 
-/// Over all phases, by what was measured.
+/// Sums the latencies over all phases, by measure.
 fn timings(phases: &[PhaseReport]) -> BTreeMap<Measure, Timing> {
     let mut sum = Latencies::default();
     phases.iter().for_each(|phase| sum.add(&phase.latencies));
@@ -462,7 +463,7 @@ fn timings(phases: &[PhaseReport]) -> BTreeMap<Measure, Timing> {
 
 fn seconds_of(phases: &[PhaseReport], kinds: &[&str]) -> f64 {
     let of_kind = phases.iter().filter(|phase| kinds.contains(&phase.kind.as_str()));
-    of_kind.fold(0.0, |sum, phase| sum + phase.seconds) // a sum of nothing would be -0
+    of_kind.fold(0.0, |sum, phase| sum + phase.seconds) // `sum` of an empty iterator is -0
 }
 
 fn failed(error: &std::io::Error) -> FloodError {

@@ -1,8 +1,8 @@
-//! Why a flood does not begin.
+//! The error type of a flood.
 
 use std::fmt;
 
-/// Why a flood did not begin: what was asked, what was found, what to do.
+/// Why a flood did not start. The text says what was asked, what was found and what to do.
 #[derive(Debug)]
 pub struct FloodError(String);
 

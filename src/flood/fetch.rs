@@ -1,4 +1,4 @@
-//! Blocking GETs, on the same session as everything else, over a connection that may be kept: for `/stats`.
+//! Blocking GET requests for `/stats`, with the protocol core, over a connection that may be kept open.
 
 use crate::net::sys;
 use crate::proto::mask::RandomSource;
@@ -7,15 +7,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The longest answer that is read: that of a server with a thousand reactors.
+/// The longest response that is read: enough for a server with a thousand reactors.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Asks one server, one question at a time.
+/// Sends requests to one server, one at a time.
 #[derive(Debug)]
 pub(super) struct Asker {
     address: SocketAddr,
     host: String,
-    /// Whether the connection stays open for the next question. It takes a place of the server meanwhile.
+    /// Whether the connection stays open for the next request. Meanwhile it takes one of the server's places.
     pub(super) keeps: bool,
     kept: Option<Connection>,
 }
@@ -32,21 +32,21 @@ impl Asker {
         Self { address, host, keeps: false, kept: None }
     }
 
-    /// Closes the connection that was kept, if one was.
+    /// Closes the kept connection, if there is one.
     pub(super) fn close(&mut self) {
         self.kept = None;
     }
 
-    /// Gets `path`; its status and body.
+    /// Requests `path`; returns the status and the body.
     ///
     /// # Errors
-    /// As connect(2), send(2) and recv(2); `InvalidData` for what is not HTTP, `TimedOut` after `timeout`, `FileTooLarge` for
-    /// more than [`MAX_BODY_BYTES`].
+    /// As connect(2), send(2) and recv(2); `InvalidData` if the response is not HTTP, `TimedOut` after `timeout`,
+    /// `FileTooLarge` for more than [`MAX_BODY_BYTES`].
     pub(super) fn get(&mut self, path: &str, timeout: Duration) -> io::Result<(u16, Vec<u8>)> {
         let deadline = Instant::now() + timeout;
         if let Some(kept) = self.kept.take() {
             match self.ask(kept, path, deadline) {
-                // The server has closed it since the question before.
+                // The server has closed it since the previous request.
                 Err(error) if is_gone(error.kind()) => {}
                 answered => return answered,
             }
@@ -66,7 +66,7 @@ impl Asker {
         let (mut status, mut stays, mut body) = (0, false, Vec::new());
         let mut input = vec![0; 16 << 10];
         loop {
-            // A byte now and then is no answer either.
+            // The timeout is for the whole response: a server that sends a byte now and then does not extend it.
             stream.set_read_timeout(Some(left(deadline)?))?;
             let arrived = stream.read(&mut input)?;
             if arrived == 0 {
@@ -105,7 +105,7 @@ fn is_gone(kind: ErrorKind) -> bool {
     )
 }
 
-/// The time until then, which a socket takes for a timeout.
+/// Returns the time left until `deadline`, as a timeout for a socket, which may not be zero.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }

@@ -1,7 +1,7 @@
-//! Reads the histograms of reports: HdrHistogram's format V2, deflated, in base 64.
+//! Reads the histograms of reports: format V2 of HdrHistogram, deflated, in base 64.
 //!
-//! Each length and each count is checked before anything of its size is allocated: the library's reader allocates what a
-//! header declares.
+//! Each length and each count is checked before anything of that size is allocated: the library's reader allocates
+//! whatever a header declares.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,20 +10,21 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer as Reader;
 use std::io::Read;
 
-/// The longest latency that is told apart: ten minutes. What is longer counts as that.
+/// The longest latency that is recorded: ten minutes. Longer ones count as this.
 pub(super) const MAX_US: u64 = 600_000_000;
 
-/// How many significant digits a latency has.
+/// Significant digits of a latency.
 pub(super) const DIGITS: u8 = 3;
 
-/// More samples than a flood can take; so many reports and rows may be added that no sum of them overflows.
+/// More samples than a flood can take, and few enough that no sum of reports and rows overflows.
 const MAX_SAMPLES: u64 = 1 << 44;
 
-/// Steps of a histogram up to [`MAX_US`]; a count takes at most nine bytes.
+/// The longest uncompressed histogram: a header and [`MAX_STEPS`] counts of at most nine bytes each.
 const MAX_PLAIN_BYTES: usize = HEADER_BYTES + 9 * MAX_STEPS;
+/// The number of steps up to [`MAX_US`].
 const MAX_STEPS: usize = 24 << 10;
 
-/// Deflated, that is longer by a few bytes at most; and in base 64 by a third.
+/// The longest text: deflating adds a few bytes at most, and base 64 adds a third.
 const MAX_TEXT_BYTES: usize = MAX_PLAIN_BYTES / 2 * 3;
 
 /// Cookie, length of the counts, normalizing offset, digits, lowest and highest value, ratio.
@@ -32,7 +33,7 @@ const HEADER_BYTES: usize = 40;
 const DEFLATED: u32 = 0x1c84_9314;
 const PLAIN: u32 = 0x1c84_9313;
 
-/// A histogram and its bytes, or what is wrong with the text.
+/// Reads a histogram; returns it with its deflated bytes, or what is wrong with the text.
 pub(super) fn read(text: &str) -> Result<(Histogram<u64>, Vec<u8>), String> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(format!("it has {} characters; expected at most {MAX_TEXT_BYTES}", text.len()));
@@ -64,7 +65,7 @@ fn inflated(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(plain)
 }
 
-/// The `u32` at a place.
+/// Returns the big-endian `u32` at byte `at`.
 fn number(bytes: &[u8], at: usize) -> Result<u32, String> {
     let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     word.map(|word| u32::from_be_bytes(*word)).ok_or_else(|| "it ends within its header".to_owned())
@@ -90,13 +91,13 @@ fn check_header(plain: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts are written as LEB128 in zigzag; a negative one stands for as many steps without samples.
+/// Checks the counts, which are zigzag LEB128; a negative count is a run of that many empty steps.
 fn check_counts(mut counts: &[u8]) -> Result<(), String> {
     let (mut samples, mut steps) = (0_u64, 0_u64);
     while !counts.is_empty() {
         let (mut word, mut bytes) = (0_u64, 0);
         for &byte in counts.iter().take(9) {
-            // The ninth byte is taken whole.
+            // The ninth byte has eight bits of value.
             let bits = if bytes == 8 { byte } else { byte & 0x7f };
             word |= u64::from(bits) << (7 * bytes);
             bytes += 1;

@@ -1,4 +1,5 @@
-//! Latencies: recorded by the workers, merged over threads, seconds and hosts, and written so that they can be merged again.
+//! Latencies: recorded by workers, merged over threads, seconds and hosts, and written so that they can be merged
+//! again.
 
 use super::histogram::{self, DIGITS, MAX_US};
 use base64::Engine;
@@ -11,31 +12,32 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What a latency is measured of; the names of a report, too.
+/// What a latency measures. The names are those of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Measure {
     /// From connect(2) to the open connection.
     Connect,
-    /// The same for one that was dropped by a storm before.
+    /// The same, for a connection that a storm had reset.
     Reconnect,
-    /// From a message to its answer, one in flight on a connection.
+    /// From a message to its reply, one in flight on each connection.
     Reply,
-    /// The same for the trickle of messages while the connections are held.
+    /// The same, for the trickle of messages during a hold.
     Hold,
-    /// The same when each is asked whether it is alive.
+    /// The same, for the message that checks whether a connection is alive.
     Alive,
-    /// From when a message was due, at a constant rate, to its answer.
+    /// At a constant rate, from the time a message was due to its reply.
     Response,
-    /// From when that message was sent to its answer.
+    /// At a constant rate, from the time a message was sent to its reply.
     Service,
-    /// From when a message was due to when it was sent, where nothing but the flood itself was in its way.
+    /// At a constant rate, from the time a message was due to the time it was sent, where only the flood itself delayed
+    /// it.
     Lag,
-    /// From the stamp in a message that a server pushed to its arrival.
+    /// From the timestamp in a pushed message to its arrival.
     Age,
 }
 
-/// All of them, in the order in which they are told.
+/// All measures, in the order of reports.
 pub const MEASURES: [Measure; 9] = [
     Measure::Connect,
     Measure::Reconnect,
@@ -48,7 +50,7 @@ pub const MEASURES: [Measure; 9] = [
     Measure::Age,
 ];
 
-/// By a text, so that an error in a map tells of which one it is.
+/// From a string, so that an error in a map names the unknown measure.
 impl TryFrom<String> for Measure {
     type Error = String;
 
@@ -59,7 +61,7 @@ impl TryFrom<String> for Measure {
 }
 
 impl Measure {
-    /// Its name in a report.
+    /// Returns the name of the measure in a report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -75,16 +77,16 @@ impl Measure {
     }
 }
 
-/// Latencies in microseconds, to three digits, from one to ten minutes.
+/// A histogram of latencies in microseconds, to three significant digits, up to ten minutes.
 #[derive(Clone, Debug)]
 pub struct Latency(Form);
 
-/// A histogram is for adding to; one that only waits to be read is packed, since it has a counter for each step there could be.
+/// A histogram that is added to has a counter for each possible step; one that is only kept is packed.
 #[derive(Clone, Debug)]
 enum Form {
     Whole(Box<Histogram<u64>>),
-    /// How many samples, and the format V2 of HdrHistogram: some two bytes for each step that has any; deflated, if it
-    /// was read so.
+    /// The number of samples, and the histogram in format V2 of HdrHistogram: about two bytes for each step that has
+    /// samples; deflated, if it was read so.
     Packed(u64, Box<[u8]>),
 }
 
@@ -95,19 +97,20 @@ impl Default for Latency {
 }
 
 impl PartialEq for Latency {
-    /// However much room they have.
+    /// Compares the samples, not the capacity.
     fn eq(&self, other: &Self) -> bool {
         self.steps() == other.steps()
     }
 }
 
-/// With room for latencies up to `longest_us`.
+/// Makes an empty histogram with room for latencies up to `longest_us`.
 fn histogram(longest_us: u64) -> Histogram<u64> {
-    // The bounds are constants that the library accepts; were they not, no test would get past this line.
+    // The bounds are constants that the library accepts, which every test confirms.
     Histogram::new_with_bounds(1, longest_us, DIGITS).expect("constant bounds")
 }
 
-/// Room for ten minutes would be 172 KiB, and there are many of them. It grows with what it has: 16 KiB for 2 ms, 48 KiB for 30.
+/// Makes an empty histogram that grows with its samples: 16 KiB for 2 ms, 48 KiB for 30 ms. Room for ten minutes would
+/// be 172 KiB, and there are many of them.
 fn growing() -> Histogram<u64> {
     let mut histogram = histogram(2);
     histogram.auto(true);
@@ -115,7 +118,7 @@ fn growing() -> Histogram<u64> {
 }
 
 fn record(histogram: &mut Histogram<u64>, us: u64, count: u64) {
-    // It can only fail to grow to what no address could reach.
+    // This fails only for a value beyond what the histogram can grow to, and `MAX_US` is not.
     let _ = histogram.record_n(us.min(MAX_US), count);
 }
 
@@ -148,28 +151,28 @@ impl Latency {
         }
     }
 
-    /// Adds one.
+    /// Adds one sample.
     #[inline]
     pub fn record(&mut self, us: u64) {
         record(self.whole_mut(), us, 1);
     }
 
-    /// Adds all of `other`'s: exactly as if they had been recorded here.
+    /// Adds all samples of `other`, exactly as if they had been recorded here.
     pub fn add(&mut self, other: &Self) {
         let whole = self.whole_mut();
         other.steps().into_iter().for_each(|(us, count)| record(whole, us, count));
     }
 
-    /// Takes no more memory than its samples need; until more are added.
+    /// Reduces the memory to what the samples need, until more are added.
     pub(super) fn pack(&mut self) {
         let mut bytes = Vec::new();
-        // Writing to a Vec cannot fail, and what is not packed is as right.
+        // Writing to a `Vec` cannot fail, and the unpacked form is equally valid.
         if V2Serializer::new().serialize(&self.whole(), &mut bytes).is_ok() {
             self.0 = Form::Packed(self.samples(), bytes.into());
         }
     }
 
-    /// How many there are.
+    /// Returns the number of samples.
     pub fn samples(&self) -> u64 {
         match &self.0 {
             Form::Whole(histogram) => histogram.len(),
@@ -177,29 +180,29 @@ impl Latency {
         }
     }
 
-    /// What the given share of them, from 0 to 1, took at most; `None` without samples.
+    /// Returns the latency that the given share of the samples, from 0 to 1, did not exceed; `None` without samples.
     pub fn quantile_us(&self, share: f64) -> Option<u64> {
         (self.samples() > 0).then(|| self.whole().value_at_quantile(share))
     }
 
-    /// Their mean; `None` without samples.
+    /// Returns the mean; `None` without samples.
     pub fn mean_us(&self) -> Option<f64> {
         (self.samples() > 0).then(|| self.whole().mean())
     }
 
-    /// The longest; `None` without samples.
+    /// Returns the longest latency; `None` without samples.
     pub fn max_us(&self) -> Option<u64> {
         (self.samples() > 0).then(|| self.whole().max())
     }
 
-    /// The most that each step of the histogram stands for, in order, and how many samples it has: of those that have any.
+    /// Returns the non-empty steps of the histogram in order: the upper bound of each and its number of samples.
     pub fn steps(&self) -> Vec<(u64, u64)> {
         steps(&self.whole())
     }
 }
 
-/// As a report has them: figures to read, and the whole histogram to merge, in the format V2 of HdrHistogram, deflated,
-/// in base 64.
+/// The form in a report: figures to read, and the whole histogram to merge, in format V2 of HdrHistogram, deflated, in
+/// base 64.
 #[derive(Serialize)]
 struct Written {
     samples: u64,
@@ -213,16 +216,16 @@ struct Written {
     histogram: String,
 }
 
-/// What is read of it: the figures follow from the histogram.
+/// The members that are read; the figures follow from the histogram.
 #[derive(Deserialize)]
-struct Told {
+struct Read {
     samples: u64,
     histogram: String,
 }
 
 impl Serialize for Latency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The same samples are the same text, however they came together.
+        // Equal samples become equal text, however they were added.
         let mut whole = histogram(MAX_US);
         self.steps().into_iter().for_each(|(us, count)| whole.saturating_record_n(us, count));
         let mut bytes = Vec::new();
@@ -246,21 +249,22 @@ impl Serialize for Latency {
 
 impl<'de> Deserialize<'de> for Latency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let told = Told::deserialize(deserializer)?;
-        Self::read(told.samples, &told.histogram).map_err(D::Error::custom)
+        let read = Read::deserialize(deserializer)?;
+        Self::read(read.samples, &read.histogram).map_err(D::Error::custom)
     }
 }
 
 impl Latency {
-    /// The histogram of a report, which has to have so many samples.
+    /// Reads the histogram of a report, which must have `samples` samples.
     pub(super) fn read(samples: u64, text: &str) -> Result<Self, String> {
         let (read, deflated) = histogram::read(text).map_err(|error| format!("histogram: {error}"))?;
         if read.len() != samples {
-            return Err("histogram: it has not as many samples as the report says".into());
+            return Err("histogram: its number of samples differs from that of the report".into());
         }
         let mut latency = Self(Form::Whole(Box::new(read)));
         latency.pack();
-        // A few deflated bytes may be many: a report takes no more memory than its file is long.
+        // A few deflated bytes may inflate to many: keep the deflated form if it is shorter, so that a report takes no
+        // more memory than its file is long.
         match latency.0 {
             Form::Packed(_, plain) if plain.len() > deflated.len() => Ok(Self(Form::Packed(samples, deflated.into()))),
             form => Ok(Self(form)),
@@ -268,19 +272,19 @@ impl Latency {
     }
 }
 
-/// Latencies by what they are of; what has no samples is not there.
+/// Latencies by measure; a measure without samples is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Latencies(pub BTreeMap<Measure, Latency>);
 
 impl Latencies {
-    /// Adds one.
+    /// Adds one sample.
     #[inline]
     pub fn record(&mut self, measure: Measure, us: u64) {
         self.0.entry(measure).or_default().record(us);
     }
 
-    /// Adds all of `other`'s.
+    /// Adds all samples of `other`.
     pub fn add(&mut self, other: &Self) {
         for (measure, latency) in &other.0 {
             self.0.entry(*measure).or_default().add(latency);
@@ -291,7 +295,7 @@ impl Latencies {
         self.0.values_mut().for_each(Latency::pack);
     }
 
-    /// Those of one measure, empty if there are none.
+    /// Returns the latencies of one measure, empty if there are none.
     pub fn of(&self, measure: Measure) -> Latency {
         self.0.get(&measure).cloned().unwrap_or_default()
     }
@@ -308,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn however_it_grew_it_is_the_same() {
+    fn histogram_does_not_depend_on_the_order_of_its_samples() {
         let all = [0, 1, 7, 2_047, 2_048, 30_000, 1_000_000, MAX_US, MAX_US + 1, u64::MAX];
         let (whole, back) = (of(all), of(all.into_iter().rev()));
         let mut sum = of(all[5..].iter().copied());
@@ -332,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn short_ones_take_little_room() {
+    fn histogram_of_short_latencies_is_small() {
         let room = |latency: &Latency| latency.whole().distinct_values() * size_of::<u64>();
         assert_eq!([room(&of([])), room(&of([2_000])), room(&of([30_000]))], [16 << 10, 16 << 10, 48 << 10]);
     }

@@ -1,4 +1,4 @@
-//! The ledger: every connection is in exactly one state at all times, and every one that was lost has a cause.
+//! The ledger: every connection is in exactly one stage at all times, and every lost one has a cause.
 
 use crate::net::conn::{Cause, Deadline, Reason};
 use crate::net::sys::errno;
@@ -6,60 +6,60 @@ use crate::proto::upgrade::Rejected;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-/// Where one connection stands.
+/// The stage of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
-    /// Not begun.
+    /// Not opened yet.
     #[default]
     Planned,
-    /// connect(2) is under way.
+    /// connect(2) is in progress.
     Connecting,
-    /// The upgrade is under way.
+    /// The upgrade is in progress.
     Upgrading,
     /// Open.
     Open,
-    /// Open, and all its messages were answered rightly.
+    /// Open, and all its messages were answered correctly.
     Answered,
-    /// Still alive when the hold had ended: one more message was answered.
+    /// Alive at the end of a hold: one more message was answered.
     Held,
-    /// The close is under way.
+    /// The close is in progress.
     Closing,
-    /// Closed, as asked.
+    /// Closed as intended.
     Closed,
     /// Lost, with a cause.
     Lost,
 }
 
-/// The names of the stages, in order.
+/// The names of the stages, in the order of [`Stage`].
 pub const STAGES: [&str; 9] =
     ["planned", "connecting", "upgrading", "open", "answered", "held", "closing", "closed", "lost"];
 
-/// How many connections are in which stage, and how many have reached one.
+/// How many connections are in each stage, and totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Connections in each stage, in the order of [`STAGES`]; they sum to what was planned.
+    /// Connections in each stage, in the order of [`STAGES`]; they sum to the planned connections.
     pub stages: [u64; 9],
-    /// Connections that were opened, whatever became of them.
+    /// Connections that were ever open.
     pub opened: u64,
-    /// How often one was opened again that a storm had dropped.
+    /// How often a connection was opened again after a storm.
     pub reopened: u64,
-    /// Connections whose messages were all answered rightly, whatever became of them.
+    /// Connections whose messages were ever all answered correctly.
     pub answered: u64,
-    /// Connections that were alive at the end of the hold, whatever became of them.
+    /// Connections that were ever alive at the end of a hold.
     pub held: u64,
-    /// Connections that were lost while they were upgraded: the server may have opened them.
+    /// Connections that were lost during the upgrade; the server may count them as open.
     pub lost_upgrading: u64,
-    /// Messages that were sent, or requests.
+    /// Messages or requests sent.
     pub sent: u64,
-    /// Messages that were answered rightly.
+    /// Messages answered correctly.
     pub replies: u64,
-    /// Messages that came without being asked for.
+    /// Messages received that were not replies.
     pub received: u64,
 }
 
 impl Counts {
-    /// Adds another worker's.
+    /// Adds the counts of another worker.
     pub fn add(&mut self, other: &Self) {
         for (sum, more) in self.stages.iter_mut().zip(other.stages) {
             *sum += more;
@@ -74,13 +74,13 @@ impl Counts {
         self.received += other.received;
     }
 
-    /// Connections in one stage.
+    /// Returns the number of connections in one stage.
     pub fn in_stage(&self, stage: Stage) -> u64 {
         self.stages[stage as usize]
     }
 }
 
-/// The ledger of one worker. Others see it through [`SharedCounts`], as it stood at the end of a turn.
+/// The ledger of one worker. Other threads see it through [`SharedCounts`], as of the end of an iteration.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) counts: Counts,
@@ -106,7 +106,7 @@ impl Ledger {
     }
 }
 
-/// Where a worker shows its counts: all of one moment, so that they always sum to what was planned.
+/// The counts that a worker publishes: all of one moment, so that they always sum to the planned connections.
 #[derive(Debug, Default)]
 pub(super) struct SharedCounts(Mutex<Counts>);
 
@@ -120,20 +120,20 @@ impl SharedCounts {
     }
 }
 
-/// A reply was not what was sent.
+/// A reply differs from what was sent.
 pub(super) const WRONG_REPLY: Cause = Cause::Driver(Reason::WrongReply);
-/// The flood was interrupted while the connection was being opened.
+/// The flood was interrupted while the connection was opening.
 pub(super) const INTERRUPTED: Cause = Cause::Driver(Reason::Interrupted);
-/// The flood was interrupted before the connection's turn came.
+/// The flood was interrupted before the connection was begun.
 pub(super) const NOT_STARTED: Cause = Cause::Driver(Reason::NotStarted);
-/// A storm dropped it: no loss, since it comes back.
+/// A storm reset the connection; this is not a loss, since it is opened again.
 pub(super) const DROPPED: Cause = Cause::Driver(Reason::Dropped);
-/// A reply was longer than it may be.
+/// A reply was longer than the limit.
 pub(super) const TOO_LONG: Cause = Cause::Driver(Reason::TooLong);
-/// The flood was interrupted, and the time to close was over before the connection was closed.
+/// The flood was interrupted, and the connection was not closed in time.
 pub(super) const RESET: Cause = Cause::Driver(Reason::Reset);
 
-/// Adds what one worker lost to the sums, by the names that a report has for causes.
+/// Adds the losses of one worker to the sums, by the causes' names in a report.
 pub(super) fn add_causes(sums: &mut BTreeMap<String, u64>, lost: &HashMap<Cause, u64>) {
     for (cause, count) in lost {
         *sums.entry(name(*cause)).or_default() += count;

@@ -1,4 +1,4 @@
-//! Several reports into one, exactly: as if one flood had taken all of their samples.
+//! Merges several reports into one, exactly as if one flood had taken all of their samples.
 
 use super::latency::{Latencies, MEASURES, Measure};
 use super::report::{
@@ -10,68 +10,68 @@ use crate::stats::Cpu;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// How late a row of the timeline may be and still be of the second that it was meant for.
+/// How late a row of the timeline may be and still count for its second.
 const LATE_S: f64 = 0.25;
 
-/// Why reports do not belong together. Reports are counted from 0, in the order in which they were given.
+/// Why reports cannot be merged. Reports are counted from 0, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergeError {
-    /// There is no report at all.
+    /// There is no report.
     Nothing,
     /// A report has another schema than [`SCHEMA`].
     Schema {
         /// Which report.
         report: usize,
-        /// What it has.
+        /// The value found.
         schema: String,
     },
-    /// A report is of another target than the first.
+    /// A report has another target than the first.
     Target {
         /// Which report.
         report: usize,
         /// Its target.
         target: String,
-        /// That of the first.
+        /// The target of the first.
         first: String,
     },
-    /// A report is of another scenario than the first: its phases have other names, or another order.
+    /// A report has another scenario than the first: its phases have other names, or another order.
     Phases {
         /// Which report.
         report: usize,
         /// Its phases.
         phases: String,
-        /// Those of the first.
+        /// The phases of the first.
         first: String,
     },
-    /// A report has a shard that is none, such as `3/2`.
+    /// A report has an invalid shard, such as `3/2`.
     NoShard {
         /// Which report.
         report: usize,
-        /// What it has.
+        /// The value found.
         shard: String,
     },
-    /// A report is no shard, or of another number of shards, while the first is one.
+    /// A report has no shard or another number of shards than the first.
     Mixed {
         /// Which report.
         report: usize,
-        /// Of what it is.
+        /// What it is: a shard of how many, or no shard.
         shards: String,
-        /// Of what the first is.
+        /// What the first is.
         first: String,
     },
-    /// The same shard is there twice, or the same report.
+    /// The same shard or the same report is given twice.
     Twice {
         /// The second of the two.
         report: usize,
         /// The shard; `None` for a report without shards.
         shard: Option<String>,
     },
-    /// A shard is not there.
+    /// A shard is missing.
     Missing {
         /// Which one.
         shard: String,
     },
-    /// A report has an assertion that cannot be judged.
+    /// An assertion of a report cannot be evaluated.
     Assertion {
         /// What was asserted.
         assertion: String,
@@ -81,7 +81,7 @@ pub enum MergeError {
 }
 
 impl MergeError {
-    /// The report that does not fit, if it is one.
+    /// Returns the index of the report that does not fit, if the error is about one.
     pub fn report(&self) -> Option<usize> {
         match self {
             Self::Nothing | Self::Missing { .. } | Self::Assertion { .. } => None,
@@ -101,35 +101,37 @@ impl fmt::Display for MergeError {
             Self::Nothing => f.write_str("there is no report to merge"),
             Self::Schema { schema, .. } => write!(f, "its schema is {schema:?}; expected {SCHEMA:?}"),
             Self::Target { target, first, .. } => {
-                write!(f, "it is of another target: {target:?}; the first is of {first:?}")
+                write!(f, "its target is {target:?}; that of the first report is {first:?}")
             }
             Self::Phases { phases, first, .. } => {
-                write!(f, "it is of another scenario: its phases are {phases}; those of the first are {first}")
+                write!(f, "it has another scenario: its phases are {phases}; those of the first report are {first}")
             }
-            Self::NoShard { shard, .. } => write!(f, "{shard:?} is no shard; expected 1/2 or 2/2, for one"),
-            Self::Mixed { shards, first, .. } => write!(f, "it is {shards}, and the first is {first}"),
-            Self::Twice { shard: Some(shard), .. } => write!(f, "shard {shard} is there twice"),
-            Self::Twice { shard: None, .. } => f.write_str("the same report is there twice"),
+            Self::NoShard { shard, .. } => write!(f, "{shard:?} is not a shard; expected e.g. 1/2"),
+            Self::Mixed { shards, first, .. } => write!(f, "it is {shards}, and the first report is {first}"),
+            Self::Twice { shard: Some(shard), .. } => write!(f, "shard {shard} is given twice"),
+            Self::Twice { shard: None, .. } => f.write_str("the same report is given twice"),
             Self::Missing { shard } => write!(f, "shard {shard} is missing"),
-            Self::Assertion { assertion, error } => write!(f, "the assertion {assertion:?} cannot be judged: {error}"),
+            Self::Assertion { assertion, error } => {
+                write!(f, "the assertion {assertion:?} cannot be evaluated: {error}")
+            }
         }
     }
 }
 
 impl std::error::Error for MergeError {}
 
-/// Merges reports into one. In what order they are given does not matter.
+/// Merges reports into one. Their order does not matter.
 ///
-/// Counts are summed and histograms are added, and percentiles and rates are what the sums have. What took time side by
-/// side took as long as the longest of it. Rows of the timeline are aligned by the clocks of their hosts, to the second;
-/// a part that has not begun stands where it will begin, and one that has ended where it ended. Each client is another
-/// process, and the server is the same for all. What was asserted is judged again.
+/// Counts are summed and histograms added; percentiles and rates are computed from the sums. Durations are the longest
+/// of all reports. Rows of the timeline are aligned by the clocks of the hosts, to the second; before its first row a
+/// report counts with its initial states, and after its last row with its last ones. Clients are separate processes;
+/// the server is the same for all. Assertions are evaluated again.
 ///
-/// Reports that say of which shard they are have to be all shards of one flood. Others may be merged as they are, each a
-/// part of its own, if they are of the same target and scenario.
+/// Reports of shards must be all shards of one flood. Other reports are merged as they are, if their targets and
+/// scenarios are the same.
 ///
 /// # Errors
-/// [`MergeError`] if the reports do not belong together.
+/// [`MergeError`] if the reports do not fit together.
 pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     check(&reports)?;
     let parts = in_order(reports);
@@ -196,9 +198,9 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     Ok(merged)
 }
 
-/// Whether they belong together.
+/// Checks that the reports fit together.
 fn check(reports: &[Report]) -> Result<(), MergeError> {
-    // As many phases, each of the same name: they are merged one by one.
+    // Phases are merged one by one, so their number and names must be equal.
     let names = |report: &Report| report.phases.iter().map(|phase| phase.name.clone()).collect::<Vec<_>>();
     let listed = |report: &Report| match names(report) {
         none if none.is_empty() => "none".to_owned(),
@@ -250,14 +252,14 @@ fn check_shards(reports: &[Report]) -> Result<(), MergeError> {
     }
 }
 
-/// `2/3` is the second of three.
+/// Parses `2/3`, the second of three.
 fn numbers(shard: &str) -> Option<(u64, u64)> {
     let (number, count) = shard.split_once('/')?;
     let (number, count) = (number.parse().ok()?, count.parse().ok()?);
     (1..=count).contains(&number).then_some((number, count))
 }
 
-/// In an order that does not depend on how they were given: sums of fractions do, in their last digits.
+/// Sorts the reports, so that the result does not depend on the order given: sums of floats do, in the last digits.
 fn in_order(reports: Vec<Report>) -> Vec<Report> {
     let shard = |report: &Report| report.shards.first().and_then(|shard| numbers(shard));
     let text = |report: &Report| serde_json::to_string(report).unwrap_or_default();
@@ -271,7 +273,7 @@ fn in_order(reports: Vec<Report>) -> Vec<Report> {
     parts
 }
 
-/// Counts are summed so that none overflows: what is read from a file may be any number.
+/// Sums counts without overflow: a file may contain any number.
 fn sum_of(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
@@ -320,7 +322,7 @@ fn schedule(parts: impl Iterator<Item = Schedule>) -> Schedule {
     })
 }
 
-/// Weighted by connections. What they have together is whole bytes, so that rounding keeps it exact.
+/// Averages, weighted by connections. The total is a whole number of bytes, so rounding keeps it exact.
 fn memory(parts: impl Iterator<Item = SideMemory> + Clone) -> SideMemory {
     let each = |figure: fn(&SideMemory) -> Option<f64>| {
         let known = parts.clone().filter_map(|part| Some((figure(&part)?, part.connections)));
@@ -336,7 +338,7 @@ fn memory(parts: impl Iterator<Item = SideMemory> + Clone) -> SideMemory {
     }
 }
 
-/// The server is one; who looked at it the longest saw the most of it.
+/// Returns the largest server figure: there is one server, and the shard that ran longest saw most of it.
 fn largest_cpu(parts: &[Report]) -> Option<Cpu> {
     let seen = parts.iter().filter_map(|part| part.cpu.server);
     seen.max_by(|one, other| one.total_s().total_cmp(&other.total_s()))
@@ -367,13 +369,13 @@ fn phases(parts: &[Report], began: f64) -> Vec<PhaseReport> {
     first.iter().enumerate().map(|(at, phase)| merged(at, phase)).collect()
 }
 
-/// One part of the timeline, while it is read.
+/// The timeline of one report while it is merged.
 struct Rows<'a> {
-    /// By the second that they are of, from the beginning of the first part.
+    /// Rows by second, counted from the start of the first report.
     rows: BTreeMap<u64, Vec<&'a Second>>,
-    /// How much later than the first part this one began.
+    /// How much later than the first report this one began.
     later_s: f64,
-    /// Where it stands before its first row.
+    /// The states before its first row.
     states: States,
     last: Option<&'a Second>,
 }
@@ -400,7 +402,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// All parts in one second.
+/// Merges one second of all reports.
 fn row(parts: &mut [Rows], second: u64, phases: &[PhaseReport]) -> Option<Second> {
     let mut sum: Option<Second> = None;
     let mut latencies = Latencies::default();
@@ -434,11 +436,12 @@ fn row(parts: &mut [Rows], second: u64, phases: &[PhaseReport]) -> Option<Second
     })
 }
 
-/// What is of the whole and not of a part. A host that two parts share is not counted twice: the larger figure counts.
+/// Merges figures that are of the whole, not of a part. A host that two parts share is not counted twice: the larger
+/// figure counts.
 fn seen_by_both(sum: Second, row: &Second, at_s: f64, phases: &[PhaseReport]) -> Second {
     let place = |name: &str| phases.iter().position(|phase| phase.name == name);
     Second {
-        // The phase that all have reached.
+        // The latest phase that all parts have reached.
         phase: if place(&row.phase) < place(&sum.phase) { row.phase.clone() } else { sum.phase },
         at_s: sum.at_s.max(at_s),
         server_user_bytes: sum.server_user_bytes.max(row.server_user_bytes),
@@ -448,7 +451,7 @@ fn seen_by_both(sum: Second, row: &Second, at_s: f64, phases: &[PhaseReport]) ->
     }
 }
 
-/// What was interrupted in any part.
+/// Sums the interrupts of all parts.
 fn interrupted(parts: &[Report]) -> Option<Interrupted> {
     parts.iter().filter_map(|part| part.interrupted).reduce(|sum, part| Interrupted {
         closed: sum.closed.saturating_add(part.closed),
@@ -456,7 +459,7 @@ fn interrupted(parts: &[Report]) -> Option<Interrupted> {
     })
 }
 
-/// Both sides of each part, summed: what agrees in every part agrees as a whole.
+/// Sums the reconciliations: if both sides agree in every part, they agree as a whole.
 fn reconciliation(parts: &[Report]) -> Option<Reconciliation> {
     let each: Vec<&Reconciliation> = parts.iter().map(|part| part.reconciliation.as_ref()).collect::<Option<_>>()?;
     let mut figures: Vec<Agreement> = Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! # Where to start
 //!
-//! [`run`] with a [`Config`]; it returns a [`report::Report`]. [`scenario`] has the phases, [`merge`] and [`verdict`] work
-//! on reports.
+//! Call [`run`] with a [`Config`]; it returns a [`report::Report`]. [`scenario`] has the phases; [`merge`] and
+//! [`verdict`] work on reports.
 
 mod command;
 mod config;
@@ -49,13 +49,13 @@ use std::time::{Duration, SystemTime};
 use target::Scheme;
 use worker_pool::WorkerPool;
 
-/// Runs a flood to its end. `observe` is called about ten times a second. When `interrupts` becomes 1, what is open is
-/// closed within [`Config::interrupt_s`] and what is left then is reset; when it becomes 2, that is done at once. The report
-/// says how far the flood came.
+/// Runs a flood to its end and returns its report. `observe` is called about ten times per second. When `interrupts`
+/// becomes 1, open connections are closed within [`Config::interrupt_s`] and the rest is reset; when it becomes 2, all
+/// are reset at once. The report of an interrupted flood says how far it came.
 ///
 /// # Errors
-/// [`FloodError`] when it cannot begin: a scenario that makes no sense, targets that are somebody else's, too few ports or
-/// descriptors, a thread that the system refuses.
+/// [`FloodError`] if the flood cannot start: an invalid scenario, targets that are neither local nor confirmed as one's
+/// own, too few ports or descriptors, or a thread that the system refuses.
 pub fn run(config: &Config, interrupts: &AtomicU32, observe: &mut dyn FnMut(&Progress)) -> Result<Report, FloodError> {
     config.check_manners()?;
     let scenario = plan_scenario(config)?;
@@ -89,22 +89,22 @@ fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
     let is_websocket = config.targets.iter().all(|target| target.scheme == Scheme::Ws);
     if !is_websocket && (scenario.has("receive") || scenario.has("slow")) {
         return Err(FloodError::new(
-            "receive and slow need a server that pushes: ws://, and neither http:// nor tcp://",
+            "the phases receive and slow need a server that pushes; expected ws://, not http:// or tcp://",
         ));
     }
     let is_spoken = |scheme: Scheme| config.targets.iter().any(|target| target.scheme == scheme);
     let has_fields = config.origin.is_some() || !config.fields.is_empty();
     if is_spoken(Scheme::Tcp) && has_fields {
         return Err(FloodError::new(
-            "tcp:// has no head in which --header or --origin could stand; expected ws:// or http://",
+            "tcp:// sends no request head for --header or --origin; expected ws:// or http://",
         ));
     }
     if !is_websocket && (!config.subprotocols.is_empty() || config.compression.is_some()) {
-        return Err(FloodError::new("--subprotocol and --compression are WebSocket's; expected ws://"));
+        return Err(FloodError::new("--subprotocol and --compression apply to WebSocket alone; expected ws://"));
     }
     if config.own_connections().is_empty() {
         return Err(FloodError::new(format!(
-            "--connections {} are too few for --shard {}; expected one for each shard at least",
+            "--connections {} are too few for --shard {}; expected at least one for each shard",
             config.connections,
             config.shard.map_or_else(String::new, |shard| shard.to_string())
         )));
@@ -112,7 +112,7 @@ fn plan_scenario(config: &Config) -> Result<Scenario, FloodError> {
     Ok(scenario)
 }
 
-/// All shards begin at the same time, by the clocks of their hosts.
+/// Waits until the common start of all shards, by this host's clock.
 fn wait_for_start(start_at: Option<SystemTime>, interrupts: &AtomicU32) {
     let left = || start_at?.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero());
     while let Some(left) = left()

@@ -1,23 +1,24 @@
-//! What a page looks like: learned from its first answers, which come one at a time, and held against all that follow.
+//! The content of a page, learned from its first responses, which are fetched one at a time, and compared with all that
+//! follow.
 
-/// Answers that have to be alike before a page is taken to be always the same.
+/// Responses that have to be equal before a page is taken to be constant.
 const SAMPLES: usize = 2;
 
-/// The page behind one URL, as one worker knows it.
+/// The page at one URL, as one worker knows it.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     looks: Looks,
-    /// An answer came that was compared with nothing.
+    /// A response was compared with nothing.
     unseen: bool,
 }
 
 #[derive(Debug)]
 enum Looks {
-    /// The first answers, and the connection whose answer is being taken down.
+    /// The first responses, and the connection whose response is being recorded.
     Learning { samples: Vec<Vec<u8>>, learner: Option<u32> },
-    /// Always this.
+    /// Every response is this.
     Same(Vec<u8>),
-    /// Different each time: only its status can be judged.
+    /// Responses differ: only the status can be checked.
     Varies,
 }
 
@@ -32,7 +33,7 @@ impl Page {
         matches!(self.looks, Looks::Learning { .. })
     }
 
-    /// Whether every answer was held against what the page has to be; so it is as well where none came.
+    /// Returns whether every response was compared with the expected content; `true` if there was none.
     pub(super) fn is_compared(&self) -> bool {
         match &self.looks {
             Looks::Same(_) => !self.unseen,
@@ -41,7 +42,7 @@ impl Page {
         }
     }
 
-    /// A connection asks for the page.
+    /// Notes that a connection requests the page.
     pub(super) fn begin(&mut self, connection: u32) {
         if let Looks::Learning { samples, learner } = &mut self.looks
             && learner.is_none()
@@ -51,7 +52,7 @@ impl Page {
         }
     }
 
-    /// A piece of an answer, `from` so far into it; whether it is right.
+    /// Compares a part of a response that begins at byte `from`; returns whether it is correct.
     pub(super) fn on_data(&mut self, connection: u32, from: usize, bytes: &[u8]) -> bool {
         match &mut self.looks {
             Looks::Learning { samples, learner } => {
@@ -67,7 +68,7 @@ impl Page {
         }
     }
 
-    /// The end of an answer of `length_bytes`; whether it is right.
+    /// Ends a response of `length_bytes`; returns whether its length is correct.
     pub(super) fn end(&mut self, connection: u32, length_bytes: usize) -> bool {
         match &mut self.looks {
             Looks::Same(page) => return page.len() == length_bytes,
@@ -84,7 +85,7 @@ impl Page {
         true
     }
 
-    /// A connection is gone, and cannot be the learner any more.
+    /// Forgets a connection that has ended; if its response was being recorded, the next one is.
     pub(super) fn forget(&mut self, connection: u32) {
         if let Looks::Learning { samples, learner } = &mut self.looks
             && *learner == Some(connection)

@@ -1,4 +1,4 @@
-//! What is sent, and so what has to come back: text that differs for each connection and each message.
+//! The payloads that are sent and expected back: text that differs for each connection and message.
 
 use super::sizes::Sizes;
 use std::collections::TryReserveError;
@@ -11,14 +11,14 @@ pub(super) struct Payload {
     made: Vec<u8>,
 }
 
-/// By so much the pattern is longer than a payload: a payload begins at one of so many places in it.
+/// A payload begins at one of this many places in the pattern, which is longer than a payload by this.
 const OFFSETS: usize = 256;
 
 impl Payload {
     /// # Errors
-    /// When there is no memory for the longest message.
+    /// If there is no memory for the longest message.
     pub(super) fn new(sizes: Sizes) -> Result<Self, TryReserveError> {
-        // Printable, so that a person who looks at the wire sees text, and servers of text take it.
+        // Printable, so that a packet trace is readable and servers that expect text accept it.
         let mut state = 0x2545_F491_u32;
         let letter = |_| {
             state ^= state << 13;
@@ -35,13 +35,13 @@ impl Payload {
         Ok(Self { sizes, pattern, made })
     }
 
-    /// The payload of message `sequence` of a connection.
+    /// Returns the payload of message `sequence` of a connection.
     pub(super) fn make(&mut self, connection: u32, sequence: u16) -> &[u8] {
         let number = u64::from(connection) << 16 | u64::from(sequence);
         let made = &mut self.made[..self.sizes.of(number)];
         let from = (connection as usize).wrapping_add(usize::from(sequence) * 7) % OFFSETS;
         made.copy_from_slice(&self.pattern[from..from + made.len()]);
-        // Twelve hexadecimal digits name the message, where there is room for them.
+        // Twelve hexadecimal digits identify the message, if they fit.
         if made.len() >= 12 {
             let mut rest = number;
             for byte in made[..12].iter_mut().rev() {

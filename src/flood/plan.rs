@@ -1,5 +1,4 @@
-//! Which connection goes from which address to which: source address x destination address x port, so that none ever
-//! fails for want of a port.
+//! Plans the routes: source address × destination address × port, so that no connection fails for lack of a port.
 
 use super::config::{Config, Shard};
 use super::error::FloodError;
@@ -10,10 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The part of a loopback source's ports that is used: whatever else runs on this host needs some of them too.
+/// The share of a loopback source's ports that is used; other programs of this host need ports too.
 const LOOPBACK_FILL: f64 = 0.5;
 
-/// One pair of addresses that connections are opened between.
+/// A pair of addresses between which connections are opened.
 #[derive(Debug)]
 pub(super) struct Route {
     /// The address to bind to; `None` leaves it to the kernel.
@@ -24,15 +23,16 @@ pub(super) struct Route {
     pub(super) target: usize,
 }
 
-/// The routes of a flood; connection number `i` takes route `i` modulo their number.
+/// The routes of a flood; connection number `i` takes route `i` modulo the number of routes.
 ///
-/// The port is chosen here too. connect(2) looks for one among those of one parity first, one after the other: when half of
-/// them are taken, it looks at all of those for each connection, and takes milliseconds.
+/// The source port is chosen here too. connect(2) tries the ports of one parity first, one after the other; when half
+/// of them are taken, it tries all of those for each connection, which takes milliseconds.
 #[derive(Debug)]
 pub(super) struct Routes {
     pub(super) routes: Vec<Route>,
     ports: Vec<u16>,
-    /// Where in `ports` this flood begins: not where the one before did, whose connections may still be in TIME_WAIT.
+    /// Where in `ports` this flood begins: at random, since connections of the previous flood may still be in
+    /// TIME_WAIT.
     offset: usize,
     /// The number of the first connection.
     first: u32,
@@ -63,14 +63,15 @@ impl Routes {
         let mut routes: Vec<Route> = Vec::new();
         for source in sources {
             for &(target, destination, host) in &destinations {
-                // More than there are connections are not taken, however many pairs of addresses there are.
+                // At most one route per connection, however many pairs of addresses there are.
                 if routes.len() >= connections {
                     break;
                 }
                 if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
                     continue;
                 }
-                // Where the kernel chooses the address it chooses the port, and finds one quickly while many are free.
+                // If the kernel chooses the address it also chooses the port, and finds one quickly while many are
+                // free.
                 let is_tight = connections > ports * destinations.len() / 4;
                 routes.push(Route {
                     source: source.or_else(|| is_tight.then(|| own_address(destination)).flatten()),
@@ -84,15 +85,15 @@ impl Routes {
         Ok(Self { routes, ports: usable_ports, offset, first })
     }
 
-    /// The address and the port to connect from; `None` leaves both to the kernel. No two connections between the same
-    /// addresses have the same.
+    /// Returns the address and port to connect from; `None` leaves both to the kernel. No two connections between the
+    /// same addresses have the same port.
     pub(super) fn source(&self, connection: u32) -> Option<SockAddr> {
         let address = self.of(connection).source?;
         let place = (connection - self.first) as usize / self.routes.len() + self.offset;
         Some(SocketAddr::new(address, self.ports[place % self.ports.len()]).into())
     }
 
-    /// The same, with a port that the kernel chooses.
+    /// Returns the address to connect from, with a port that the kernel chooses.
     pub(super) fn source_address(&self, connection: u32) -> Option<SockAddr> {
         self.of(connection).source.map(|address| SocketAddr::new(address, 0).into())
     }
@@ -102,9 +103,9 @@ impl Routes {
     }
 }
 
-/// The part of a shard, so that two of them on one host do not take each other's ports.
+/// Returns the sources of one shard, so that two shards on one host do not take each other's ports.
 fn share_of(all: &[Option<IpAddr>], shard: Option<Shard>) -> Result<&[Option<IpAddr>], FloodError> {
-    // What the kernel chooses is each host's own.
+    // An address that the kernel chooses needs no sharing.
     let Some(shard) = shard.filter(|_| all != [None]) else { return Ok(all) };
     let share = shard.share_of(all.len() as u64);
     if share.is_empty() {
@@ -134,7 +135,8 @@ fn sources(config: &Config, destinations: &[(usize, SocketAddr, &str)], ports: u
     if !destinations.iter().all(|(_, address, _)| loopback(address)) {
         return vec![None];
     }
-    // All of 127.0.0.0/8 is this host's: as many sources as keep each half empty, and as many for each shard.
+    // All of 127.0.0.0/8 belongs to this host: take as many sources as leave half of each one's ports free, for each
+    // shard.
     let each = ((ports as f64 * LOOPBACK_FILL) as usize).max(1) * destinations.len().max(1);
     let shards = config.shard.map_or(1, |shard| shard.count as usize);
     let of_a_shard = (config.connections as usize).div_ceil(shards).div_ceil(each).max(1);
@@ -142,17 +144,17 @@ fn sources(config: &Config, destinations: &[(usize, SocketAddr, &str)], ports: u
     usable.take(of_a_shard * shards).map(|host| Some(IpAddr::V4(Ipv4Addr::from(0x7f00_0000 | host)))).collect()
 }
 
-/// The address that connections to `destination` come from, as the routing tables have it; `None` if there is no way there.
+/// Returns the local address that the routing tables choose for `destination`; `None` if there is no route.
 fn own_address(destination: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = if destination.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Connecting a socket of UDP sends nothing.
+    // connect(2) on a UDP socket sends nothing.
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(destination).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// The ports that connect(2) may choose from, ip(7): ip_local_port_range without ip_local_reserved_ports; the documented
-/// default where the kernel does not tell.
+/// Returns the ports that connect(2) may choose from, ip(7): ip_local_port_range without ip_local_reserved_ports, or
+/// the documented default if it cannot be read.
 fn local_ports() -> Vec<u16> {
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
     let range = read("ip_local_port_range");

@@ -1,4 +1,4 @@
-//! The progress of a flood: for the display, and second by second for its report.
+//! The progress of a flood: for a display while it runs, and second by second for its report.
 
 use super::latency::Latencies;
 use super::ledger::Counts;
@@ -6,33 +6,33 @@ use super::report::{Second, States};
 use crate::stats::Memory;
 use std::time::{Duration, Instant};
 
-/// How often the observer is shown where the flood stands.
+/// How often the observer is called.
 pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// Where a flood stands.
+/// The state of a running flood, for a display.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     /// The name of the phase.
     pub phase: &'a str,
-    /// What it does: `ramp`, `reply`, `hold`, …
+    /// The kind of the phase: `ramp`, `reply`, `hold`, …
     pub kind: &'static str,
-    /// How long it will take, if that is known.
+    /// The length of the phase in seconds, if it is known.
     pub length_s: Option<f64>,
-    /// For how long it has done that.
+    /// How long the phase has run.
     pub elapsed: Duration,
-    /// The ledger, all workers together; its stages sum to what was planned.
+    /// The counts of all workers together; the stages sum to the planned connections.
     pub counts: Counts,
 }
 
-/// Takes down how things stand, once a second.
+/// Builds the timeline of the report, one row per second.
 #[derive(Debug)]
 pub(super) struct Timeline {
     began: Instant,
-    /// What was measured and is in no row yet.
+    /// Latencies that are in no row yet.
     latencies: Latencies,
-    /// The row of the second that has just ended; what the workers measured in it is on its way.
+    /// The row of the second that has just ended; the workers are still sending its samples.
     ending: Option<Second>,
-    /// When the next second is over, from the beginning of the flood.
+    /// The end of the next second, counted from the start of the flood.
     next_s: u64,
     pub(super) rows: Vec<Second>,
 }
@@ -46,12 +46,12 @@ impl Timeline {
         self.latencies.add(latencies);
     }
 
-    /// Whether another second is over, whose row is to be begun with [`Timeline::begin_row`].
+    /// Returns whether another second is over, so that [`Timeline::begin_row`] is due.
     pub(super) fn is_due(&self) -> bool {
         self.began.elapsed() >= Duration::from_secs(self.next_s)
     }
 
-    /// Ends the row before, with what has been measured until now.
+    /// Completes the previous row with the latencies that arrived since.
     pub(super) fn end_row(&mut self) {
         if let Some(mut row) = self.ending.take() {
             row.latencies = std::mem::take(&mut self.latencies);
@@ -62,7 +62,7 @@ impl Timeline {
 
     pub(super) fn begin_row(&mut self, phase: &str, counts: &Counts, server_user_bytes: Option<u64>) {
         let memory = Memory::read(None);
-        // Seconds that nobody saw have no row.
+        // Seconds during which the coordinator did not run have no row.
         self.next_s = self.began.elapsed().as_secs() + 1;
         self.ending = Some(Second {
             at_s: self.began.elapsed().as_secs_f64(),

@@ -1,29 +1,29 @@
-//! Reads a report from JSON: what it declares is checked before it is used, and an error names the member.
+//! Reads a report from JSON. Every declared size is checked before it is used, and an error names the member.
 
 use super::report::{PhaseReport, Report, SCHEMA, Second, SideMemory, Timing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 
-/// The longest time, and the latest: 30,000 years.
+/// The longest duration and the latest time: 30,000 years.
 const MAX_S: f64 = 1e12;
 
-/// The most memory.
+/// The largest number of bytes.
 const MAX_BYTES: f64 = 1e18;
 
-/// Phases of a report, as of a scenario.
+/// The most phases of a report, and of a scenario.
 pub(super) const MAX_PHASES: usize = 1_000;
 
-/// Assertions, and figures that both sides have.
+/// The most assertions, warnings and reconciled figures.
 const MAX_FIGURES: usize = 1_000;
 
-/// Causes of losses: there are some dozens, and errors of the system.
+/// The most causes of losses; there are some dozens of them, and system errors.
 const MAX_CAUSES: usize = 10_000;
 
-/// Shards, as of a flood.
+/// The most shards of a flood.
 const MAX_SHARDS: usize = 100_000;
 
-/// Why a text is no report: the member, as a path such as `phases[2].seconds`, and what is wrong with it.
+/// Why a text is not a report: the member, as a path such as `phases[2].seconds`, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadReport(String);
 
@@ -41,19 +41,19 @@ struct Head {
 }
 
 impl Report {
-    /// Reads a report as it is written in JSON.
+    /// Reads a report from the JSON that a flood has written.
     ///
     /// # Errors
-    /// [`BadReport`] for a text that is not JSON, has another schema or lacks a member; and for members that no flood writes,
-    /// such as a histogram that declares more than it has.
+    /// [`BadReport`] if the text is not JSON, has another schema or lacks a member, or if a value is one that no flood
+    /// writes, such as a histogram that declares more than it has.
     pub fn from_json(text: &[u8]) -> Result<Self, BadReport> {
-        let bad = |what: String| BadReport(format!("it is no report: {what}"));
+        let bad = |what: String| BadReport(format!("it is not a report: {what}"));
         match parsed::<Head>(text).map_err(bad)?.schema {
             Some(schema) if schema == SCHEMA => {}
             Some(schema) => return Err(BadReport(format!("its schema is {schema:?}; expected {SCHEMA:?}"))),
             None => return Err(bad(format!("it has no \"schema\"; expected {SCHEMA:?}"))),
         }
-        let whole = |what: String| BadReport(format!("it is no whole report: {what}"));
+        let whole = |what: String| BadReport(format!("it is not a complete report: {what}"));
         let report: Self = parsed(text).map_err(whole)?;
         check(&report).map_err(whole)?;
         Ok(report)
@@ -75,7 +75,7 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     Ok(value)
 }
 
-/// Whether every number and every list is one that a flood may have.
+/// Checks that every number and every list is within the bounds of a flood.
 fn check(report: &Report) -> Result<(), String> {
     check_lengths(report)?;
     seconds("started_at_s", report.started_at_s)?;
@@ -126,7 +126,7 @@ fn check_timeline(rows: &[Second]) -> Result<(), String> {
     for (at, row) in rows.iter().enumerate() {
         seconds(&format!("timeline[{at}].at_s"), row.at_s)?;
         if row.at_s < before_s {
-            return Err(format!("timeline[{at}].at_s: {} is before the row before it, {before_s}", row.at_s));
+            return Err(format!("timeline[{at}].at_s: {} is earlier than the previous row, {before_s}", row.at_s));
         }
         before_s = row.at_s;
     }

@@ -1,4 +1,4 @@
-//! What a flood found, as the table, the charts and the JSON have it: the schema `steadfast.flood/2`.
+//! The report of a flood, from which the table, the charts and the JSON are made: the schema `steadfast.flood/2`.
 
 use super::latency::{Latencies, Latency, Measure};
 use super::ledger::Counts;
@@ -10,109 +10,110 @@ use std::collections::BTreeMap;
 /// The version of the JSON document.
 pub const SCHEMA: &str = "steadfast.flood/2";
 
-/// Everything about one flood, or about the shards of one.
+/// The report of one flood, or of several shards of one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
-    /// The program that wrote it, with its version.
+    /// The program that wrote the report, with its version.
     pub program: String,
-    /// The URL, or several with spaces between.
+    /// The target URLs, separated by spaces.
     pub target: String,
-    /// Of a flood that several hosts make together, the parts that are in this report, such as `1/2`.
+    /// The shards in this report, such as `1/2`, if several hosts run the flood together.
     pub shards: Vec<String>,
-    /// When it began, in seconds since 1970-01-01 00:00 UTC.
+    /// The start of the flood, in seconds since 1970-01-01 00:00 UTC.
     pub started_at_s: f64,
-    /// From then to its end.
+    /// The duration of the flood.
     pub seconds: f64,
     /// How many connections came how far.
     pub connections: Connections,
-    /// Where they stand in the end; the states sum to `connections.planned`.
+    /// The states at the end; they sum to `connections.planned`.
     pub states: States,
     /// Why connections were lost; the counts sum to `connections.lost`.
     pub lost_by_cause: BTreeMap<String, u64>,
     /// From connect(2) to the open connection.
     pub connect: Timing,
-    /// The same for those that a storm had dropped.
+    /// The same, for connections that a storm had reset.
     pub reconnect: Timing,
-    /// From a message to its answer, one in flight on a connection.
+    /// From a message to its reply, one in flight on each connection.
     pub reply: Timing,
-    /// The same for the trickle of messages while the connections were held.
+    /// The same, for the trickle of messages during a hold.
     pub hold: Timing,
-    /// The same when each was asked, at the end of the hold, whether it is alive.
+    /// The same, for the message at the end of a hold that checks whether a connection is alive.
     pub alive: Timing,
-    /// At a constant rate: from when a message was due to its answer.
+    /// At a constant rate: from the time a message was due to its reply.
     pub response: Timing,
-    /// At a constant rate: from when it was sent to its answer, which is less if the one before it took long.
+    /// At a constant rate: from the time a message was sent to its reply. This is less than `response` if the previous
+    /// reply was late.
     pub service: Timing,
-    /// At a constant rate: how late the flood itself was. It is part of the response times.
+    /// At a constant rate: how late the flood itself sent. This is part of the response times.
     pub lag: Timing,
-    /// From the stamp in a message that the server pushed to its arrival, by the clocks of both hosts.
+    /// From the timestamp in a pushed message to its arrival, by the clocks of both hosts.
     pub age: Timing,
-    /// At a constant rate: what was due, and what became of it.
+    /// At a constant rate: how many messages were due, sent and answered.
     pub schedule: Schedule,
-    /// How long closing the connections took.
+    /// How long it took to close the connections.
     pub close_seconds: f64,
-    /// Messages that were sent, or requests.
+    /// Messages or requests sent.
     pub sent: u64,
-    /// Messages that were answered, each compared with what it had to be.
+    /// Messages answered; each reply was compared with the expected one.
     pub replies: u64,
-    /// Messages that came without being asked for.
+    /// Messages received that were not replies.
     pub received: u64,
-    /// Pings of the server, each answered with a pong.
+    /// Pings of the server; each was answered with a pong.
     #[serde(default)]
     pub pings: u64,
     /// What was compared: `content`, or only `status` if a page varies.
     pub reply_check: String,
-    /// Memory of each connection, before the first check or the drain.
+    /// Memory per connection, measured before the first check or the drain.
     pub memory: PerSide<SideMemory>,
     /// CPU time from the first connect to the end of the last ramp, reply, rate or storm.
     pub cpu: PerSide<Option<Cpu>>,
-    /// Threads of the flood.
+    /// The number of worker threads.
     pub workers: usize,
-    /// What was done, one after the other.
+    /// The phases, in order.
     pub phases: Vec<PhaseReport>,
-    /// How things stood, second by second.
+    /// The timeline, one row per second.
     pub timeline: Vec<Second>,
-    /// What the server says of itself against what the flood saw, if the server is one of ours and has no other guests.
+    /// The server's figures compared with the flood's, if the server is a Steadfast server without other clients.
     pub reconciliation: Option<Reconciliation>,
-    /// What became of the connections that were open when the flood was interrupted; null if it was not.
+    /// How the connections that were open at an interrupt ended; null if there was no interrupt.
     #[serde(default)]
     pub interrupted: Option<Interrupted>,
-    /// What its reader has to know of it, in words.
+    /// Remarks on how to read the report.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// What was promised, and whether it holds.
+    /// The assertions, and whether they hold.
     pub assertions: Vec<Verdict>,
-    /// Whether every connection came all the way, and both sides agree.
+    /// Whether every connection completed the scenario and both sides agree.
     pub ok: bool,
 }
 
-/// What became of the connections that were open when a flood was interrupted.
+/// How the connections that were open at an interrupt ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interrupted {
-    /// Closed within the time that they had.
+    /// Closed within the grace period.
     pub closed: u64,
-    /// Reset when that was over.
+    /// Reset after the grace period.
     pub reset: u64,
 }
 
-/// How many connections came how far. Each is closed or lost in the end.
+/// How many connections reached each step. In the end each is closed or lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
-    /// Asked for.
+    /// Connections to open.
     pub planned: u64,
-    /// Open, whatever became of them.
+    /// Connections that were ever open.
     pub opened: u64,
-    /// How often one was opened again that a storm had dropped.
+    /// How often a connection was opened again after a storm.
     pub reopened: u64,
-    /// Answered in full.
+    /// Connections whose messages were all answered.
     pub answered: u64,
-    /// Alive at the end of the hold.
+    /// Connections that were alive at the end of a hold.
     pub held: u64,
-    /// Closed as asked.
+    /// Connections closed as intended.
     pub closed: u64,
-    /// Lost on the way.
+    /// Connections lost.
     pub lost: u64,
 }
 
@@ -124,7 +125,7 @@ impl Connections {
     }
 }
 
-/// How many connections are in which state; see [`super::ledger::Stage`].
+/// How many connections are in each state; see [`super::ledger::Stage`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the stages")]
 pub struct States {
@@ -147,27 +148,27 @@ impl From<[u64; 9]> for States {
 }
 
 impl States {
-    /// The counts, in the order of [`super::ledger::STAGES`].
+    /// Returns the counts, in the order of [`super::ledger::STAGES`].
     pub fn counts(&self) -> [u64; 9] {
         let Self { planned, connecting, upgrading, open, answered, held, closing, closed, lost } = *self;
         [planned, connecting, upgrading, open, answered, held, closing, closed, lost]
     }
 
-    /// Connections that hold a socket which is open at both ends, as far as the flood knows.
+    /// Returns how many connections have a socket that is open at both ends, as far as the flood knows.
     pub fn held_open(&self) -> u64 {
-        // What is read from a file may be any number.
+        // A file may contain any number.
         self.open.saturating_add(self.answered).saturating_add(self.held)
     }
 }
 
-/// How long something took, as a whole and each time.
+/// The timing of one measure: the whole and each sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Timing {
-    /// How long the phases were that it is of, together.
+    /// The total length of the phases that the measure belongs to.
     pub seconds: f64,
-    /// Samples a second.
+    /// Samples per second.
     pub per_second: f64,
-    /// Each time.
+    /// The samples.
     #[serde(flatten)]
     pub latency: Latency,
 }
@@ -179,9 +180,9 @@ impl Timing {
     }
 }
 
-/// As it is read: what a report has beside this is not kept, however much it is.
+/// The members that are read. All others are skipped, however many there are.
 #[derive(Deserialize)]
-struct Told {
+struct Read {
     seconds: f64,
     per_second: f64,
     samples: u64,
@@ -190,25 +191,25 @@ struct Told {
 
 impl<'de> Deserialize<'de> for Timing {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Told { seconds, per_second, samples, histogram } = Told::deserialize(deserializer)?;
+        let Read { seconds, per_second, samples, histogram } = Read::deserialize(deserializer)?;
         let latency = Latency::read(samples, &histogram).map_err(D::Error::custom)?;
         Ok(Self { seconds, per_second, latency })
     }
 }
 
-/// What was due at a constant rate.
+/// Messages at a constant rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Messages that were due on connections which were open when the phase began.
+    /// Messages due on connections that were open when the phase began.
     pub due: u64,
-    /// Those that were sent.
+    /// Messages sent of those due.
     pub sent: u64,
-    /// Those that were answered; as many as there are samples of `response` and `service`.
+    /// Messages answered of those due; as many as there are samples of `response` and `service`.
     pub answered: u64,
 }
 
 impl Schedule {
-    /// Adds another's.
+    /// Adds another schedule's counts.
     pub fn add(&mut self, other: &Self) {
         self.due += other.due;
         self.sent += other.sent;
@@ -216,78 +217,79 @@ impl Schedule {
     }
 }
 
-/// The two ends of every connection.
+/// A figure for each end of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerSide<T> {
-    /// The one that was flooded.
+    /// The server's.
     pub server: T,
-    /// This one.
+    /// The flood's.
     pub client: T,
 }
 
-/// What a connection costs one end.
+/// The memory that a connection costs at one end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SideMemory {
-    /// How many connections were open when it was measured.
+    /// Connections that were open when the memory was measured.
     pub connections: u64,
-    /// Growth of RssAnon over the number of connections; `None` where it cannot be had.
+    /// Growth of RssAnon divided by the number of connections; `None` if it is not available.
     pub user_bytes_per_connection: Option<f64>,
-    /// Growth of the kernel's slabs over the growth of the number of TCP sockets; `None` where it cannot be had.
+    /// Growth of the kernel's slabs divided by the growth of the number of TCP sockets; `None` if it is not available.
     pub kernel_bytes_per_connection: Option<f64>,
 }
 
-/// One phase of the scenario.
+/// The report of one phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhaseReport {
-    /// Its name: what it does, with a number from the second of its kind on, such as `ramp` and `ramp2`.
+    /// The name: the kind, with a number from the second of its kind on, such as `ramp` and `ramp2`.
     pub name: String,
-    /// What it did: `ramp`, `reply`, `rate`, …
+    /// The kind: `ramp`, `reply`, `rate`, …
     pub kind: String,
-    /// When it began, in seconds from the beginning of the flood.
+    /// The start of the phase, in seconds from the start of the flood.
     pub began_s: f64,
-    /// How long it took.
+    /// The duration of the phase.
     pub seconds: f64,
-    /// What was measured in it.
+    /// The latencies that were measured in the phase.
     pub latencies: Latencies,
-    /// What was due in it.
+    /// The messages that were due in the phase.
     pub schedule: Schedule,
-    /// Connections that had not received all that they waited for when it ended.
+    /// Connections that had not received all the messages they waited for when the phase ended.
     pub missing: u64,
-    /// Where the connections stood at its end.
+    /// The states at the end of the phase.
     pub states: States,
 }
 
-/// One second of the flood.
+/// One row of the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Second {
-    /// The end of it, in seconds from the beginning of the flood.
+    /// The end of the second, in seconds from the start of the flood.
     pub at_s: f64,
-    /// The phase at its end.
+    /// The phase at the end of the second.
     pub phase: String,
-    /// Where the connections stood at its end: all of one moment for each worker, and they sum to what was planned.
+    /// The states at the end of the second. Each worker's counts are of one moment, so they sum to the planned
+    /// connections.
     pub states: States,
-    /// Connections opened until then, those that were opened again too.
+    /// Connections opened so far, including those that were opened again.
     pub opened: u64,
-    /// Messages answered until then.
+    /// Messages answered so far.
     pub replies: u64,
-    /// Messages that had come without being asked for.
+    /// Messages received so far that were not replies.
     pub received: u64,
-    /// What was measured within it.
+    /// The latencies that were measured in this second.
     pub latencies: Latencies,
-    /// Memory of the client, RssAnon.
+    /// Memory of the flood, RssAnon.
     pub client_user_bytes: Option<u64>,
-    /// Memory of the server, if it is on this host and its process named, or if it is one of ours.
+    /// Memory of the server, if its process is named or if it is a Steadfast server.
     pub server_user_bytes: Option<u64>,
-    /// The kernel's slabs, all of the host.
+    /// The kernel's slabs, of the whole host.
     pub slab_bytes: Option<u64>,
-    /// TCP sockets of this network namespace.
+    /// TCP sockets in this network namespace.
     pub sockets: Option<u64>,
 }
 
-/// What both sides say of the same thing.
+/// The figures of both sides compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reconciliation {
-    /// Each figure.
+    /// The figures.
     pub figures: Vec<Agreement>,
     /// Whether all of them agree.
     pub agrees: bool,
@@ -299,35 +301,35 @@ impl Reconciliation {
     }
 }
 
-/// One figure of both sides.
+/// One figure of both sides compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// Of what.
+    /// The name of the figure.
     pub what: String,
-    /// The least that the server has to say, from what the flood saw.
+    /// The least value that the server may report, from what the flood saw.
     pub at_least: u64,
-    /// The most that it may say: more where something was lost on the way and the flood cannot know how far it came, `None`
-    /// where there is no bound.
+    /// The largest value that the server may report; `None` if there is no bound. It is larger than `at_least` if
+    /// something was lost on the way.
     pub at_most: Option<u64>,
-    /// What the server says.
+    /// The server's value.
     pub server: u64,
-    /// Whether that is so.
+    /// Whether the value is within the bounds.
     pub agrees: bool,
 }
 
-/// What became of an assertion.
+/// The result of an assertion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// As it was written.
+    /// The assertion as it was written.
     pub assertion: String,
-    /// The figure, in the unit of the report; `None` if it could not be measured.
+    /// The figure, in the unit of the report; `None` if it was not measured.
     pub figure: Option<f64>,
-    /// Whether it holds. What could not be measured does not.
+    /// Whether the assertion holds. It does not if its figure was not measured.
     pub holds: bool,
 }
 
 impl Report {
-    /// The timing of one measure, over all phases.
+    /// Returns the timing of one measure, over all phases.
     pub fn timing(&self, measure: Measure) -> &Timing {
         match measure {
             Measure::Connect => &self.connect,

@@ -1,6 +1,6 @@
-//! What a flood does: phases, one after the other.
+//! The scenario of a flood: phases, one after the other.
 //!
-//! A phase is written as a table of TOML, or in one line with the name of what it does in front:
+//! A phase is written as a TOML table, or on one line that begins with its kind:
 //!
 //! ```
 //! use steadfast::flood::scenario::{Phase, Scenario};
@@ -24,80 +24,80 @@ use std::fmt;
 use std::str::FromStr;
 use toml::{Spanned, Table};
 
-/// The longest that a phase may take, a month.
+/// The longest phase in seconds, a month.
 const MAX_S: f64 = 2_678_400.0;
-/// The most messages a second on one connection: intervals are whole microseconds.
+/// The most messages per second on one connection: intervals are whole microseconds.
 pub(super) const MAX_PER_S: f64 = 1_000.0;
 
-/// The most keys of a phase: twice as many as any has.
+/// The most keys of a phase, twice as many as any phase has.
 const MAX_KEYS: usize = 8;
 
-/// One thing that a flood does. Each ends by itself.
+/// One phase of a flood.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Phase {
-    /// Opens connections: as fast as they are accepted, unless `per_s`, `over_s` or `steps` says otherwise.
+    /// Opens connections, as fast as they are accepted unless `per_s`, `over_s` or `steps` is given.
     Ramp {
-        /// How many; all that are left if nothing is said.
+        /// How many connections; all that are left if absent.
         connections: Option<u32>,
-        /// Connects a second.
+        /// Connects per second.
         per_s: Option<f64>,
-        /// All of them over so long, evenly.
+        /// Opens them evenly over this many seconds.
         over_s: Option<f64>,
-        /// In so many steps over `over_s`, each as fast as it is accepted.
+        /// Opens them in this many steps over `over_s`, each as fast as connections are accepted.
         steps: Option<u32>,
     },
-    /// Sends messages on each connection, one after the other, as fast as they are answered; ends with the last answer.
+    /// Sends messages on each connection, one after the other, as fast as they are answered. Ends with the last reply.
     Reply {
-        /// How many on each.
+        /// Messages on each connection.
         #[serde(default = "one")]
         messages: u16,
     },
     /// Holds all connections, with a trickle of messages over all of them.
     Hold {
-        /// How long.
+        /// The duration in seconds.
         for_s: f64,
-        /// Messages a second, over all connections.
+        /// Messages per second, over all connections.
         #[serde(default)]
         trickle_per_s: f64,
     },
-    /// Sends one message on each connection: is it still alive?
+    /// Sends one message on each connection, to see whether it is still alive.
     Check {},
-    /// Sends messages at a constant rate, each at the time when it is due. One that cannot be sent then, since the one before
-    /// it is unanswered, is sent behind that answer, and its response time counts from when it was due.
+    /// Sends messages at a constant rate, each at its due time. If the previous reply is still outstanding, the message
+    /// is sent after it, and its response time counts from its due time.
     Rate {
-        /// How long.
+        /// The duration in seconds.
         for_s: f64,
-        /// Messages a second on each connection.
+        /// Messages per second on each connection.
         per_s: Option<f64>,
-        /// Messages a second over all connections that are open when the phase begins.
+        /// Messages per second over all connections that are open when the phase begins.
         total_per_s: Option<f64>,
     },
-    /// Receives what the server pushes, and measures its age where it has a stamp.
+    /// Receives pushed messages, and measures their age if they have a timestamp.
     Receive {
-        /// How long at most.
+        /// The longest duration in seconds.
         for_s: f64,
-        /// Ends when each connection has received so many messages.
+        /// Ends when each connection has received this many messages.
         messages: Option<u32>,
     },
-    /// The same, with some connections that read slowly or not at all.
+    /// As `Receive`, with some connections that read slowly or not at all.
     Slow {
-        /// How long.
+        /// The duration in seconds.
         for_s: f64,
-        /// The part of the connections that is slow, from 0 to 1.
+        /// The share of the connections that is slow, from 0 to 1.
         share: f64,
-        /// What each of those reads in a second; 0 for nothing.
+        /// Bytes that each of those reads per second; 0 reads nothing.
         #[serde(default)]
         bytes_per_s: u32,
     },
-    /// Drops a part of the connections at once, with a reset, and opens them again; ends when the last is open or lost.
+    /// Resets a share of the connections at once, and opens them again. Ends when the last of them is open or lost.
     Storm {
-        /// The part, from 0 to 1.
+        /// The share of the connections, from 0 to 1.
         share: f64,
     },
-    /// Closes all connections; the last phase, and there without being named.
+    /// Closes all connections. This is always the last phase, and need not be named.
     Drain {
-        /// Over so long, evenly; as fast as they close if nothing is said.
+        /// Closes them evenly over this many seconds; as fast as possible if absent.
         over_s: Option<f64>,
     },
 }
@@ -106,7 +106,7 @@ fn one() -> u16 {
     1
 }
 
-/// Why a text is no phase or no scenario.
+/// Why a text is not a phase or a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadScenario(String);
 
@@ -125,7 +125,7 @@ impl fmt::Display for BadScenario {
 impl std::error::Error for BadScenario {}
 
 impl Phase {
-    /// Its name.
+    /// Returns the kind of the phase, as it is written.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Ramp { .. } => "ramp",
@@ -140,7 +140,7 @@ impl Phase {
         }
     }
 
-    /// How long it takes, if that is said.
+    /// Returns the length of the phase in seconds, if it is given.
     pub(super) fn length_s(&self) -> Option<f64> {
         match self {
             Self::Hold { for_s, .. }
@@ -151,7 +151,7 @@ impl Phase {
         }
     }
 
-    /// Whether its figures make sense.
+    /// Checks the parameters.
     fn check(&self) -> Result<(), BadScenario> {
         let seconds = |name: &str, value: f64| within(self.kind(), name, value, 0.0, MAX_S);
         let rate = |name: &str, value: f64| within(self.kind(), name, value, 0.001, 1e9);
@@ -164,7 +164,7 @@ impl Phase {
                 }
                 each(&steps.map(f64::from), &|value| within("ramp", "steps", value, 1.0, 100_000.0))?;
                 if per_s.is_some() && (over_s.is_some() || steps.is_some()) {
-                    return Err(BadScenario::new("ramp: per_s says how fast already; leave over_s and steps out"));
+                    return Err(BadScenario::new("ramp: per_s sets the speed already; leave out over_s and steps"));
                 }
                 if steps.is_some() && over_s.is_none() {
                     return Err(BadScenario::new("ramp: steps need over_s, such as steps=10 over_s=60"));
@@ -224,14 +224,14 @@ impl FromStr for Phase {
 }
 
 impl Phase {
-    /// What a table says, or what is wrong with it.
+    /// Reads a phase from a table; the error says what is wrong with it.
     fn of(table: &Table) -> Result<Self, String> {
         if table.len() > MAX_KEYS {
             return Err(format!("it has {} keys; expected at most {MAX_KEYS}", table.len()));
         }
         let read = |table: Table| table.try_into::<Self>().map_err(|error| error.message().to_owned());
         let Err(wrong) = read(table.clone()) else { return read(table.clone()) };
-        // A value that does not fit is told of without its key: the one without which that is not what is wrong.
+        // The error for an invalid value does not name its key. Find the key without which the error changes.
         let culprit = table.keys().filter(|key| *key != "do").find(|key| {
             let less = table.iter().filter(|(name, _)| name != key);
             read(less.map(|(name, value)| (name.clone(), value.clone())).collect()) != Err(wrong.clone())
@@ -246,11 +246,11 @@ impl Phase {
 /// The phases of a flood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// One after the other.
+    /// The phases, in order.
     pub phases: Vec<Phase>,
 }
 
-/// A scenario as it is written.
+/// A scenario as a TOML document.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -260,7 +260,7 @@ struct Document {
 impl FromStr for Scenario {
     type Err = BadScenario;
 
-    /// A TOML document with a `[[phase]]` for each.
+    /// Parses a TOML document with a `[[phase]]` for each phase.
     fn from_str(text: &str) -> Result<Self, BadScenario> {
         let at = |start: usize, wrong: &str| {
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
@@ -278,10 +278,12 @@ impl FromStr for Scenario {
 }
 
 impl Scenario {
-    /// As it is done with so many connections: each ramp knows how many it opens, and the drain stands at the end.
+    /// Completes the scenario for `connections`: each ramp gets its number of connections, and a drain is added at the
+    /// end.
     ///
     /// # Errors
-    /// When it does not begin with a ramp, opens more connections or fewer, or goes on behind the drain.
+    /// [`BadScenario`] if the scenario does not begin with a ramp, opens more or fewer connections, or continues after
+    /// the drain.
     pub fn planned(&self, connections: u32) -> Result<Self, BadScenario> {
         if self.phases.len() >= MAX_PHASES {
             let (phases, most) = (self.phases.len(), MAX_PHASES - 1);
@@ -295,9 +297,9 @@ impl Scenario {
         if !matches!(phases.last(), Some(Phase::Drain { .. })) {
             phases.push(Phase::Drain { over_s: None });
         }
-        let behind = phases.iter().position(|phase| matches!(phase, Phase::Drain { .. })).unwrap_or_default();
-        if behind + 1 < phases.len() {
-            return Err(BadScenario::new("the drain closes all connections, and nothing can follow it"));
+        let drain_at = phases.iter().position(|phase| matches!(phase, Phase::Drain { .. })).unwrap_or_default();
+        if drain_at + 1 < phases.len() {
+            return Err(BadScenario::new("the drain closes all connections, so no phase can follow it"));
         }
         let mut left = connections;
         for phase in &mut phases {
@@ -319,7 +321,7 @@ impl Scenario {
         Ok(Self { phases })
     }
 
-    /// The name of each phase: what it does, with a number from the second of its kind on.
+    /// Returns the name of each phase: its kind, with a number from the second of its kind on.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for (at, phase) in self.phases.iter().enumerate() {

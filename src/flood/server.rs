@@ -1,4 +1,4 @@
-//! What can be learned of the server: from its `/stats` if it is one of ours, from proc(5) if its process is named.
+//! Figures of the server: from its `/stats` if it is a Steadfast server, from proc(5) if its process is named.
 
 use super::command::WorkerConfig;
 use super::config::Config;
@@ -15,19 +15,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A server that is asked once is asked again in vain if it takes longer.
-const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a request for `/stats` may take.
+const STATS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often it is asked how much memory it has.
+/// How often the memory of the server is requested.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a server may take to notice the last of what has happened to its connections.
+/// How long a server may take to process the last closes.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How long it is waited for guests that are about to leave.
+/// How long to wait for other clients that are about to leave.
 const LEAVE: Duration = Duration::from_millis(500);
 
-/// What is read of `/stats`. An answer of any other form is not one of ours.
+/// The members of `/stats` that are read. A response of any other form is not from a Steadfast server.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Stats {
@@ -68,17 +68,19 @@ pub(super) struct ServerView<'a> {
     config: &'a Config,
     memory_before: Memory,
     cpu_before: Option<Cpu>,
-    /// `/stats` before the first connection.
+    /// `/stats` from before the first connection.
     before: Option<Stats>,
-    /// Asks the first target. The watcher asks with it too: together they take one place of the server.
+    /// Requests `/stats` of the first target. The watcher shares it, so that together they take one of the server's
+    /// places.
     asker: Option<Arc<Mutex<Asker>>>,
-    /// All places of the server, if the flood leaves none of them for questions.
+    /// The server's places, if the flood leaves none of them for `/stats`.
     places: Option<u64>,
     warnings: Vec<String>,
     is_alone: bool,
     worker_config: Arc<WorkerConfig>,
-    /// Whether it may be one of ours. A stranger that speaks WebSocket is asked for `/stats` once, and not again; one
-    /// that serves pages, and counts them, only when its first page says whose it is. Before the beginning nobody is asked.
+    /// Set when the server is known not to answer `/stats`. An unknown WebSocket server is asked once. An HTTP server,
+    /// which counts requests, is asked only after its first page says that it is a Steadfast server. Nothing is
+    /// requested before `begin`.
     asked_in_vain: bool,
     watcher: Option<Watcher>,
 }
@@ -102,7 +104,7 @@ impl<'a> ServerView<'a> {
         }
     }
 
-    /// Remembers how things stand before the first connection.
+    /// Reads the figures from before the first connection.
     pub(super) fn begin(&mut self) {
         self.memory_before = Memory::read(self.config.server_pid);
         self.asked_in_vain = false;
@@ -114,21 +116,21 @@ impl<'a> ServerView<'a> {
             None => self.before.as_ref().and_then(|before| before.cpu),
         };
         if self.config.server_pid.is_none() && self.before.is_some() {
-            self.keep_asking();
+            self.keep_connection();
         }
     }
 
-    /// Keeps a connection for questions, since a server that is full takes no other one; unless the flood has a place for
-    /// each of its connections without it, and for all but one with it.
-    fn keep_asking(&mut self) {
+    /// Keeps a connection open for `/stats`, since a full server accepts no other. It is not kept if that would take
+    /// the place of the flood's last connection.
+    fn keep_connection(&mut self) {
         let (Some(asker), Some(before)) = (&self.asker, &self.before) else { return };
         let wanted = before.connections.now.max(1).saturating_add(self.config.connections.into());
         match before.connections.max.filter(|max| max.saturating_add(1) == wanted) {
             Some(places) => {
                 self.places = Some(places);
                 let warning = format!(
-                    "the server has {places} places, which leaves none for /stats beside {} connections: what it says of \
-                     memory and CPU time may be missing; expected {wanted} places or more, or --server-pid",
+                    "the server has {places} places, which leaves none for /stats beside {} connections: its memory and \
+                     CPU time may be missing; expected {wanted} places or more, or --server-pid",
                     self.config.connections
                 );
                 self.warn(warning);
@@ -136,7 +138,7 @@ impl<'a> ServerView<'a> {
             None => {
                 let mut kept = lock(asker);
                 kept.keeps = true;
-                // Opened before the first connection of the flood. What it says now is known.
+                // Opens the connection before the first one of the flood; the response is not needed.
                 let _ = ask(&mut kept);
                 drop(kept);
                 self.watcher = Some(Watcher::start(Arc::clone(asker)));
@@ -144,17 +146,17 @@ impl<'a> ServerView<'a> {
         }
     }
 
-    /// CPU time of the server since [`ServerView::begin`], when so many connections are open.
+    /// Returns the CPU time of the server since [`ServerView::begin`], while `connections` are open.
     pub(super) fn cpu_since_begin(&mut self, connections: u64) -> Option<Cpu> {
         let before = self.cpu_before?;
         let now = match self.config.server_pid {
             Some(pid) => Cpu::read(pid),
-            None => self.stats_beside(connections)?.cpu,
+            None => self.stats_while_open(connections)?.cpu,
         };
         Some(now?.since(&before))
     }
 
-    /// Memory of the server, as of the last second.
+    /// Returns the memory of the server, at most about a second old.
     pub(super) fn user_bytes(&self) -> Option<u64> {
         match (self.config.server_pid, &self.watcher) {
             (Some(pid), _) => Memory::read(Some(pid)).user_bytes,
@@ -163,7 +165,7 @@ impl<'a> ServerView<'a> {
         }
     }
 
-    /// Memory of the server for each of `connections` that are open.
+    /// Returns the memory of the server per connection, while `connections` are open.
     pub(super) fn memory(&mut self, connections: u64) -> SideMemory {
         if let Some(pid) = self.config.server_pid {
             let now = Memory::read(Some(pid));
@@ -174,23 +176,23 @@ impl<'a> ServerView<'a> {
             };
         }
         let Usage { user_bytes_per_connection, kernel_bytes_per_connection, .. } =
-            self.stats_beside(connections).map(|stats| stats.memory).unwrap_or_default();
+            self.stats_while_open(connections).map(|stats| stats.memory).unwrap_or_default();
         SideMemory { connections, user_bytes_per_connection, kernel_bytes_per_connection }
     }
 
-    /// What the server says of the flood that is over, against what the flood saw: `None` where it cannot be known, since the
-    /// server is not one of ours, not one alone, or had other guests from the beginning, as other shards are.
+    /// Compares the server's figures with those of the finished flood. `None` if they cannot be compared: the server is
+    /// not a Steadfast server, is several servers, or had other clients from the start, as other shards are.
     pub(super) fn reconcile(&mut self, counts: &Counts) -> Option<Reconciliation> {
         self.watcher = None;
-        // Each question goes over a connection of its own: behind one address may be several servers.
-        self.ask_anew();
+        // Each request uses a new connection, since several servers may share one address.
+        self.stop_keeping();
         let is_only_guest = self.config.shard.is_none() && self.config.targets.len() == 1;
         let before = self.before.clone().filter(|_| self.is_alone && is_only_guest)?;
         let asked = Instant::now();
         loop {
             let after = self.stats();
             if after.as_ref().is_some_and(|after| after.instance != before.instance) {
-                return None; // behind one address are several after all, or it began anew
+                return None; // several servers share the address, or the server was restarted
             }
             let Some(after) = after else {
                 return Some(Reconciliation::of(vec![agreement("servers that answer", 1, Some(1), 0)]));
@@ -199,11 +201,11 @@ impl<'a> ServerView<'a> {
             if reconciliation.agrees || asked.elapsed() > SETTLE {
                 return Some(reconciliation);
             }
-            thread::sleep(Duration::from_millis(20)); // the last of the closes are on their way
+            thread::sleep(Duration::from_millis(20)); // the server is still processing the last closes
         }
     }
 
-    /// What has to be said of the server, once.
+    /// Returns the warnings about the server, once.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -214,8 +216,8 @@ impl<'a> ServerView<'a> {
         }
     }
 
-    /// Whether this is one server, and nobody else is there. Behind one address may be several, who take turns; and those who
-    /// are about to leave are waited for.
+    /// Returns whether this is a single server without other clients. Several servers may answer at one address in
+    /// turn; clients that are about to leave are waited for.
     fn has_no_guests(&mut self) -> bool {
         let asked = Instant::now();
         loop {
@@ -236,8 +238,8 @@ impl<'a> ServerView<'a> {
         self.config.targets.first().is_some_and(|target| target.scheme == Scheme::Ws)
     }
 
-    /// Closes the connection that was kept for questions, and keeps none from now on.
-    fn ask_anew(&mut self) {
+    /// Closes the kept connection, and keeps none from now on.
+    fn stop_keeping(&mut self) {
         if let Some(asker) = &self.asker {
             let mut asker = lock(asker);
             asker.keeps = false;
@@ -245,12 +247,12 @@ impl<'a> ServerView<'a> {
         }
     }
 
-    /// `/stats` when so many connections are open; a server without a free place is not asked, and not waited for.
-    fn stats_beside(&mut self, connections: u64) -> Option<Stats> {
+    /// Requests `/stats` while `connections` are open; a server without a free place is not asked.
+    fn stats_while_open(&mut self, connections: u64) -> Option<Stats> {
         if self.places.is_some_and(|places| places <= connections) { None } else { self.stats() }
     }
 
-    /// `/stats`, if the first target is a server that has it.
+    /// Requests `/stats`, if the first target is a server that has it.
     fn stats(&mut self) -> Option<Stats> {
         let known = self.worker_config.is_ours.load(Ordering::Relaxed);
         if self.asked_in_vain || !(known || self.is_websocket()) {
@@ -271,19 +273,19 @@ fn lock(asker: &Mutex<Asker>) -> MutexGuard<'_, Asker> {
     asker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `/stats`; `None` of a server that is not one of ours.
+/// Requests `/stats`; returns `None` if the server is not a Steadfast server.
 fn ask(asker: &mut Asker) -> io::Result<Option<Stats>> {
-    let (status, body) = asker.get("/stats", ASK_TIMEOUT)?;
+    let (status, body) = asker.get("/stats", STATS_TIMEOUT)?;
     let stats: Option<Stats> = serde_json::from_slice(&body).ok().filter(|_| status == 200);
     Ok(stats.filter(|stats| stats.server == "steadfast"))
 }
 
-/// Each figure that both sides have.
+/// Compares each figure that both sides have.
 fn compare(before: &Stats, after: &Stats, counts: &Counts) -> Reconciliation {
     let grown = |count: fn(&Counted) -> u64| count(&after.counters).saturating_sub(count(&before.counters));
     let opened = counts.opened + counts.reopened;
     let told = counts.replies + counts.received;
-    // What was lost or dropped may have been answered, and what nobody asks for may come until the end.
+    // Messages on lost connections may have been answered, and pushed messages may arrive until the end.
     let is_exact = told == counts.replies && counts.sent == counts.replies && counts.lost_upgrading == 0;
     let figures = [
         agreement("connections upgraded", opened, Some(opened + counts.lost_upgrading), grown(|of| of.upgraded)),
@@ -294,7 +296,7 @@ fn compare(before: &Stats, after: &Stats, counts: &Counts) -> Reconciliation {
     Reconciliation::of(figures.into())
 }
 
-/// Connections of a server, without the one that asks.
+/// Returns the connections of a server without the one that asks.
 fn guests(stats: &Stats) -> u64 {
     stats.connections.now.saturating_sub(1)
 }
@@ -304,7 +306,7 @@ fn agreement(what: &str, at_least: u64, at_most: Option<u64>, server: u64) -> Ag
     Agreement { what: what.to_owned(), at_least, at_most, server, agrees }
 }
 
-/// Asks for `/stats` once a second, on a thread of its own: a server under load may take its time.
+/// Requests `/stats` once a second, on its own thread, since a server under load may answer slowly.
 #[derive(Debug)]
 struct Watcher {
     user_bytes: Arc<AtomicU64>,
@@ -324,7 +326,7 @@ impl Watcher {
                 told.store(bytes.unwrap_or(0), Ordering::Relaxed);
             }
         };
-        // Without it the report has no such figures; that is no reason not to begin.
+        // If the thread cannot be started, the report lacks these figures; the flood still runs.
         let thread = thread::Builder::new().name("flood-watch".into()).stack_size(256 << 10).spawn(body).ok();
         Self { user_bytes, stop: Some(stop), thread }
     }

@@ -1,30 +1,30 @@
-//! How long messages are: all alike, or drawn from a distribution.
+//! The lengths of messages: fixed, or drawn from a distribution.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest message.
+/// The longest message, in bytes.
 const MAX_BYTES: u32 = 1 << 30;
 
-/// Beyond so many times its mean an exponential distribution is cut off: one message of 20,000 is that long.
+/// An exponential distribution is cut off at this many times its mean; one message of 20,000 is that long.
 const TAIL: u32 = 10;
 
-/// The length of each message. Which one has which length depends on nothing but its number, so that its answer can be
-/// judged without keeping it.
+/// The distribution of message lengths. The length depends only on the message's number, so that a reply can be checked
+/// without keeping the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// All alike.
+    /// All the same length.
     Fixed(u32),
-    /// Any length from the first to the second, each as often.
+    /// Uniform, from the first length to the second, inclusive.
     Uniform(u32, u32),
-    /// Exponential, with this mean, from 1 to ten times that.
+    /// Exponential with this mean, limited to 1 to ten times the mean.
     Exponential(u32),
-    /// Each length with its weight.
+    /// A list of lengths with weights.
     Weighted(Vec<(u32, u32)>),
 }
 
 impl Sizes {
-    /// The longest that there may be.
+    /// Returns the longest possible length, in bytes.
     pub fn max_bytes(&self) -> usize {
         let max = match self {
             Self::Fixed(bytes) | Self::Uniform(_, bytes) => *bytes,
@@ -34,7 +34,7 @@ impl Sizes {
         max as usize
     }
 
-    /// The length of the message with this number.
+    /// Returns the length of the message with this number, in bytes.
     #[inline]
     pub fn of(&self, number: u64) -> usize {
         match self {
@@ -67,7 +67,7 @@ impl Sizes {
     }
 }
 
-/// Spreads consecutive numbers over all of 64 bits: the finalizer of SplitMix64.
+/// Spreads consecutive numbers over 64 bits: the finalizer of SplitMix64.
 fn scatter(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -75,7 +75,7 @@ fn scatter(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Why a text is no length of messages.
+/// Why a text does not describe message lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSizes(String);
 
@@ -99,7 +99,7 @@ impl FromStr for Sizes {
     fn from_str(text: &str) -> Result<Self, BadSizes> {
         let bytes = |text: &str| match text.parse::<u32>() {
             Ok(bytes) if (1..=MAX_BYTES).contains(&bytes) => Ok(bytes),
-            _ => Err(BadSizes(format!("{text:?} is no length"))),
+            _ => Err(BadSizes(format!("{text:?} is not a length"))),
         };
         if let Some(mean) = text.strip_prefix("exp:") {
             return bytes(mean).map(Self::Exponential);
@@ -110,7 +110,7 @@ impl FromStr for Sizes {
                     part.split_once(':').ok_or_else(|| BadSizes(format!("{part:?} has no weight")))?;
                 match weight.parse::<u32>() {
                     Ok(weight) if weight > 0 => bytes(length).map(|length| (length, weight)),
-                    _ => Err(BadSizes(format!("{weight:?} is no weight"))),
+                    _ => Err(BadSizes(format!("{weight:?} is not a weight"))),
                 }
             };
             return text.split(',').map(pair).collect::<Result<_, _>>().map(Self::Weighted);

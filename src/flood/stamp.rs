@@ -1,9 +1,9 @@
-//! The time in a message, by which its age is known.
+//! The timestamp in a message, from which its age is computed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How old a message is, in microseconds, if it has a stamp: the first number in it of 13, 16 or 19 decimal digits is taken
-/// for milliseconds, microseconds or nanoseconds since 1970. One that is ahead of this host's clock has no age.
+/// Returns the age of a message in microseconds, if it has a timestamp: the first number of 13, 16 or 19 decimal digits
+/// is read as milliseconds, microseconds or nanoseconds since 1970. A timestamp ahead of this host's clock has no age.
 pub(super) fn age_us(message: &[u8], now: SystemTime) -> Option<u64> {
     let now_us = now.duration_since(UNIX_EPOCH).ok()?.as_micros() as u64;
     let stamp_us = stamp_us(message)?;
@@ -28,7 +28,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn stamps_of_three_units() {
+    fn timestamp_in_ms_us_or_ns_is_read() {
         let now = UNIX_EPOCH + Duration::from_micros(1_764_000_000_123_456);
         for (message, age) in [
             (&br#"{"n":1,"ms":1764000000000}"#[..], Some(123_456)),

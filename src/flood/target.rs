@@ -1,17 +1,17 @@
-//! What a flood aims at: `ws://`, `http://` or `tcp://`, a host, a port or a range of ports, a path.
+//! The targets of a flood: `ws://`, `http://` or `tcp://`, a host, a port or a range of ports, a path.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-/// What is spoken.
+/// The protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// WebSocket; replies are echoes.
+    /// WebSocket; the replies are echoes.
     Ws,
-    /// HTTP/1.1, GET after GET on one connection.
+    /// HTTP/1.1; GET requests one after the other on a connection.
     Http,
-    /// Raw bytes; replies are echoes.
+    /// Raw TCP; the replies are echoes.
     Tcp,
 }
 
@@ -19,17 +19,17 @@ pub enum Scheme {
 #[derive(Clone, Debug)]
 pub struct Target {
     url: String,
-    /// What is spoken.
+    /// The protocol.
     pub scheme: Scheme,
-    /// Host and port, as the field Host has them; one for each address.
+    /// Host and port as in the Host field, one for each address.
     pub hosts: Vec<String>,
     /// Path and query.
     pub path: String,
-    /// An address for each port.
+    /// The addresses, one for each port.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// Why a text is no target.
+/// Why a text is not a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadTarget(String);
 
@@ -50,7 +50,7 @@ impl fmt::Display for Target {
 impl FromStr for Target {
     type Err = BadTarget;
 
-    /// A URL; names are resolved at once, to their first address.
+    /// Parses a URL. A name is resolved at once, to its first address.
     fn from_str(url: &str) -> Result<Self, BadTarget> {
         let bad = |what: &str| BadTarget(what.to_owned());
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("the scheme is missing"))?;
@@ -58,8 +58,8 @@ impl FromStr for Target {
             "ws" => Scheme::Ws,
             "http" => Scheme::Http,
             "tcp" => Scheme::Tcp,
-            "wss" | "https" => return Err(bad("TLS is not spoken here")),
-            _ => return Err(BadTarget(format!("{scheme:?} is no scheme of ours"))),
+            "wss" | "https" => return Err(bad("TLS is not supported")),
+            _ => return Err(BadTarget(format!("{scheme:?} is not a supported scheme"))),
         };
         let rest = rest.split_once('#').map_or(rest, |(rest, _fragment)| rest);
         let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));

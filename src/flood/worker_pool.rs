@@ -1,4 +1,4 @@
-//! The workers of a flood, as their coordinator holds them: a thread with a reactor for each.
+//! The workers of a flood: one thread with one reactor each.
 
 use super::command::{Command, WorkerConfig, WorkerEvent};
 use super::config::Config;
@@ -21,15 +21,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-/// How many threads hold `connections`, with a descriptor table for each where one is too small.
+/// Plans how many threads hold `connections`, each with a descriptor table of its own where one is too small.
 pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
     let table =
         fd_table::raise_limit().map_err(|error| FloodError::new(format!("cannot raise RLIMIT_NOFILE: {error}")))?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let wanted =
+    let request =
         PlanRequest { max_connections: Some(connections), reactors: None, cores, table, listeners: 0, hashed: false };
-    let plan = Plan::new(wanted).map_err(|impossible| {
-        let needed = match impossible {
+    let plan = Plan::new(request).map_err(|error| {
+        let needed = match error {
             PlanError::TableTooSmall { needed } | PlanError::TooFewReactors { needed } => needed,
         };
         FloodError::new(format!(
@@ -48,7 +48,7 @@ pub(super) fn plan(connections: usize) -> Result<Plan, FloodError> {
     Ok(plan)
 }
 
-/// The workers.
+/// The running workers.
 pub(super) struct WorkerPool {
     /// What all workers share.
     pub(super) config: Arc<WorkerConfig>,
@@ -57,8 +57,8 @@ pub(super) struct WorkerPool {
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
     pub(super) events: Receiver<WorkerEvent>,
-    /// How many work at a time, in phases that load the server: as many as there are cores. The tables of the others
-    /// wait full or empty, and do not take the cache from those that work.
+    /// How many workers run at a time in phases that load the server: as many as there are cores. Running more would
+    /// evict the tables of those that run from the cache.
     pub(super) active: usize,
 }
 
@@ -83,7 +83,7 @@ impl WorkerPool {
         let own = config.own_connections();
         let deadlines = Deadlines {
             connect_s: config.connect_timeout_s,
-            // The flood asks its own questions, and is no judge of a server that is silent when not asked.
+            // The flood sends its own messages, so it sends no pings and has no idle timeout.
             ping_s: u32::MAX,
             idle_s: u32::MAX,
             ..Deadlines::default()
@@ -96,7 +96,7 @@ impl WorkerPool {
         for _ in 0..plan.reactors {
             let mailbox = Mailbox::new();
             pool.mailboxes
-                .push(mailbox.map_err(|error| FloodError::new(format!("cannot make a wake-up: eventfd: {error}")))?);
+                .push(mailbox.map_err(|error| FloodError::new(format!("cannot create a mailbox: eventfd: {error}")))?);
         }
         for worker in 0..plan.reactors {
             let shared_counts = Arc::new(SharedCounts::default());
@@ -139,12 +139,12 @@ impl WorkerPool {
         Ok(pool)
     }
 
-    /// How many there are.
+    /// Returns the number of workers.
     pub(super) fn len(&self) -> usize {
         self.mailboxes.len()
     }
 
-    /// The ledgers of all of them, added up.
+    /// Returns the sum of the counts of all workers.
     pub(super) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         for shared_counts in &self.shared_counts {
@@ -153,13 +153,13 @@ impl WorkerPool {
         sum
     }
 
-    /// Pings of the server that were answered.
+    /// Returns how many pings of the server were answered.
     pub(super) fn pings(&self) -> u64 {
         self.counters.iter().map(|counters| counters.pings_in.value()).sum()
     }
 
     pub(super) fn send(&self, worker: usize, command: Command) {
-        // A worker that cannot be woken has ended, which its silence shows.
+        // A worker that cannot be woken has ended; `has_lost_one` finds it.
         let _ = self.mailboxes[worker].send(command);
     }
 
@@ -169,7 +169,7 @@ impl WorkerPool {
         }
     }
 
-    /// Whether a worker has ended before it was told to: it never answers.
+    /// Returns whether a worker's thread has ended too early; it will never report.
     pub(super) fn has_lost_one(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
@@ -181,12 +181,12 @@ impl WorkerPool {
     }
 }
 
-/// How many of `all` the first `worker` of so many workers have together.
+/// Returns how many of `all` connections the first `worker` of `workers` workers have together.
 pub(super) fn share(all: u32, worker: usize, workers: usize) -> u32 {
     (u64::from(all) * worker as u64 / workers as u64) as u32
 }
 
-/// What a worker's thread is started with.
+/// The parts from which a worker's thread is started.
 struct Start {
     driver: Worker,
     settings: Settings,
@@ -204,9 +204,9 @@ impl Start {
     ) -> Result<JoinHandle<()>, FloodError> {
         let own_table = self.own_table;
         let thread = Thread { kind: "worker", name: "flood", index: worker, own_table, flag: "--connections" };
-        // A coordinator that has gone wants no started_sender.
+        // The coordinator may have given up; then nothing waits for this.
         let made = move |made| drop(started_sender.send(made));
-        // One that panicked is missed when its thread has ended.
+        // A panic is noticed by the end of the thread, see `has_lost_one`.
         let failed = move |failure| {
             if let Failure::Wait(error) = failure {
                 let _ = events.send(WorkerEvent::Failed(error));
@@ -217,10 +217,10 @@ impl Start {
             .map_err(|error| FloodError::new(format!("cannot start worker {worker}: {error}; raise RLIMIT_NPROC")))
     }
 
-    /// On the worker's own thread.
+    /// Makes the reactor; runs on the worker's own thread.
     fn reactor(self) -> Result<Reactor<Worker>, String> {
         sys::wake_exactly();
         Reactor::new(self.driver, self.settings, self.counters, self.mailbox)
-            .map_err(|error| format!("cannot make a worker's reactor: epoll: {error}"))
+            .map_err(|error| format!("cannot create a worker's reactor: epoll: {error}"))
     }
 }

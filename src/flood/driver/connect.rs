@@ -1,4 +1,4 @@
-//! Connections are opened; and dropped by a storm, and opened again.
+//! Opens connections; a storm resets some of them and opens them again.
 
 use super::{Peer, PeerFlags, Worker, in_sample};
 use crate::flood::latency::Measure;
@@ -15,7 +15,8 @@ use std::time::Instant;
 impl Worker {
     pub(super) fn connect_more(&mut self, core: &mut Core<Peer>, until: u32, per_s: Option<f64>) -> bool {
         let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
-        // What fails at once takes no place, and nothing would bring the worker back for the rest.
+        // A connect that fails at once does not enter the window, and no event would resume the loop; so it goes on
+        // here.
         while due > 0 && self.in_window < self.config.window && self.begun < until {
             let Some(number) = self.planned.next() else { break };
             due -= 1;
@@ -36,7 +37,7 @@ impl Worker {
         self.connect_from(core, number, flags, true);
     }
 
-    /// Connects, from the port that is the connection's own, or from any that is free.
+    /// Connects from the port that the plan gives the connection, or from any free port.
     fn connect_from(&mut self, core: &mut Core<Peer>, number: u32, flags: PeerFlags, is_own_port: bool) {
         let session = match self.scheme(number) {
             Scheme::Http => Session::http_client(),
@@ -55,7 +56,7 @@ impl Worker {
         };
         self.is_published = false;
         match core.connect(&route.destination, source.as_ref(), session, peer) {
-            // Somebody else has that port, or a connection of before is in TIME_WAIT there: the kernel may choose.
+            // Another process has that port, or an earlier connection is in TIME_WAIT there: let the kernel choose.
             Err(error) if is_own_port && matches!(error_code(&error), EADDRINUSE | EADDRNOTAVAIL) => {
                 self.connect_from(core, number, flags, false);
             }
@@ -65,7 +66,7 @@ impl Worker {
             }
             Err(error) => {
                 let code = error_code(&error);
-                // Unix sockets and some addresses refuse at once; all else is a limit of this side.
+                // Unix sockets and some addresses refuse at once; any other error is a limit of this host.
                 let refused = error.kind() == io::ErrorKind::ConnectionRefused;
                 let cause = if refused { Cause::Connect(code) } else { Cause::Local(code) };
                 self.ledger.lose(Stage::Planned, cause);
@@ -86,7 +87,7 @@ impl Worker {
         self.leave_window(conn.state());
     }
 
-    /// Resets a part of the connections that are open, all at once.
+    /// Resets a share of the open connections at once.
     pub(super) fn drop_some(&mut self, core: &mut Core<Peer>, share: f64) {
         for index in 0..core.end_index() {
             let Some((id, peer)) = core.at(index) else { continue };
@@ -97,7 +98,7 @@ impl Worker {
         }
     }
 
-    /// Opens those that were dropped; whether all are open or lost.
+    /// Opens the reset connections again; returns whether all of them are open or lost.
     pub(super) fn reconnect(&mut self, core: &mut Core<Peer>) -> bool {
         while self.in_window < self.config.shared_window
             && let Some((number, flags)) = self.dropped.pop()

@@ -1,4 +1,4 @@
-//! Phases that go once through all connections, and the trickle that goes round and round.
+//! Phases that visit every open connection once, and the trickle of messages during a hold.
 
 use super::{Peer, PeerFlags, Worker};
 use crate::flood::command::PhaseTask;
@@ -10,7 +10,8 @@ use crate::proto::close::CloseCode;
 use crate::proto::session::State;
 
 impl Worker {
-    /// Goes on through the slab, as far as the window and the pace allow; whether the phase is over.
+    /// Visits the next connections of the slab, as far as the window and the pace allow. Returns whether every
+    /// connection was visited and has finished.
     pub(super) fn for_each_open(&mut self, core: &mut Core<Peer>, task: PhaseTask, per_s: Option<f64>) -> bool {
         let mut due = per_s.map_or(u64::MAX, |rate| self.due(core, rate));
         while due > 0 && self.in_window < self.config.window && self.cursor < core.end_index() {
@@ -32,10 +33,10 @@ impl Worker {
                 peer.of_phase = u32::from(messages);
             }
             if !matches!(task, PhaseTask::Close { .. }) && self.in_window > 0 && self.is_learning(peer.number) {
-                self.cursor = index; // the first pages come one at a time, to see whether they are all alike
+                self.cursor = index; // the first pages are fetched one at a time, to learn whether they are all equal
                 break;
             }
-            // One that waits for a reply when the flood is interrupted has its place already.
+            // A connection that awaits a reply when the flood is interrupted is counted already.
             if !peer.has(PeerFlags::COUNTED) {
                 peer.set(PeerFlags::COUNTED);
                 self.in_window += 1;
@@ -45,7 +46,7 @@ impl Worker {
             let waits = peer.has(PeerFlags::AWAITS);
             core.with(id, |conn| match task {
                 PhaseTask::Close { .. } => self.close(conn),
-                // A message of the trickle that is under way is as good a question.
+                // A message of the trickle that is still unanswered serves as the request.
                 _ if waits => {}
                 _ => self.send(conn),
             });
@@ -66,7 +67,7 @@ impl Worker {
 
     fn close(&mut self, conn: &mut Conn<'_, Peer>) {
         if conn.session_state() == State::Closed {
-            return; // it has ended already, and keeps its cause
+            return; // it has ended already; its cause stays
         }
         let was_open = conn.session_state() == State::Open;
         self.shift(conn.state(), Stage::Closing);
@@ -81,7 +82,7 @@ impl Worker {
         let due = self.due(core, per_second);
         let places = core.end_index();
         self.paced += due;
-        // Once around at most: when all wait for a reply, what is due is not sent.
+        // At most once around: if every connection awaits a reply, the messages that are due are not sent.
         let (mut left, mut looked) = (due, 0);
         while left > 0 && looked < places {
             let index = self.cursor;

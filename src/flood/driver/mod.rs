@@ -28,43 +28,43 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// What the flood keeps for a connection: 20 bytes.
+/// The state of one connection, 20 bytes.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// When what it waits for began, in microseconds that wrap after 71 minutes.
+    /// When the current wait began, in microseconds since the worker's epoch; wraps after 71 minutes.
     since_us: u32,
-    /// What the phase keeps: messages that are left to it, or that it has received, or when the last one was due.
+    /// A value of the current phase: messages left to send, messages received, or the due time of the last message.
     of_phase: u32,
     number: u32,
-    /// Bytes of a reply that have come.
+    /// Bytes of the current reply received so far.
     received: u32,
     sequence: u16,
     stage: Stage,
     flags: PeerFlags,
 }
 
-/// A set of yes-or-no facts about a connection.
+/// A set of flags of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct PeerFlags(u8);
 
 impl PeerFlags {
-    /// A message is unanswered.
+    /// A reply is outstanding.
     const AWAITS: Self = Self(1);
-    /// It takes a place in the window.
+    /// The connection counts toward the window.
     const COUNTED: Self = Self(1 << 1);
-    /// A storm has dropped it before.
+    /// A storm has reset this connection before.
     const AGAIN: Self = Self(1 << 2);
-    /// It was answered in full before.
+    /// All its messages were answered in an earlier phase.
     const ANSWERED: Self = Self(1 << 3);
-    /// It was alive at the end of a hold before.
+    /// It was alive at the end of an earlier hold.
     const HELD: Self = Self(1 << 4);
-    /// It reads slowly.
+    /// It reads slowly in this phase.
     const SLOW: Self = Self(1 << 5);
-    /// It did, and reads again: a ping of ours is behind what it left unread.
+    /// It reads again after a slow phase; a ping was sent whose pong follows the unread data.
     const CATCHES_UP: Self = Self(1 << 6);
-    /// It has begun with what the phase is about, or it is done with it.
+    /// The connection has started, or has finished, its part of the phase.
     const STARTED: Self = Self(1 << 7);
-    /// What outlives a storm.
+    /// The flags that survive a reset by a storm.
     const LASTING: Self = Self(Self::ANSWERED.0 | Self::HELD.0);
 }
 
@@ -77,7 +77,7 @@ impl Peer {
         self.flags.0 |= flags.0;
     }
 
-    /// Takes flags away; whether one of them was there.
+    /// Clears flags; returns whether any of them was set.
     fn take(&mut self, flags: PeerFlags) -> bool {
         let had = self.has(flags);
         self.flags.0 &= !flags.0;
@@ -89,9 +89,10 @@ impl Peer {
     }
 }
 
-/// Whether the connection with this number belongs to a part of them: of all numbers up to any, exactly that part does.
+/// Returns whether the connection with this number is in a sample of the given share. Among the first N numbers exactly
+/// `share * N` are, rounded down, for every N.
 fn in_sample(number: u32, share: f64) -> bool {
-    // 0.29 of 100 is less than 29 as doubles have it, by less than this.
+    // 0.29 * 100 is slightly less than 29 in floating point; the factor makes up for that.
     let up_to = |number: f64| (number * share * (1.0 + 4.0 * f64::EPSILON)).floor();
     up_to(f64::from(number) + 1.0) > up_to(f64::from(number))
 }
@@ -102,17 +103,17 @@ pub(super) struct Worker {
     config: Arc<WorkerConfig>,
     shared_counts: Arc<SharedCounts>,
     events: Sender<WorkerEvent>,
-    /// Numbers of connections that are not begun.
+    /// Numbers of the connections that have not been opened yet.
     planned: std::ops::Range<u32>,
-    /// How many are begun.
+    /// How many connections this worker has begun to open.
     begun: u32,
-    /// Those that a storm has dropped, and what outlives it.
+    /// Connections that a storm has reset, with the flags that survive.
     dropped: Vec<(u32, PeerFlags)>,
-    /// Those that it is about to.
+    /// How many connections are scheduled to be reset by a storm.
     dropping: usize,
     task: Option<(usize, PhaseTask)>,
     task_began: Instant,
-    /// Connects begun, messages trickled or closes asked for, in this phase.
+    /// Paced actions of this phase so far: connects begun, messages sent or closes begun.
     paced: u64,
     in_window: usize,
     cursor: usize,
@@ -120,11 +121,11 @@ pub(super) struct Worker {
     receivers: Receivers,
     pauses: Pauses,
     is_published: bool,
-    /// What is open is closed, at once, and nothing is opened any more.
+    /// The flood was interrupted: open connections are closed and no more are opened.
     is_interrupted: bool,
     epoch: Instant,
     payload: Payload,
-    /// What the pages of the targets look like.
+    /// The expected content of the page of each target.
     pages: Vec<Page>,
     samples: Box<Samples>,
     ledger: Ledger,
@@ -173,12 +174,12 @@ impl Worker {
         self.task.map(|(_, task)| task)
     }
 
-    /// As a connection keeps an instant.
+    /// Converts an instant to the form that [`Peer`] stores.
     fn stamp_us(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.epoch).as_micros() as u32
     }
 
-    /// For how long a connection has waited for what it waits for.
+    /// Returns how long the current wait of a connection has lasted.
     fn waited_us(&self, peer: &Peer, now: Instant) -> u64 {
         u64::from(self.stamp_us(now).wrapping_sub(peer.since_us))
     }
@@ -203,15 +204,15 @@ impl Worker {
         self.config.targets[self.config.routes.of(number).target].scheme
     }
 
-    /// How many more paced actions are due by now, at `per_second`.
+    /// Returns how many more paced actions are due by now, at `per_second`.
     fn due(&self, core: &Core<Peer>, per_second: f64) -> u64 {
         let elapsed = core.now().instant.saturating_duration_since(self.task_began).as_secs_f64();
         ((elapsed * per_second) as u64).saturating_add(1).saturating_sub(self.paced)
     }
 
-    /// Sleeps no longer than until the next paced action is due.
+    /// Wakes the reactor when the next paced action is due.
     fn wake_for_next(&self, core: &mut Core<Peer>, per_second: f64) {
-        // A rate may be so low that its next action is due beyond the end of all clocks.
+        // At a very low rate the next action may be due later than an `Instant` can hold.
         let due = Duration::try_from_secs_f64(self.paced as f64 / per_second).ok();
         if let Some(at) = due.and_then(|due| self.task_began.checked_add(due)) {
             core.wake_at(at);
@@ -231,7 +232,7 @@ impl Worker {
         }
     }
 
-    /// Does what there is to do; whether the phase is over.
+    /// Advances the current phase; returns whether it is complete.
     fn step(&mut self, core: &mut Core<Peer>, task: PhaseTask) -> bool {
         match task {
             PhaseTask::Connect { until, per_s } => self.connect_more(core, until, per_s),
@@ -244,7 +245,7 @@ impl Worker {
                 }
                 false
             }
-            // A connection in its close still takes its place; the slab is empty when the last has ended.
+            // A closing connection still occupies its slot; the slab is empty when the last one has ended.
             PhaseTask::Close { per_s } => {
                 let per_s = per_s.filter(|_| !self.is_interrupted);
                 self.for_each_open(core, task, per_s) && core.connections() == 0
@@ -253,7 +254,7 @@ impl Worker {
         }
     }
 
-    /// What lasts until it is told otherwise is over, but for those who have yet to catch up.
+    /// Ends a phase that has no end of its own. Slow readers first read what is left.
     fn stop_phase(&mut self, core: &mut Core<Peer>) {
         match self.task() {
             Some(PhaseTask::Receive { .. }) => self.stop_receiving(core),
@@ -262,7 +263,7 @@ impl Worker {
         }
     }
 
-    /// The phase is over.
+    /// Reports to the coordinator that the phase is complete.
     fn report(&mut self) {
         if let Some((serial, _)) = self.task.take() {
             self.send_samples();
@@ -272,7 +273,7 @@ impl Worker {
     }
 
     fn send_samples(&mut self) {
-        // A coordinator that has gone wants no results.
+        // The coordinator may have ended already; then nothing needs the results.
         let _ = self.events.send(WorkerEvent::Samples(std::mem::take(&mut self.samples)));
     }
 
@@ -292,7 +293,7 @@ impl Worker {
         }
         self.is_published = false;
         self.stop_receiving(core);
-        // What is open is closed at once, and does not wait for answers first.
+        // Open connections are closed without waiting for their replies.
         for index in 0..core.end_index() {
             if let Some((_, peer)) = core.at(index)
                 && peer.is_open()
@@ -326,7 +327,7 @@ impl Driver for Worker {
     }
 
     fn message(&mut self, conn: &mut Conn<'_, Peer>, _kind: MessageKind, payload: &[u8]) {
-        // A server may say more than it was asked.
+        // A server may send messages without being asked.
         if !conn.state().has(PeerFlags::AWAITS) {
             self.unasked(conn, payload);
         } else if payload == self.payload.make(conn.state().number, conn.state().sequence) {
@@ -383,7 +384,7 @@ impl Driver for Worker {
             if waited_us <= most_us {
                 return;
             }
-            // While this reactor did not run, no reply could be heard.
+            // Time during which this reactor did not run is no silence of the server.
             let now_us = self.stamp_us(now);
             self.pauses.note(now_us);
             if waited_us.saturating_sub(self.pauses.within_us(waited_us, now_us)) > most_us {
@@ -400,7 +401,7 @@ impl Driver for Worker {
             Command::Interrupt => self.interrupt(core),
             Command::Reset => {
                 core.reset_all(RESET);
-                core.stay_awake(); // the driver sees that they are gone in the next iteration
+                core.stay_awake(); // the next iteration sees that the connections have ended
             }
             Command::Finish => {
                 let by_content = self.pages.iter().all(Page::is_compared);

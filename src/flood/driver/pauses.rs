@@ -1,19 +1,20 @@
-//! Times in which this reactor did not run: a reply that came meanwhile could not be heard, and is not late.
+//! Records pauses during which this reactor did not run. A reply that arrived in a pause is not late, since nothing
+//! could read it.
 
 use crate::net::counters::Counters;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Pauses that are remembered; a reply that is awaited through more of them is late.
+/// How many pauses are remembered. A reply that is awaited through more of them counts as late.
 const REMEMBERED: usize = 64;
 
-/// The pauses of a reactor, as it counts them.
+/// The recent pauses of one reactor.
 #[derive(Debug)]
 pub(super) struct Pauses {
     counters: Arc<Counters>,
-    /// How much of the counter is known.
+    /// The counter's value at the last call of `note`.
     counted_ms: u64,
-    /// When each was over, in wrapping microseconds as connections have them, and how long it was.
+    /// The end of each pause, in wrapping microseconds as [`super::Peer`] stores them, and its length in microseconds.
     known: VecDeque<(u32, u64)>,
 }
 
@@ -22,7 +23,7 @@ impl Pauses {
         Self { counters, counted_ms: 0, known: VecDeque::new() }
     }
 
-    /// Takes note of a pause that is over now.
+    /// Records a pause that has just ended, if the counter shows one.
     pub(super) fn note(&mut self, now_us: u32) {
         let paused_ms = self.counters.paused_ms.value();
         if paused_ms == self.counted_ms {
@@ -35,7 +36,7 @@ impl Pauses {
         self.counted_ms = paused_ms;
     }
 
-    /// How much of the last `waited_us` were pauses.
+    /// Returns how many of the last `waited_us` microseconds were pauses.
     pub(super) fn within_us(&self, waited_us: u64, now_us: u32) -> u64 {
         let is_within = |over_us: u32| u64::from(now_us.wrapping_sub(over_us)) <= waited_us;
         self.known.iter().filter(|(over_us, _)| is_within(*over_us)).map(|(_, us)| us).sum()

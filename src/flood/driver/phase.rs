@@ -1,29 +1,29 @@
-//! What a worker keeps for the length of a phase.
+//! State that a worker keeps for the duration of a phase.
 
 use crate::net::slots::ConnectionId;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// The order in which connections send at a constant rate; they take turns.
+/// The order in which connections send at a constant rate: in rotation.
 #[derive(Debug, Default)]
 pub(super) struct SendSchedule {
     pub(super) senders: Vec<ConnectionId>,
-    /// The number of the message that is due next, of all.
+    /// The number of the next due message, over all senders.
     pub(super) next: u64,
-    /// How many wait for an answer from before the schedule, and have messages due.
+    /// Connections with due messages that still await a reply from before the schedule began.
     pub(super) pending_before_start: usize,
 }
 
-/// The connections that receive, and those that read slowly.
+/// The progress of a phase that receives pushed messages.
 #[derive(Debug, Default)]
 pub(super) struct Receivers {
-    /// How many have not had all that they wait for.
+    /// Connections that have not received all the messages they wait for.
     pub(super) waiting: usize,
-    /// Those who have stopped reading, and until when.
+    /// Slow connections that have stopped reading, and until when.
     pub(super) paused: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
-    /// How many have yet to take what they left unread.
-    pub(super) behind: usize,
-    /// The phase is over when nobody is behind.
+    /// Slow connections that still have to read what they left unread.
+    pub(super) catching_up: usize,
+    /// Reading has resumed everywhere; the phase ends when `catching_up` is 0.
     pub(super) is_ending: bool,
 }

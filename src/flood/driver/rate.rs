@@ -1,6 +1,6 @@
-//! Messages at a constant rate: each has a time at which it is due, and its response time counts from then, whether or not
-//! the server lets it be sent. A client that waits for a response before it looks at the clock again measures a
-//! stalled server as an idle one.
+//! Sends messages at a constant rate. Each has a due time, and its response time counts from then, whether or not the
+//! server lets it be sent. A client that waits for a response before it looks at the clock again would measure a
+//! stalled server as an idle one (coordinated omission).
 
 use super::phase::SendSchedule;
 use super::{Peer, PeerFlags, Worker};
@@ -10,13 +10,13 @@ use crate::net::conn::Conn;
 use crate::net::reactor::Core;
 use std::time::{Duration, Instant};
 
-/// Half of what a due time may be away from now, so that 32 bits of it say which one is meant.
+/// A due time is stored in 32 bits; it must be less than this far from now to be unambiguous.
 const HALF_US: u32 = 1 << 31;
 
 impl ScheduleParams {
-    /// When message number `message` of `senders` who take turns is due.
+    /// Returns the due time of message number `message` when `senders` connections send in rotation.
     ///
-    /// In whole numbers: one interval behind a message of a connection stands its next one, to the microsecond.
+    /// Computed in integers, so that successive messages of a connection are exactly one interval apart.
     fn due_us(&self, message: u64, senders: u64) -> u64 {
         let turn = u128::from(message) * u128::from(self.workers) + u128::from(self.worker);
         (turn * u128::from(self.interval_us) / (u128::from(senders) * u128::from(self.workers))) as u64
@@ -27,7 +27,7 @@ impl ScheduleParams {
     }
 }
 
-/// The due time of which `low` are the lower 32 bits, and which is less than half an hour from `now_us`.
+/// Restores a due time from its lower 32 bits `low`; it must be less than half an hour from `now_us`.
 fn due_of(low: u32, now_us: u64) -> u64 {
     let ago_us = (now_us as u32).wrapping_sub(low);
     if ago_us < HALF_US { now_us.saturating_sub(u64::from(ago_us)) } else { now_us + u64::from(ago_us.wrapping_neg()) }
@@ -46,7 +46,7 @@ impl Worker {
         }
     }
 
-    /// Sends what is due; whether all that was to be sent is answered.
+    /// Sends what is due; returns whether every message was sent and answered.
     pub(super) fn run_schedule(&mut self, core: &mut Core<Peer>, params: ScheduleParams) -> bool {
         let senders = self.schedule.senders.len() as u64;
         if senders == 0 {
@@ -71,11 +71,11 @@ impl Worker {
         }
     }
 
-    /// Sends a message that is due now, unless its sender is behind: then it is sent behind the answer it waits for.
+    /// Sends a message that is due now. If its connection still awaits a reply, the message is sent after that reply.
     fn send_due(&mut self, conn: &mut Conn<'_, Peer>, due_us: u64, params: ScheduleParams) {
         let peer = conn.state();
         if peer.has(PeerFlags::AWAITS) || !peer.is_open() {
-            // One that waits for an answer from before the schedule begins with this message behind it.
+            // A connection that awaits a reply from before the schedule starts with this message afterwards.
             if peer.is_open() && !peer.has(PeerFlags(PeerFlags::COUNTED.0 | PeerFlags::STARTED.0)) {
                 peer.of_phase = due_us as u32;
                 peer.set(PeerFlags::STARTED);
@@ -83,7 +83,7 @@ impl Worker {
             }
             return;
         }
-        // Behind an answer it may have been sent before the schedule came to it.
+        // The message may already have been sent right after a late reply.
         let ahead_us = peer.of_phase.wrapping_sub(due_us as u32);
         let is_sent = ahead_us == 0 || (ahead_us < HALF_US && params.interval_us < u64::from(HALF_US));
         if peer.has(PeerFlags::STARTED) && is_sent {
@@ -106,7 +106,7 @@ impl Worker {
         self.send_at(conn, now);
     }
 
-    /// An answer came: it is measured, and what became due meanwhile is sent.
+    /// Measures a reply, and sends the next message if it became due meanwhile.
     pub(super) fn replied_on_schedule(
         &mut self,
         conn: &mut Conn<'_, Peer>,
@@ -123,7 +123,7 @@ impl Worker {
             self.samples.schedule.answered += 1;
             due_us + params.interval_us
         } else {
-            self.measure(Measure::Hold, took_us); // asked before the schedule began
+            self.measure(Measure::Hold, took_us); // sent before the schedule began
             if !peer.has(PeerFlags::STARTED) {
                 return;
             }
@@ -137,7 +137,7 @@ impl Worker {
         }
     }
 
-    /// A connection ends, perhaps before it could begin with its schedule; to be called while it has its flags.
+    /// Removes an ending connection from the schedule; must be called before its flags are cleared.
     pub(super) fn leave_schedule(&mut self, peer: &Peer) {
         let is_pending = peer.has(PeerFlags::AWAITS) && peer.has(PeerFlags::STARTED) && !peer.has(PeerFlags::COUNTED);
         if is_pending && matches!(self.task(), Some(PhaseTask::Rate(_))) {

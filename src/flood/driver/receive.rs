@@ -1,4 +1,5 @@
-//! What a server pushes: its age by the stamp in it, and those who take it slowly or not at all.
+//! Receives pushed messages and measures their age by the timestamp in them; some connections read slowly or not at
+//! all.
 
 use super::phase::Receivers;
 use super::{Peer, PeerFlags, Worker, in_sample};
@@ -30,7 +31,7 @@ impl Worker {
         }
     }
 
-    /// A message that nobody asked for.
+    /// Handles a message that is not a reply.
     pub(super) fn unasked(&mut self, conn: &mut Conn<'_, Peer>, payload: &[u8]) {
         self.ledger.counts.received += 1;
         self.is_published = false;
@@ -48,8 +49,8 @@ impl Worker {
         }
     }
 
-    /// Has a slow connection stop reading: for good, or for as long as the message that it has read takes. One that waits for
-    /// an answer of before reads that first.
+    /// Pauses reading on a slow connection: for good, or for the time that the message takes at the slow rate. A
+    /// connection that awaits a reply from before reads that first.
     pub(super) fn slow_down(&mut self, conn: &mut Conn<'_, Peer>, message_bytes: usize) {
         let Some(PhaseTask::Receive { slow, .. }) = self.task() else { return };
         if conn.state().has(PeerFlags::AWAITS) || self.receivers.is_ending {
@@ -62,10 +63,10 @@ impl Worker {
         conn.pause();
     }
 
-    /// Lets those read on whose time has come; whether the phase is over.
+    /// Resumes slow connections whose pause is over; returns whether the phase is complete.
     pub(super) fn receive(&mut self, core: &mut Core<Peer>, messages: Option<u32>) -> bool {
         if self.receivers.is_ending {
-            return self.receivers.behind == 0;
+            return self.receivers.catching_up == 0;
         }
         while let Some(&Reverse((until, id))) = self.receivers.paused.peek() {
             if until > core.now().instant {
@@ -78,8 +79,8 @@ impl Worker {
         messages.is_some() && self.receivers.waiting == 0
     }
 
-    /// Nobody is slow any more. A ping goes behind what was left unread: with its pong it is known whether the server still
-    /// holds the connection.
+    /// Resumes all slow connections. The pong of a ping sent now arrives after the unread data, which shows whether the
+    /// server still holds the connection.
     pub(super) fn stop_receiving(&mut self, core: &mut Core<Peer>) {
         self.receivers.is_ending = true;
         self.receivers.paused.clear();
@@ -96,7 +97,7 @@ impl Worker {
             if !peer.has(PeerFlags::AWAITS) {
                 peer.since_us = now_us;
             }
-            self.receivers.behind += 1;
+            self.receivers.catching_up += 1;
             core.with(id, |conn| {
                 conn.resume();
                 conn.ping(b"");
@@ -104,14 +105,14 @@ impl Worker {
         }
     }
 
-    /// Its pong came.
+    /// Handles the pong that shows that a slow connection has caught up.
     pub(super) fn caught_up(&mut self, peer: &mut Peer) {
         if peer.take(PeerFlags::CATCHES_UP) {
-            self.receivers.behind -= 1;
+            self.receivers.catching_up -= 1;
         }
     }
 
-    /// A connection has ended, and nobody waits for it.
+    /// Stops waiting for a connection that has ended.
     pub(super) fn leave_receivers(&mut self, peer: &mut Peer) {
         self.caught_up(peer);
         if matches!(self.task(), Some(PhaseTask::Receive { .. })) && peer.take(PeerFlags::STARTED) {

@@ -1,4 +1,4 @@
-//! Messages and their answers.
+//! Requests and their replies.
 
 use super::{Peer, PeerFlags, Worker};
 use crate::flood::command::PhaseTask;
@@ -10,12 +10,12 @@ use crate::proto::session::MessageKind;
 use std::time::Instant;
 
 impl Worker {
-    /// Begins to wait for the answer to one more message.
+    /// Sends one more message and starts to wait for its reply.
     pub(super) fn send(&mut self, conn: &mut Conn<'_, Peer>) {
         self.send_at(conn, Instant::now());
     }
 
-    /// The same, when the clock has just been read.
+    /// As `send`, with a clock reading that the caller has already.
     pub(super) fn send_at(&mut self, conn: &mut Conn<'_, Peer>, now: Instant) {
         let now_us = self.stamp_us(now);
         let peer = conn.state();
@@ -36,7 +36,7 @@ impl Worker {
         }
     }
 
-    /// A right answer is complete.
+    /// Handles a complete and correct reply.
     pub(super) fn replied(&mut self, conn: &mut Conn<'_, Peer>) {
         let now = Instant::now();
         let took_us = self.waited_us(conn.state(), now);
@@ -47,7 +47,7 @@ impl Worker {
         self.is_published = false;
         match self.task() {
             Some(PhaseTask::Rate(params)) => return self.replied_on_schedule(conn, params, now, took_us),
-            // Only what took a place was asked in this phase.
+            // Only a counted request was sent in this phase.
             Some(PhaseTask::Reply { .. }) if peer.has(PeerFlags::COUNTED) => {
                 self.measure(Measure::Reply, took_us);
                 peer.of_phase = peer.of_phase.saturating_sub(1);
@@ -70,7 +70,7 @@ impl Worker {
         }
     }
 
-    /// All that was asked of it was answered.
+    /// Marks a connection as answered in full.
     pub(super) fn answered(&mut self, peer: &mut Peer) {
         self.ledger.counts.answered += u64::from(!peer.has(PeerFlags::ANSWERED));
         peer.set(PeerFlags::ANSWERED);
@@ -79,7 +79,7 @@ impl Worker {
         }
     }
 
-    /// A piece of a reply that comes as a stream.
+    /// Compares received bytes of a TCP stream with the expected reply.
     pub(super) fn on_data(&mut self, conn: &mut Conn<'_, Peer>, bytes: &[u8]) {
         if !conn.state().has(PeerFlags::AWAITS) {
             return conn.end(WRONG_REPLY);
@@ -95,11 +95,11 @@ impl Worker {
         }
     }
 
-    /// A piece of a page.
+    /// Compares received bytes of an HTTP body with the expected page.
     pub(super) fn on_body(&mut self, conn: &mut Conn<'_, Peer>, bytes: &[u8]) {
         let from = conn.state().received as usize;
         conn.state().received = conn.state().received.saturating_add(bytes.len() as u32);
-        // A page may have no end.
+        // A server may send a body without end.
         if conn.state().received > self.config.max_reply_bytes {
             return conn.end(TOO_LONG);
         }

@@ -1,8 +1,8 @@
-//! Why an assertion is refused.
+//! The error type of assertions.
 
 use std::fmt;
 
-/// Why a text is no assertion, or none about this flood.
+/// Why a text is not an assertion, or not one about this flood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadAssertion(pub(super) String);
 

@@ -1,4 +1,5 @@
-//! What a flood is to keep: `lost == 0`, `connect.p99 < 50ms`; read before it begins, and judged by its report.
+//! Assertions about a flood, such as `lost == 0` or `connect.p99 < 50ms`: parsed before it begins, and evaluated with
+//! its report.
 
 mod error;
 mod names;
@@ -11,35 +12,35 @@ use names::{Dimension, Figure, Statistic, begins_with, figure};
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest assertion: the name of a cause may take most of it.
+/// The longest assertion in bytes; most of it may be the name of a cause.
 const MAX_BYTES: usize = 1024;
 
 /// An assertion about a report: `NAME OP NUMBER[UNIT]`.
 ///
 /// OP is one of `==`, `!=`, `<`, `<=`, `>` and `>=`. NAME is one of these:
 ///
-/// | name | of what | units |
+/// | name | figure | units |
 /// |---|---|---|
 /// | `planned`, `opened`, `answered`, `held`, `closed`, `lost` | connections | none, or `%` of those that were planned |
 /// | `reopened`, `sent`, `replies`, `received` | connections and messages | none |
-/// | `lost["timeout"]` | connections lost for a cause, or for any that begins with these words | as `lost` |
-/// | `connect.p99` | what 99 % took at most; any percentile, such as `p50` or `p99.9` | `us`, `ms`, `s` |
+/// | `lost["timeout"]` | connections lost by a cause, or by any cause that begins with these words | as `lost` |
+/// | `connect.p99` | the latency that 99 % did not exceed; any percentile, such as `p50` or `p99.9` | `us`, `ms`, `s` |
 /// | `connect.max`, `connect.mean` | the longest, the mean | `us`, `ms`, `s` |
-/// | `connect.samples`, `connect.per_second`, `connect.seconds` | how many, how fast, for how long | none; `/s`; `s` |
+/// | `connect.samples`, `connect.per_second`, `connect.seconds` | number of samples, rate, duration | none; `/s`; `s` |
 /// | `ramp2.connect.p99` | the same within one phase | the same |
 /// | `ramp2.seconds` | how long a phase took | none, or `us`, `ms`, `s` |
 /// | `schedule.due`, `schedule.sent`, `schedule.answered` | messages at a constant rate | none, or `%` of those due |
 /// | `rate2.schedule.sent` | the same within one phase | the same |
 /// | `server.user_bytes_per_connection`, `server.kernel_bytes_per_connection` | memory | none, or `B`, `KiB`, `MiB`, `GiB` |
 /// | `server.cpu_s` | CPU time, user and system | none, or `us`, `ms`, `s` |
-/// | `seconds`, `close_seconds` | how long all of it took, and closing | none, or `us`, `ms`, `s` |
+/// | `seconds`, `close_seconds` | how long the flood took, and closing | none, or `us`, `ms`, `s` |
 /// | `reconciled` | 1 if both sides agree, 0 if not | none |
 ///
-/// For `connect` stands any [`Measure`], for `server` also `client`.
+/// `connect` may be replaced by any [`Measure`], and `server` by `client`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assertion {
     text: String,
-    /// Of one phase, or of all.
+    /// The phase, or `None` for the whole flood.
     phase: Option<String>,
     figure: Figure,
     comparison: Comparison,
@@ -58,7 +59,7 @@ enum Comparison {
     AtLeast,
 }
 
-/// The longer ones first, since each begins with a shorter one.
+/// Longer operators first, since each begins with a shorter one.
 const COMPARISONS: [(&str, Comparison); 6] = [
     ("==", Comparison::Equal),
     ("!=", Comparison::Unequal),
@@ -76,10 +77,10 @@ impl FromStr for Assertion {
             return Err(BadAssertion(format!("it has {} bytes; expected at most {MAX_BYTES}", text.len())));
         }
         let right = "expected NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
-        // What stands in quotes is the cause of a loss, and may hold anything.
+        // A quoted part is the cause of a loss, and may contain operators.
         let unquoted = text.rfind('"').map_or(0, |at| at + 1);
         let at = text[unquoted..].find(['=', '!', '<', '>']).map(|at| unquoted + at);
-        let (name, rest) = text.split_at(at.ok_or_else(|| BadAssertion(format!("it compares nothing; {right}")))?);
+        let (name, rest) = text.split_at(at.ok_or_else(|| BadAssertion(format!("it has no comparison; {right}")))?);
         let (sign, comparison) = COMPARISONS
             .into_iter()
             .find(|(sign, _)| rest.starts_with(sign))
@@ -89,7 +90,7 @@ impl FromStr for Assertion {
         let unit_at = value.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '_' | '-' | '+'));
         let (number, unit) = value.split_at(unit_at.unwrap_or(value.len()));
         let number: f64 =
-            number.replace('_', "").parse().map_err(|_| BadAssertion(format!("{value:?} is no number; {right}")))?;
+            number.replace('_', "").parse().map_err(|_| BadAssertion(format!("{value:?} is not a number; {right}")))?;
         let factor = figure.dimension().factor(unit.trim()).map_err(|units| {
             let has =
                 if unit.is_empty() { "needs a unit".to_owned() } else { format!("has no unit {:?}", unit.trim()) };
@@ -107,10 +108,10 @@ impl fmt::Display for Assertion {
 }
 
 impl Assertion {
-    /// Whether the flood will have what this is about: the names of its phases are given.
+    /// Checks the assertion against the names of the flood's phases.
     ///
     /// # Errors
-    /// [`BadAssertion`] if there is no such phase.
+    /// [`BadAssertion`] if the flood has no such phase.
     pub fn check<'a>(&self, phases: impl IntoIterator<Item = &'a str>) -> Result<(), BadAssertion> {
         let Some(wanted) = &self.phase else { return Ok(()) };
         let phases: Vec<&str> = phases.into_iter().collect();
@@ -122,7 +123,7 @@ impl Assertion {
         Err(BadAssertion(format!("there is no phase {wanted:?}; {right}")))
     }
 
-    /// The unit that the figure of its verdict has: `us`, `s`, `B`, `/s`, or none.
+    /// Returns the unit of the figure in the verdict: `us`, `s`, `B`, `/s`, or none.
     pub fn unit(&self) -> &'static str {
         match self.figure.dimension() {
             Dimension::Count | Dimension::Share => "",
@@ -133,7 +134,7 @@ impl Assertion {
         }
     }
 
-    /// Judges a report. What it does not have does not hold.
+    /// Evaluates the assertion with a report. If the report lacks the figure, the assertion does not hold.
     pub fn judge(&self, report: &Report) -> Verdict {
         let figure = self.figure(report);
         let holds = figure.is_some_and(|figure| {
@@ -150,7 +151,7 @@ impl Assertion {
         Verdict { assertion: self.text.clone(), figure, holds }
     }
 
-    /// What a percentage is of.
+    /// Returns the total that a percentage refers to.
     fn whole(&self, report: &Report) -> f64 {
         let whole = match self.figure {
             Figure::DueSent | Figure::DueAnswered => self.schedule(report).map_or(0, |schedule| schedule.due),

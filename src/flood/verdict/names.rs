@@ -1,4 +1,4 @@
-//! The names of figures: what can be asserted of a report, and what is meant by a name that is mistyped.
+//! The names of figures that can be asserted, and suggestions for mistyped ones.
 
 use super::error::BadAssertion;
 use crate::flood::latency::{MEASURES, Measure};
@@ -31,7 +31,7 @@ pub(super) enum Figure {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Statistic {
-    /// What this share took at most.
+    /// The latency that this share did not exceed.
     Quantile(f64),
     Max,
     Mean,
@@ -40,20 +40,20 @@ pub(super) enum Statistic {
     Seconds,
 }
 
-/// What a figure is measured in.
+/// The dimension of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dimension {
     Count,
-    /// A count of which a percentage makes sense.
+    /// A count that may be compared with a percentage.
     Share,
-    /// Microseconds in the report, so that a unit has to say what is meant.
+    /// A latency. Reports have microseconds, so a unit is required to avoid mistakes.
     Latency,
     Seconds,
     Bytes,
     Rate,
 }
 
-/// Names that stand alone; those of measures, phases and causes are made.
+/// Names without parts; those of measures, phases and causes are composed.
 const NAMES: [(&str, Figure); 22] = [
     ("planned", Figure::Planned),
     ("opened", Figure::Opened),
@@ -79,10 +79,10 @@ const NAMES: [(&str, Figure); 22] = [
     ("client.cpu_s", Figure::Cpu { server: false }),
 ];
 
-/// Statistics of a measure, as they are offered to who mistyped one.
+/// Statistics of a measure, as suggested for a mistyped one.
 const STATISTICS: [&str; 10] = ["p50", "p90", "p95", "p99", "p99.9", "max", "mean", "samples", "per_second", "seconds"];
 
-/// The causes of a loss, and what several of them have in front, so that a mistyped one is not taken for one that never came.
+/// The causes of losses and their common prefixes, so that a mistyped cause is not taken for one that did not occur.
 const CAUSES: [&str; 21] = [
     "close code",
     "closed by peer",
@@ -107,10 +107,10 @@ const CAUSES: [&str; 21] = [
     "wrong reply",
 ];
 
-/// Those that go on with a number, or with words that are not ours.
+/// Causes that continue with a number, or with text from elsewhere.
 const OPEN_CAUSES: [&str; 5] = ["close code", "driver", "local limit", "protocol error", "status"];
 
-/// What a name stands for, and in which phase.
+/// Parses a name; returns the phase, if it has one, and the figure.
 pub(super) fn figure(name: &str) -> Result<(Option<String>, Figure), BadAssertion> {
     if let Some((_, figure)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Ok((None, figure.clone()));
@@ -124,7 +124,7 @@ pub(super) fn figure(name: &str) -> Result<(Option<String>, Figure), BadAssertio
     let unknown = || {
         let all = NAMES.iter().map(|(known, _)| (*known).to_owned());
         let of_measures = MEASURES.iter().flat_map(|measure| STATISTICS.map(|of| format!("{}.{of}", measure.name())));
-        BadAssertion(format!("{name:?} is no figure of a report; {}", near(name, all.chain(of_measures))))
+        BadAssertion(format!("{name:?} is not a figure of a report; {}", near(name, all.chain(of_measures))))
     };
     let (phase, rest) = name.split_once('.').ok_or_else(unknown)?;
     if !is_phase_name(phase) {
@@ -145,11 +145,11 @@ fn is_phase_name(name: &str) -> bool {
     !is_side && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-/// `connect.p99`; `None` if it begins with no measure.
+/// Parses `connect.p99`; `None` if it does not begin with a measure.
 fn timing(name: &str) -> Option<Result<Figure, BadAssertion>> {
     let (measure, statistic) = name.split_once('.')?;
     let measure = MEASURES.into_iter().find(|known| known.name() == measure)?;
-    // A phase may be called as a measure is: `reply.reply.p99`, `hold.schedule.sent`.
+    // A phase may have the name of a measure: `reply.reply.p99`, `hold.schedule.sent`.
     if timing(statistic).is_some() || statistic.starts_with("schedule.") {
         return None;
     }
@@ -161,7 +161,7 @@ fn timing(name: &str) -> Option<Result<Figure, BadAssertion>> {
         "seconds" => Statistic::Seconds,
         other => {
             let percent = other.strip_prefix('p').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-            // So that 99.9 becomes the same 0.999 that the figures of the report are taken at.
+            // Parsed as 99.9e-2, so that it is the same 0.999 that reports use.
             let share = percent.filter(|rest| !rest.contains('e')).and_then(|rest| format!("{rest}e-2").parse().ok());
             let Some(share) = share.filter(|share| (0.0..=1.0).contains(share)) else {
                 let near = near(other, STATISTICS.into_iter().map(str::to_owned));
@@ -177,21 +177,22 @@ fn lost_by(cause: &str) -> Result<Figure, BadAssertion> {
     let cause = cause.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| {
         BadAssertion(format!("lost[{cause}] has no quotes; expected lost[\"refused\"] or lost[\"timeout\"]"))
     })?;
-    // Other errors of the system come as it words them, with their number.
+    // Other system errors have the system's text, with their number.
     let goes_on = || cause.contains("(os error ") || OPEN_CAUSES.iter().any(|known| begins_with(cause, known));
     if CAUSES.contains(&cause) || goes_on() {
         return Ok(Figure::LostBy(cause.to_owned()));
     }
     let near = near(cause, CAUSES.into_iter().map(str::to_owned));
-    Err(BadAssertion(format!("{cause:?} is no cause of a loss; {near}")))
+    Err(BadAssertion(format!("{cause:?} is not a cause of a loss; {near}")))
 }
 
-/// Whether a cause is this one, or of this kind: `timeout: connect` is a `timeout`, `close code 1001` a `close code`.
+/// Returns whether a cause is `kind` or begins with it: `timeout: connect` is a `timeout`, `close code 1001` a `close
+/// code`.
 pub(super) fn begins_with(cause: &str, kind: &str) -> bool {
     cause.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
 }
 
-/// Names for who mistyped one.
+/// Suggests known names for a mistyped one.
 fn near(name: &str, known: impl Iterator<Item = String>) -> String {
     let mut known: Vec<(usize, String)> = known.map(|known| (distance(name, &known), known)).collect();
     known.sort();
@@ -209,7 +210,7 @@ fn near(name: &str, known: impl Iterator<Item = String>) -> String {
     format!("there are {}, and more", all.join(", "))
 }
 
-/// How many letters have to be added, taken away or changed (Levenshtein).
+/// Returns how many letters must be added, removed or changed (Levenshtein distance).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (at, letter) in one.chars().enumerate() {
@@ -225,7 +226,7 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 impl Dimension {
-    /// What a number with this unit is multiplied with, to be in the unit of the report; else the units that there are.
+    /// Returns the factor from this unit to the unit of the report, or else the units that are accepted.
     pub(super) fn factor(self, unit: &str) -> Result<f64, &'static str> {
         let (factor, units) = match self {
             Self::Count => (matches!(unit, "").then_some(1.0), "a number without unit"),

@@ -183,7 +183,7 @@ fn reports_that_would_end_the_program_are_refused() {
         let shown = run("ulimit -v 1000000", &["report", "show", text(&bad)]);
         assert_eq!((shown.code(), shown.err.len()), (2, 1), "{shown:?}");
         assert!(
-            shown.err[0].contains(&format!("{}: it is no whole report: connect: histogram: ", bad.display())),
+            shown.err[0].contains(&format!("{}: it is not a complete report: connect: histogram: ", bad.display())),
             "{shown:?}"
         );
     }
@@ -262,17 +262,17 @@ fn files_that_are_no_reports_are_named() {
     let missing = scratch.file("missing.json");
     let said = "No such file or directory (os error 2); name a report that --json wrote";
     assert_refused(&run("", &["report", "show", text(&missing)]), &format!("{}: {said}", missing.display()));
-    let said = "it is no report: it is not JSON: expected value at line 1 column 1";
+    let said = "it is not a report: it is not JSON: expected value at line 1 column 1";
     assert_refused(&shown("<html>"), &format!("{named}: {said}"));
-    let said = "it is no report: it has no \"schema\"; expected \"steadfast.flood/2\"";
+    let said = "it is not a report: it has no \"schema\"; expected \"steadfast.flood/2\"";
     assert_refused(&shown("{}"), &format!("{named}: {said}"));
     let said = "its schema is \"steadfast.flood/1\"; expected \"steadfast.flood/2\"";
     assert_refused(&shown(r#"{"schema":"steadfast.flood/1"}"#), &format!("{named}: {said}"));
-    let said = "it is no whole report: missing field `program` at line 1 column 30";
+    let said = "it is not a complete report: missing field `program` at line 1 column 30";
     assert_refused(&shown(r#"{"schema":"steadfast.flood/2"}"#), &format!("{named}: {said}"));
     // A histogram that does not say what the figures say was not written by a flood.
     written["connect"]["samples"] = 4.into();
-    let said = "it is no whole report: connect: histogram: it has not as many samples as the report says";
+    let said = "it is not a complete report: connect: histogram: it has not as many samples as the report says";
     let counted = shown(&written.to_string());
     assert!(counted.err[0].starts_with(&format!("steadfast: {named}: {said}")), "{counted:?}");
     assert_eq!((counted.code(), counted.err.len()), (2, 1), "{counted:?}");

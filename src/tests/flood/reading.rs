@@ -89,7 +89,7 @@ fn a_histogram_that_declares_what_it_has_not_is_refused() {
             ("/timeline/2/latencies/reply/histogram", "timeline[2].latencies.reply"),
         ] {
             let said = said(pointer, histogram.clone().into());
-            let wanted = format!("it is no whole report: {member}: histogram: {wrong}");
+            let wanted = format!("it is not a complete report: {member}: histogram: {wrong}");
             assert!(said.starts_with(&wanted), "{said} is not {wanted}");
         }
     }
@@ -128,11 +128,11 @@ fn figures_that_no_flood_has_are_refused() {
         ("/states/open", json!("many"), "states.open: invalid type: string \"many\", expected u64"),
     ] {
         let said = said(pointer, value);
-        assert!(said.starts_with(&format!("it is no whole report: {wanted}")), "{said} is not {wanted}");
+        assert!(said.starts_with(&format!("it is not a complete report: {wanted}")), "{said} is not {wanted}");
     }
     let nested = "[".repeat(100_000);
     let said = Report::from_json(nested.as_bytes()).map_err(|bad| bad.to_string());
-    assert!(said.as_ref().is_err_and(|said| said.starts_with("it is no report: ")), "{said:?}");
+    assert!(said.as_ref().is_err_and(|said| said.starts_with("it is not a report: ")), "{said:?}");
 }
 
 #[test]
