@@ -1,4 +1,4 @@
-//! The flags of permessage-deflate, the same for a server and for a client.
+//! The flags of permessage-deflate, shared by the server and the clients.
 
 use clap::{Args, value_parser};
 use steadfast::proto::extension::Compression;
@@ -6,28 +6,28 @@ use steadfast::proto::extension::Compression;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Compression")]
 pub(super) struct CompressionArgs {
-    /// Agree upon permessage-deflate (RFC 7692) with those who can
+    /// Negotiate permessage-deflate (RFC 7692) with peers that support it
     #[arg(long)]
     compression: bool,
-    /// Keep the window from message to message: shorter messages, and memory for each connection
+    /// Keep the compression window between messages: shorter messages, but memory for each connection
     #[arg(long, requires = "compression")]
     compression_takeover: bool,
-    /// Largest window that is kept or compressed with: 2 to the power of so many bytes
+    /// Largest compression window, as a power of two in bytes
     #[arg(long, value_name = "BITS", requires = "compression", default_value_t = Compression::default().max_window_bits,
         value_parser = value_parser!(u8).range(8..=15))]
     compression_window_bits: u8,
-    /// How hard to compress
+    /// Compression level, from 1 (fastest) to 9 (smallest)
     #[arg(long, value_name = "LEVEL", requires = "compression", default_value_t = Compression::default().level,
         value_parser = value_parser!(u8).range(1..=9))]
     compression_level: u8,
-    /// Messages shorter than this are sent as they are
+    /// Send messages shorter than this uncompressed
     #[arg(long, value_name = "BYTES", requires = "compression",
         default_value_t = Compression::default().min_message_bytes as u32)]
     compression_min_bytes: u32,
 }
 
 impl CompressionArgs {
-    /// What `serve` tells of it at its start, if it is on.
+    /// Returns the line that `serve` prints at its start if compression is on.
     pub(super) fn changed(&self) -> Option<String> {
         let takeover = if self.compression_takeover { "with" } else { "without" };
         self.compression.then(|| {

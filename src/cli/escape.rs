@@ -1,7 +1,7 @@
-//! Text from elsewhere, shown so that it cannot drive a terminal or mislead its reader.
+//! Escapes text from elsewhere, so that it cannot control a terminal or mislead a reader.
 
-/// Replaces control characters, characters that reorder what is read and characters that cannot be seen with an escape such
-/// as `\u{1b}`. A backslash stays as it is, so that JSON stays JSON.
+/// Replaces control characters, characters that reorder text and invisible characters with an escape such as `\u{1b}`.
+/// A backslash stays as it is, so that JSON stays JSON.
 pub(super) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -14,8 +14,8 @@ pub(super) fn escaped(text: &str) -> String {
     line
 }
 
-/// Whether a character is more than a letter: C0 and C1 controls; Unicode's Bidi_Control; its separators of lines and
-/// paragraphs, since what is shown is one line; and those without width, but for the joiners that some scripts need.
+/// Returns whether a character can do harm: C0 and C1 controls; Unicode's Bidi_Control; separators of lines and
+/// paragraphs, since the output is one line; and characters without width, except the joiners that some scripts need.
 pub(super) fn is_harmful(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -39,7 +39,7 @@ mod tests {
     use super::escaped;
 
     #[test]
-    fn harmful_characters_are_escaped_and_all_others_are_not() {
+    fn only_harmful_characters_are_escaped() {
         let plain = r#"plain {"a":"\u00fc"} ü 木 🙂 نص‌ها"#;
         assert_eq!(escaped(plain), plain);
         assert_eq!(escaped("\u{1b}[31m\r\n\t\u{7f}\u{9b}2J"), r"\u{1b}[31m\r\n\t\u{7f}\u{9b}2J");

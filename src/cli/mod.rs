@@ -1,4 +1,4 @@
-//! The command line: flags into plain configurations, one file a command. Text for people lives here only.
+//! The command line: turns flags into configurations, one file for each command. Texts for people are only here.
 
 mod complain;
 mod compression;
@@ -20,7 +20,7 @@ use steadfast::server::save_address_space;
 #[command(
     name = "steadfast",
     version,
-    about = "Holds a million WebSocket connections on one Linux host, and proves it"
+    about = "Holds a million WebSocket connections on one Linux host, and checks each of them"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -29,26 +29,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve HTTP/1.1 and WebSocket, or raw TCP, to as many connections as asked for
+    /// Serve HTTP/1.1 and WebSocket, or raw TCP
     Serve(serve::Args),
-    /// Open connections to any server, check every reply, hold, close, and account for each
+    /// Open connections to any server, check every reply, hold and close them, and account for each
     Flood(flood::Args),
-    /// Show, judge and merge the reports of floods
+    /// Show, check and merge the reports of floods
     Report(report::Args),
-    /// Talk to a WebSocket server: lines are sent as messages, and what comes is shown
+    /// Connect to a WebSocket server: send lines as messages, and print received messages
     Connect(connect::Args),
-    /// Tell how many connections this host holds, what stops it there, and what would change that
+    /// Report how many connections this host holds, which limit stops it there, and how to raise it
     Doctor(doctor::Args),
 }
 
-/// The stack of the thread that does all the work; what it does not touch costs nothing.
+/// The stack of the main thread; untouched pages take no memory.
 const STACK_BYTES: usize = 2 << 20;
 
-/// Runs in a thread of its own, since RLIMIT_STACK (ulimit -s) may leave the first one too little.
+/// Runs the program in a thread of its own, since RLIMIT_STACK (ulimit -s) may leave the initial thread too little
+/// stack.
 pub(crate) fn start() -> ExitCode {
     save_address_space();
     match thread::Builder::new().name("steadfast".into()).stack_size(STACK_BYTES).spawn(run) {
-        // A panic has said what it was; the binary has ended by then.
+        // After a panic the process has ended already, with a message.
         Ok(running) => running.join().unwrap_or(ExitCode::FAILURE),
         Err(error) => refuse(&format_args!(
             "cannot start a thread with a stack of {} MiB: {error}; raise RLIMIT_AS (ulimit -v) or RLIMIT_NPROC (ulimit -u)",
@@ -57,11 +58,11 @@ pub(crate) fn start() -> ExitCode {
     }
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the command.
 fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Help and version are no errors, and are printed as they are.
+        // Help and version are not errors, and are printed as they are.
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => return refuse(&one_line(&error.to_string())),
     };
@@ -74,11 +75,11 @@ fn run() -> ExitCode {
     }
 }
 
-/// What was wrong, without the usage that follows it.
+/// Returns the error on one line, without the usage that follows it.
 fn one_line(error: &str) -> String {
     let lines =
         error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let text = words.join(" ");
-    text.strip_prefix("error: ").unwrap_or(&text).to_owned() + "; --help tells what there is"
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned() + "; see --help"
 }

@@ -52,47 +52,48 @@ impl From<ProtocolArg> for Protocol {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST, unix:PATH or unix:@NAME; may be repeated
+    /// Address to listen on: ADDRESS:PORT, ADDRESS:FIRST-LAST, unix:PATH or unix:@NAME; may be repeated
     #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:8080")]
     listen: Vec<Endpoint>,
-    /// ws: HTTP/1.1 and WebSocket; tcp: whatever comes is sent back
+    /// ws: HTTP/1.1 and WebSocket; tcp: every byte received is sent back
     #[arg(long, value_enum, default_value = "ws")]
     protocol: ProtocolArg,
-    /// The most connections in all [default: what one descriptor table holds]
+    /// Most connections in total [default: what one descriptor table holds]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
-    /// Threads with an epoll instance each [default: cores, or as many tables as the connections need]
+    /// Threads, each with its own epoll instance [default: cores, or as many as the connections need descriptor tables]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=4096))]
     reactors: Option<u16>,
-    /// Pages that may connect: same, any, or an origin such as https://example.org or https://*.example.org, which is all
-    /// subdomains; may be repeated
+    /// Origins of web pages that may connect: same, any, or an origin such as https://example.org or
+    /// https://*.example.org for all subdomains; may be repeated
     #[arg(long, value_name = "ORIGIN", default_value = "same")]
     origin: Vec<String>,
-    /// Name of this server, against DNS rebinding: requests for another are answered 421; may be repeated [default: any]
+    /// Name of this server, against DNS rebinding: requests for other names are answered 421; may be repeated [default:
+    /// any]
     #[arg(long, value_name = "NAME[:PORT]")]
     host: Vec<String>,
-    /// Subprotocol that is spoken here, the best first; may be repeated [default: none]
+    /// Subprotocol that the server supports; may be repeated, in order of preference [default: none]
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<String>,
-    /// Field for every HTTP answer, as 'Name: value'; may be repeated
+    /// Additional field for every HTTP response, as 'Name: value'; may be repeated
     #[arg(long, value_name = "FIELD")]
     response_header: Vec<String>,
-    /// How often /push pushes the time
+    /// Interval at which /push sends the time
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = interval)]
     push_interval: Duration,
-    /// Folder whose files are served at all paths that have no other use [default: none]
+    /// Folder whose files are served at all paths without another use [default: none]
     #[arg(long = "static", value_name = "DIR")]
     static_files: Option<PathBuf>,
     #[command(flatten)]
     compression: CompressionArgs,
     #[command(flatten)]
     limits: LimitArgs,
-    /// What happens on /broadcast and /chat when more waits for a connection than may
+    /// What to do on /broadcast and /chat when the queue of a connection is full
     #[arg(long, value_enum, default_value = "close", help_heading = "Limits")]
     overflow: OverflowArg,
-    /// Bytes that all connections together may keep: queues, partial messages, windows of compression. Near it new clients get
-    /// 503 and the oldest unfinished messages end; at it the connections that keep most are reset
-    /// [default: a quarter of the memory of the host, its control group or RLIMIT_AS]
+    /// Memory for all connections together: queues, partial messages, compression windows. Near the limit new clients
+    /// get 503 and the oldest unfinished messages end; at the limit the connections that keep most are reset [default:
+    /// a quarter of the memory of the host, its control group or RLIMIT_AS]
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1 << 20..), help_heading = "Limits")]
     max_buffer_bytes: Option<u64>,
     /// SO_SNDBUF of a TCP connection [default: the kernel's]
@@ -103,13 +104,13 @@ pub(super) struct Args {
     socket_receive_buffer_bytes: Option<u32>,
 }
 
-/// From a millisecond to a day.
+/// Parses an interval from a millisecond to a day.
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected 0.001 to 86400".to_owned())
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number from 0.001 to 86400".to_owned())
 }
 
-/// Declares the flags of all limits, with their defaults taken from the library, and the line that tells which differ.
+/// Declares the flags of all limits, with defaults from the library, and the line that lists changed ones.
 macro_rules! limits {
     ($($(#[doc = $doc:literal])* $flag:ident: $type:ty { $($path:tt)+ } $range:expr, $name:literal;)*) => {
         #[derive(Debug, ClapArgs)]
@@ -198,66 +199,67 @@ limits! {
     max_request_line_bytes: u64 { line_bytes } 16..=1 << 20, "BYTES";
     /// Longest request head; a longer one is answered 431
     max_head_bytes: u64 { head_bytes } 64..=1 << 24, "BYTES";
-    /// Longest content of a request; a longer one is answered 413
+    /// Longest body of a request; a longer one is answered 413
     max_body_bytes: u64 { limits.max_body_bytes } 0..=1 << 40, "BYTES";
-    /// Files longer than 64 KiB that each reactor sends at a time, at most half of what is free to one source; more are
-    /// answered 503 with Retry-After
+    /// Most files longer than 64 KiB that each reactor sends at a time, at most half of the free places to one source;
+    /// others are answered 503 with Retry-After
     max_long_files: u32 { max_long_files } 1..=32, "N";
-    /// Upgrades of each reactor in a second, shared fairly among sources; more are answered 503 with Retry-After
+    /// Most upgrades per second of each reactor, shared fairly among sources; others are answered 503 with Retry-After
     max_upgrades_per_s: u32 { max_upgrades_per_s } 1.., "N";
-    /// Connections of each source; more are answered 503 with Retry-After, closed at once, and take no place
+    /// Most connections of each source; others are answered 503 with Retry-After, closed at once, and take no place
     max_connections_per_source: u32 { max_connections_per_source } 1.., "N";
-    /// Bits of an IPv4 address that make a source
+    /// Prefix length that identifies an IPv4 source
     source_prefix_v4: u32 { source_prefix_v4 } 1..=32, "BITS";
-    /// Bits of an IPv6 address that make a source
+    /// Prefix length that identifies an IPv6 source
     source_prefix_v6: u32 { source_prefix_v6 } 1..=128, "BITS";
-    /// Bytes that may wait for a connection which does not keep up, not below --max-message-bytes; see --overflow
+    /// Most bytes queued for a connection, at least --max-message-bytes; see --overflow
     max_queued_bytes: u64 { queued_bytes } 1..=1 << 40, "BYTES";
-    /// Messages that may wait for it
+    /// Most messages queued for a connection
     max_queued_messages: u64 { queued_messages } 1..=1 << 40, "N";
-    /// Time that more may wait, up to 16 times as much, before --overflow close closes
+    /// Time that a queue may exceed these limits, up to 16 times, before --overflow close closes
     queue_grace_s: u32 { queue_grace_s } 0..=3600, "SECONDS";
-    /// TCP_NOTSENT_LOWAT: what may wait unsent in the kernel for a connection, 0 for all that fits
+    /// TCP_NOTSENT_LOWAT: unsent bytes that the kernel may buffer for a connection; 0 is no limit
     socket_notsent_lowat_bytes: u32 { socket_notsent_lowat_bytes } 0..=1 << 30, "BYTES";
-    /// How old the document of /stats may be; 0 makes it anew for each request
+    /// Longest time that /stats is cached; 0 makes it anew for each request
     stats_max_age_ms: u32 { stats_max_age_ms } 0..=60_000, "MS";
     /// Time over which SIGQUIT closes the connections, one after the other
     drain_s: u32 { drain_s } 0..=86_400, "SECONDS";
-    /// Time after which connections that do not close are reset, after any signal that ends the server
+    /// Time after which connections that have not closed are reset, after any signal that ends the server
     drain_hard_s: u32 { drain_hard_s } 0..=86_400, "SECONDS";
-    /// Longest frame, message and inflated message; a longer one closes with 1009
+    /// Longest frame, message and decompressed message; a longer one closes with 1009
     max_message_bytes: u64 { limits.max_message_bytes } 1..=1 << 40, "BYTES";
     /// Most fragments of a message; more close with 1008
     max_fragments: u32 { limits.max_fragments } 1.., "N";
-    /// Most pings, pongs and closes in a second; more close with 1008
+    /// Most pings, pongs and closes per second; more close with 1008
     max_control_frames_per_s: u16 { limits.max_control_frames_per_s } 1.., "N";
-    /// Time for a whole request head; then 408
+    /// Time for a complete request head; then 408
     head_timeout_s: u32 { deadlines.head_s } 1..=86_400, "SECONDS";
-    /// Least content of a request in a second, behind that time and on average; then 408
+    /// Least bytes per second of a request body, on average after that time; then 408
     min_body_bytes_per_s: u32 { deadlines.min_body_bytes_per_s } 1.., "BYTES";
-    /// Time for a whole message; then 1008
+    /// Time for a complete message; then 1008
     message_timeout_s: u32 { deadlines.message_s } 1..=86_400, "SECONDS";
-    /// Least of a message that comes in a second, after that time and on average; then 1008
+    /// Least bytes per second of a message, on average after that time; then 1008
     min_message_bytes_per_s: u32 { deadlines.min_message_bytes_per_s } 1.., "BYTES";
-    /// Time between requests; then closed
+    /// Time between requests; then the connection is closed
     keep_alive_timeout_s: u32 { deadlines.keep_alive_s } 1..=86_400, "SECONDS";
-    /// Silence after which a WebSocket is pinged at the latest; from half of it on it may be
+    /// Silence after which a WebSocket is pinged at the latest; it may be pinged from half of it on
     ping_interval_s: u32 { deadlines.ping_s } 1..=4_000_000, "SECONDS";
-    /// Silence after which a WebSocket is closed with 1001: what is longer than --ping-interval-s counts from an unanswered ping
+    /// Silence after which a WebSocket is closed with 1001; the time beyond --ping-interval-s counts from an unanswered
+    /// ping
     idle_timeout_s: u32 { deadlines.idle_s } 1..=4_000_000, "SECONDS";
     /// Time for the peer's Close and its FIN; then reset
     close_timeout_s: u32 { deadlines.close_s } 1..=86_400, "SECONDS";
-    /// Time without a byte acknowledged while something is queued; then reset
+    /// Time without an acknowledged byte while output is queued; then reset
     stalled_timeout_s: u32 { deadlines.stalled_s } 1..=86_400, "SECONDS";
-    /// Least bytes of a queue that the peer acknowledges in a second after that time, on average; then reset
+    /// Least bytes per second of queued output that the peer acknowledges, on average after that time; then reset
     min_send_bytes_per_s: u32 { deadlines.min_send_bytes_per_s } 1.., "BYTES";
     /// Silence after which the kernel probes the peer of a raw TCP connection (SO_KEEPALIVE)
     tcp_keepalive_s: u32 { tcp_keepalive_s } 1..=32_767, "SECONDS";
-    /// Messages and requests of a connection in its turn; then others have theirs
+    /// Most messages and requests of one connection before others are served
     max_events_per_turn: u32 { max_events_per_turn } 1..=1 << 20, "N";
-    /// Connections that are accepted from a listener in a turn
+    /// Most connections accepted from a listener before others are served
     max_accepts_per_turn: u32 { max_accepts_per_turn } 1..=1 << 20, "N";
-    /// Bytes that a connection may have read in its turn
+    /// Most bytes read from one connection before others are served
     read_buffer_bytes: u64 { read_buffer_bytes } 4096..=16 << 20, "BYTES";
 }
 
@@ -265,13 +267,13 @@ fn origins(list: Vec<String>) -> Origins {
     match list.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["same"] => Origins::Same,
         ["any"] => Origins::Any,
-        // Each is judged when the server starts.
+        // Each origin is checked when the server starts.
         _ => Origins::Listed(list),
     }
 }
 
 impl Args {
-    /// What was asked for otherwise than the default has it, in words.
+    /// Returns the settings that differ from their defaults, as text.
     fn changed(&self) -> Vec<String> {
         let mut changed = self.limits.changed();
         changed.extend(self.compression.changed());
@@ -350,7 +352,7 @@ impl Args {
 
 pub(super) fn run(args: Args) -> ExitCode {
     let (changed, protocol) = (args.changed(), args.protocol.into());
-    // Before the first thread, so that no signal finds the default disposition.
+    // Before the first thread starts, so that no signal meets its default action.
     let signals = match Signals::new([SIGINT, SIGTERM, SIGQUIT]) {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot handle signals: {error}")),
@@ -377,7 +379,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Until it is told to stop, and has.
+/// Waits until the server has been stopped by a signal.
 fn wait(server: &Handle, mut signals: Signals) -> ExitCode {
     let signal_handle = signals.handle();
     thread::scope(|scope| {
@@ -387,12 +389,12 @@ fn wait(server: &Handle, mut signals: Signals) -> ExitCode {
                 match signal {
                     SIGQUIT if !asked => server.drain(),
                     _ if !asked => server.stop(),
-                    _ => std::process::exit(130), // the second one means now
+                    _ => std::process::exit(130), // the second signal ends the process at once
                 }
                 asked = true;
             }
         });
-        // Reactors end only when they are stopped; then the thread above waits for a second signal in vain.
+        // Reactors end only when they are stopped; then nothing needs a second signal any more.
         let ended = server.join();
         signal_handle.close();
         match ended {

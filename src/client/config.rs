@@ -1,32 +1,33 @@
-//! What a client asks for, and what of it cannot be sent.
+//! The configuration of a client, and why a setting cannot be sent.
 
 use super::url::Url;
 use crate::proto::extension::Compression;
 use crate::proto::session::Limits;
 use crate::proto::upgrade::{BadSetting, request_lines};
 
-/// What to connect to, and how.
+/// The configuration of a client.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where.
+    /// The URL to connect to.
     pub url: Url,
-    /// Subprotocols to offer, the best first, each once.
+    /// Subprotocols to offer, in order of preference, without duplicates.
     pub subprotocols: Vec<String>,
-    /// The field Origin, which browsers send: `https://example.org`, or `null`.
+    /// The Origin field, which browsers send: `https://example.org`, or `null`.
     pub origin: Option<String>,
-    /// More fields for the request, each as `Name: value`; see [`field_line`](crate::proto::http_write::field_line).
+    /// Additional fields for the request, each as `Name: value`; see
+    /// [`field_line`](crate::proto::http_write::field_line).
     pub fields: Vec<String>,
-    /// Whether to offer permessage-deflate, and its bounds.
+    /// Settings of permessage-deflate; `None` does not offer it.
     pub compression: Option<Compression>,
-    /// What the peer may make grow.
+    /// Limits for what the peer sends.
     pub limits: Limits,
-    /// Time to connect and be upgraded, in seconds. Looking up a name is not counted: nobody can interrupt that.
+    /// Time to connect and upgrade, in seconds. Resolving the name is not counted, since that cannot be interrupted.
     pub connect_timeout_s: u32,
 }
 
 impl Config {
-    /// A connection to `url`, without anything that has to be asked for: no compression, no subprotocol, no origin, and
-    /// ten seconds to be opened.
+    /// Makes the configuration of a connection to `url` with defaults: no compression, no subprotocol, no Origin, and
+    /// ten seconds to connect.
     pub fn to(url: Url) -> Self {
         Self {
             url,
@@ -39,7 +40,7 @@ impl Config {
         }
     }
 
-    /// The lines of all fields that are not the handshake's own.
+    /// Returns the lines of all fields besides those of the handshake itself.
     pub(super) fn lines(&self) -> Result<String, BadSetting> {
         request_lines(self.origin.as_deref(), &self.subprotocols, &self.fields)
     }

@@ -1,4 +1,4 @@
-//! Why a connection was not opened, and how one ended.
+//! Why a connection was not opened, and how an open one ended.
 
 use crate::proto::close::{CloseStatus, Fault};
 use crate::proto::http::{HeadError, HeadLimits, parse_response};
@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// An answer other than 101, of which the fields are kept: they often say what would help.
+/// A response other than 101. Its fields are kept, since they often say what would help.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The status code.
@@ -20,10 +20,10 @@ impl Refused {
         Self { status, head }
     }
 
-    /// The value of the first field `name`, in any case of letters. It is the server's text: a terminal must not be
-    /// given it as it is.
+    /// Returns the value of the first field `name`, ignoring case. It is the server's text: do not print it to a
+    /// terminal unescaped.
     pub fn field(&self, name: &str) -> Option<String> {
-        // It has been taken before, with a limit; its own length is none to it now.
+        // The head was accepted before, within a limit, so its own length is the limit now.
         let all = HeadLimits { max_request_line_bytes: self.head.len(), max_head_bytes: self.head.len() };
         let mut rest = &self.head[..];
         let response = loop {
@@ -31,30 +31,30 @@ impl Refused {
             if response.status >= 200 {
                 break response;
             }
-            rest = &rest[bytes..]; // an interim answer stands before the one that counts
+            rest = &rest[bytes..]; // skip an interim response
         };
         response.fields.values(name).next().map(|value| String::from_utf8_lossy(value).into_owned())
     }
 }
 
-/// Why there is no connection.
+/// Why a connection was not opened.
 #[derive(Debug)]
 pub enum ConnectError {
-    /// What was asked for cannot be sent.
+    /// A setting cannot be sent.
     Setting(BadSetting),
     /// The name has no address.
     Resolve(io::Error),
-    /// None of the addresses takes a connection: the last of them, and what it said.
+    /// None of the addresses accepts a connection: the last one tried, and its error.
     Unreachable(SocketAddr, io::Error),
     /// Nothing answered in time.
     TimedOut,
-    /// The connection ended before an answer had come.
+    /// The connection ended before the response.
     HungUp(Option<io::ErrorKind>),
-    /// What answers does not speak HTTP, or says too much.
+    /// The response is not HTTP, or its head is too large.
     NotHttp(HeadError),
-    /// The server does not upgrade.
+    /// The server refused the upgrade.
     Refused(Refused),
-    /// The server says that it upgrades, and breaks RFC 6455 section 4.1 in saying it.
+    /// The server's 101 response violates RFC 6455 section 4.1.
     BadUpgrade(Rejected),
 }
 
@@ -97,31 +97,32 @@ impl From<BadSetting> for ConnectError {
     }
 }
 
-/// How a connection ended.
+/// How an open connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The peer closed first, and has been answered.
+    /// The peer closed first, and was answered.
     ByPeer {
-        /// Its code; [`CloseStatus::NO_STATUS`] where there was none.
+        /// The peer's code; [`CloseStatus::NO_STATUS`] if there was none.
         code: CloseStatus,
-        /// Its reason. It is the peer's text: a terminal must not be given it as it is.
+        /// The peer's reason. It is the peer's text: do not print it to a terminal unescaped.
         reason: String,
     },
-    /// We closed first, and this is the peer's answer.
+    /// This side closed first; this is the peer's answer.
     ByUs {
-        /// Its code; [`CloseStatus::NO_STATUS`] where there was none.
+        /// The peer's code; [`CloseStatus::NO_STATUS`] if there was none.
         code: CloseStatus,
-        /// Its reason.
+        /// The peer's reason.
         reason: String,
     },
-    /// The peer broke RFC 6455, or a limit, and has been told so in a Close.
+    /// The peer violated RFC 6455 or a limit, and was told so in a Close.
     Failed(Fault),
-    /// The stream ended without the peer's Close: at its end, or with an error.
+    /// The stream ended without a Close of the peer: by its end or by an error.
     Abnormal(Option<io::ErrorKind>),
 }
 
 impl Ending {
-    /// The code of the connection (RFC 6455 section 7.1.5): the peer's, or that with which we failed it.
+    /// Returns the code of the connection (RFC 6455 section 7.1.5): the peer's, or the one with which this side failed
+    /// the connection.
     pub fn code(&self) -> CloseStatus {
         match self {
             Self::ByPeer { code, .. } | Self::ByUs { code, .. } => *code,

@@ -2,7 +2,7 @@
 //!
 //! # Where to start
 //!
-//! [`Client::connect`] with a [`Config`]; [`Client::receive`] returns what was [`Heard`].
+//! Call [`Client::connect`] with a [`Config`]; [`Client::receive`] returns what was [`Heard`].
 
 mod config;
 mod error;
@@ -26,22 +26,22 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// What one read takes.
+/// The size of the input buffer.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// What has been sent is cut off the front of the queue when there is so much of it.
+/// Sent bytes are removed from the front of the queue when there are this many.
 const SENT_BYTES: usize = 1 << 20;
 
 /// What [`Client::receive`] heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// A message, whole; text has been checked to be UTF-8. A terminal must not be given it as it is.
+    /// A whole message; text is valid UTF-8. Do not print it to a terminal unescaped.
     Message(MessageKind, Vec<u8>),
-    /// A ping; its pong is queued.
+    /// A ping; the pong is queued already.
     Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
-    /// Nothing else comes, now or later.
+    /// The connection ended; nothing follows.
     Ended(Ending),
 }
 
@@ -52,10 +52,10 @@ pub struct Client {
     peer: SocketAddr,
     session: Session,
     out: Output,
-    /// How much of `out.bytes` has been sent.
+    /// How many bytes of `out.bytes` have been sent.
     sent: usize,
     input: Box<[u8]>,
-    /// Where in `input` stands what has been read and not yet understood.
+    /// The part of `input` that has been read but not yet parsed.
     unread: std::ops::Range<usize>,
     message: Vec<u8>,
     limits: Limits,
@@ -66,10 +66,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects and upgrades; it blocks until that is done. The addresses of a name are tried one after the other.
+    /// Connects and upgrades; blocks until that is done. The addresses of a name are tried one after the other.
     ///
     /// # Errors
-    /// [`ConnectError`]; no connection is left behind.
+    /// [`ConnectError`]; then no connection is left open.
     ///
     /// ```no_run
     /// use steadfast::client::{Client, Config, ConnectError};
@@ -122,7 +122,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends the request, and reads the answer to it and nothing behind that.
+    /// Sends the request, and reads the response and nothing after it.
     fn shake_hands(&mut self, deadline: Instant) -> Result<(), ConnectError> {
         let mut head = Vec::new();
         while self.session.state() == State::Handshake {
@@ -155,7 +155,7 @@ impl Client {
                 }
                 Event::Rejected(rejected) => return Err(ConnectError::BadUpgrade(rejected)),
                 Event::BadHead(error) => return Err(ConnectError::NotHttp(error)),
-                // One interim answer after the other: each has its limit, and together they have one too.
+                // A server may send many interim responses: each has a limit, and all together have one too.
                 _ if kept_bytes > INPUT_BYTES => return Err(ConnectError::NotHttp(HeadError::TooLarge)),
                 _ => head.truncate(kept_bytes + used),
             }
@@ -163,55 +163,56 @@ impl Client {
         Ok(())
     }
 
-    /// The address that it is connected to.
+    /// Returns the address of the peer.
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The subprotocol that the server chose among those that were offered.
+    /// Returns the subprotocol that the server chose among those offered.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
 
-    /// The compression that was agreed upon.
+    /// Returns the negotiated compression.
     pub fn compression(&self) -> NegotiatedCompression {
         self.session.compression()
     }
 
-    /// Queues a message, and sends what the socket takes of it at once. Text must be UTF-8. Returns whether the
-    /// connection was open; a queue that grows is for the caller to bound, see [`Client::queued_bytes`].
+    /// Queues a message, and sends as much as the socket accepts at once. Text must be UTF-8. Returns whether the
+    /// connection was open. The queue has no limit; see [`Client::queued_bytes`].
     pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
         let open = self.session.send(kind, payload, &mut self.out);
         self.flush();
         open
     }
 
-    /// Queues a ping of at most 125 bytes; returns whether it was short enough and the connection open.
+    /// Queues a ping of at most 125 bytes. Returns whether it was short enough and the connection open.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
         let open = self.session.ping(payload, &mut self.out);
         self.flush();
         open
     }
 
-    /// Queues a Close behind all else, once; a reason longer than 123 bytes is cut. What comes from then on is not
-    /// delivered, and the peer's answer is heard as [`Ending::ByUs`]. How long to wait for it is for the caller to say.
+    /// Queues a Close after all other output, once; a reason longer than 123 bytes is cut. Messages that arrive
+    /// afterwards are not delivered. The peer's answer is returned as [`Ending::ByUs`]; the caller decides how long to
+    /// wait for it.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.session.close(code, reason, &mut self.out);
         self.flush();
     }
 
-    /// How many bytes wait until the peer takes them, beside those that the kernel has.
+    /// Returns how many bytes are queued here, besides those that the kernel has.
     pub fn queued_bytes(&self) -> usize {
         self.out.bytes.len() - self.sent
     }
 
-    /// When bytes last came, or were last taken by the kernel to be sent.
+    /// Returns when bytes last arrived, or were last accepted by the kernel for sending.
     pub fn last_progress(&self) -> Instant {
         self.last_progress
     }
 
-    /// What the peer says next, waited for as long as `timeout` at most; zero asks for what is there. `None` says that
-    /// nothing whole has come in that time. After the end it gives [`Heard::Ended`] each time it is asked.
+    /// Returns what the peer sends next, waiting at most `timeout`; zero does not wait. `None` means that nothing
+    /// complete arrived in that time. After the end it returns [`Heard::Ended`] on each call.
     pub fn receive(&mut self, timeout: Duration) -> Option<Heard> {
         let since = Instant::now();
         let mut has_read = false;
@@ -223,7 +224,7 @@ impl Client {
                 return Some(Heard::Ended(ending.clone()));
             }
             let left = timeout.saturating_sub(since.elapsed());
-            // A peer that never pauses, and says nothing that is heard: what it goes on with is for the next call.
+            // A peer may send without a pause and without anything to return: the rest is for the next call.
             if left.is_zero() && has_read {
                 return None;
             }
@@ -242,10 +243,11 @@ impl Client {
         }
     }
 
-    /// Sends what is queued, and waits until something has come, one of `others` can be read, or `timeout` is over;
-    /// gives for each of `others` whether it can be read, or has ended.
+    /// Sends what is queued, and waits until input has arrived, one of `others` is readable, or `timeout` is over.
+    /// Returns for each of `others` whether it is readable, or has ended.
     ///
-    /// For programs that listen to more than this connection; then [`Client::receive`] with zero says what has come.
+    /// This is for programs that wait for more than this connection; afterwards, [`Client::receive`] with a zero
+    /// timeout returns what has arrived.
     ///
     /// # Errors
     /// As poll(2).
@@ -278,8 +280,8 @@ impl Client {
         Ok(ready)
     }
 
-    /// Lets go of a connection that has ended: what is queued, such as the answer to the peer's Close, is sent, and the
-    /// peer is given the time to close first (RFC 6455 section 7.1.1), both for as long as `timeout` at most.
+    /// Finishes a connection that has ended: sends what is queued, such as the answer to the peer's Close, and gives
+    /// the peer time to close first (RFC 6455 section 7.1.1), both within `timeout`.
     pub fn finish(mut self, timeout: Duration) {
         let since = Instant::now();
         let mut shut = false;
@@ -287,8 +289,8 @@ impl Client {
         while since.elapsed() < timeout && !matches!(self.ended, Some(Ending::Abnormal(_))) {
             self.flush();
             if self.queued_bytes() == 0 && !shut {
-                // The peer sees the end behind our last byte; what it sends meanwhile is read, since closing before
-                // would make a reset of it that can overtake the Close.
+                // The peer sees the end after our last byte. What it sends meanwhile is read, since close(2) with
+                // unread data sends a reset, which can overtake the Close.
                 shut = self.socket.shutdown(Shutdown::Write).is_ok();
             }
             match self.socket.read(&mut rest) {
@@ -308,7 +310,8 @@ impl Client {
         }
     }
 
-    /// Sends what the socket takes. What it takes no more is dropped: why, reading tells, behind the peer's last words.
+    /// Sends as much as the socket accepts. On an error the queue is dropped; reading tells the cause after the peer's
+    /// last bytes.
     fn flush(&mut self) {
         while self.sent < self.out.bytes.len() {
             match self.socket.write(&self.out.bytes[self.sent..]) {
@@ -330,7 +333,7 @@ impl Client {
         }
     }
 
-    /// Reads once, if all that was read before has been understood.
+    /// Reads once, if all earlier input has been parsed.
     fn fill(&mut self) {
         if !self.unread.is_empty() || self.ended.is_some() {
             return;
@@ -351,7 +354,7 @@ impl Client {
         self.ended.get_or_insert(Ending::Abnormal(error));
     }
 
-    /// The next thing in what has been read.
+    /// Parses the next event from the input.
     fn understand(&mut self) -> Option<Heard> {
         while !self.unread.is_empty() {
             let closing = self.session.state() == State::Closing;
@@ -370,21 +373,21 @@ impl Client {
                 Event::Failed(fault) => Ending::Failed(fault),
                 _ => continue,
             };
-            self.unread = 0..0; // RFC 6455 section 5.5.1: nothing behind a Close counts
+            self.unread = 0..0; // RFC 6455 section 5.5.1: data after a Close is ignored
             self.ended = Some(ending);
         }
         None
     }
 }
 
-/// For programs that wait for it in a way of their own; what is queued is only sent when a method is called.
+/// For programs that wait by other means. Queued output is sent only when a method is called.
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-/// Connects to the first of `addresses` that takes it; each but the last may use an equal share of what time is left.
+/// Connects to the first of `addresses` that accepts; each may use an equal share of the time left.
 fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, SocketAddr), ConnectError> {
     let mut last = ConnectError::Resolve(io::Error::new(ErrorKind::NotFound, "it has no address"));
     for (at, address) in addresses.iter().enumerate() {
@@ -395,7 +398,7 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, Socke
         }
         let connected = TcpStream::connect_timeout(address, share).and_then(|socket| {
             socket.set_nonblocking(true)?;
-            socket.set_nodelay(true)?; // each line is a message that someone waits for
+            socket.set_nodelay(true)?; // each line is a message of its own, to be sent at once
             Ok(socket)
         });
         match connected {
@@ -406,7 +409,7 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, Socke
     Err(last)
 }
 
-/// Whether a socket that does not block has nothing to say yet.
+/// Returns whether a nonblocking socket is not ready yet.
 fn is_not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -1,5 +1,5 @@
-//! What a client connects to: `ws://HOST:PORT/PATH`, as RFC 6455 section 3 has it. Nothing is resolved here, so that a
-//! name that cannot be found is no mistake in writing.
+//! WebSocket URLs: `ws://HOST:PORT/PATH`, RFC 6455 section 3. Names are not resolved here, so an unknown name is not a
+//! syntax error.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,16 +15,16 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// A name or an address; that of IPv6 in brackets.
+    /// A name or an address; an IPv6 address is in brackets.
     pub host: String,
-    /// 80 where none is written.
+    /// The port, 80 if none is written.
     pub port: u16,
     /// Path and query, beginning with a slash.
     pub path: String,
 }
 
 impl Url {
-    /// The value of the field Host: the port stands in it unless it is 80.
+    /// Returns the value of the Host field; it includes the port unless that is 80.
     pub fn authority(&self) -> String {
         if self.port == 80 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
@@ -36,22 +36,22 @@ impl fmt::Display for Url {
     }
 }
 
-/// Why a text is no URL that can be connected to.
+/// Why a text is not a URL that can be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadUrl {
     /// It has no scheme.
     NoScheme,
-    /// A scheme of TLS.
+    /// The scheme is one of TLS.
     Tls,
-    /// Another scheme than `ws`.
+    /// The scheme is not `ws`.
     Scheme,
-    /// A user's name before the host (RFC 6455 section 3 has no place for it).
+    /// There is a user name before the host, which RFC 6455 section 3 does not have.
     User,
-    /// No host, or one with a character that no host has.
+    /// There is no host, or it has an invalid character.
     Host,
-    /// A port that is not one from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     Port,
-    /// A path with a space, a control character, or one that has to be percent-encoded.
+    /// The path has a space, a control character or a character that has to be percent-encoded.
     Path,
 }
 
@@ -59,12 +59,12 @@ impl fmt::Display for BadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoScheme => "the scheme is missing",
-            Self::Tls => "TLS is not spoken here, unless a proxy such as stunnel speaks it for this program",
-            Self::Scheme => "that scheme is not spoken here",
-            Self::User => "a name or a password in the URL is not sent; a header Authorization would be",
-            Self::Host => "the host is missing, or has a character that no host has",
-            Self::Port => "the port is not one from 1 to 65535",
-            Self::Path => "the path has a space, a control character or a letter that has to be percent-encoded",
+            Self::Tls => "TLS is not supported; a proxy such as stunnel can provide it",
+            Self::Scheme => "the scheme is not supported",
+            Self::User => "a user name or a password in the URL is not sent; use a header Authorization",
+            Self::Host => "the host is missing, or has an invalid character",
+            Self::Port => "the port is not a number from 1 to 65535",
+            Self::Path => "the path has a space, a control character or a character that has to be percent-encoded",
         })?;
         f.write_str("; expected one such as ws://127.0.0.1:8080/echo")
     }

@@ -1,4 +1,4 @@
-//! Changes what can be changed at once.
+//! Applies the sysctls that a diagnosis proposes.
 
 use super::fix::Fix;
 use super::rows::Row;
@@ -7,20 +7,20 @@ use serde::Serialize;
 use std::fs;
 use std::io;
 
-/// A sysctl that was changed, or was to be.
+/// The result of setting one sysctl.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
-    /// Its name.
+    /// The name of the sysctl.
     pub name: &'static str,
-    /// What it was.
+    /// The previous value.
     pub was: String,
-    /// What it is now, as the kernel says it.
+    /// The value now, as read back from the kernel.
     pub is: String,
-    /// Why it is not what was wanted; `None` if it is.
+    /// Why the value is not the proposed one; `None` if it is.
     pub error: Option<String>,
 }
 
-/// Sets every sysctl that `rows` want, as far as the kernel lets this process; what else they want is for others to do.
+/// Sets every sysctl that `rows` propose, as far as this process may. Other proposals are not applied.
 pub fn apply(rows: &[Row], tree: &Tree) -> Vec<Applied> {
     let sysctls = rows.iter().filter_map(|row| match &row.fix {
         Some(Fix::Sysctl { name, value, was }) => Some((*name, value, was)),
@@ -31,7 +31,7 @@ pub fn apply(rows: &[Row], tree: &Tree) -> Vec<Applied> {
 
 fn set(tree: &Tree, name: &'static str, value: &str, was: &str) -> Applied {
     let path = tree.place(sysctl_path(name));
-    // A file that is not there is none to be made.
+    // Never create the file: a missing file means that the kernel has no such sysctl.
     let written = fs::OpenOptions::new()
         .write(true)
         .truncate(true)

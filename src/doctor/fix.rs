@@ -1,28 +1,28 @@
-//! What would change a limit.
+//! Proposals to raise a limit.
 
 use super::limit::Limit;
 use super::needs::Case;
 use crate::net::listener::BACKLOG;
 use serde::Serialize;
 
-/// The lowest port of a range that leaves those alone which need a privilege, and the number of ports from there on.
+/// The widest range of ports without the privileged ones, and the number of ports in it.
 const WIDEST_PORTS: &str = "1024 65535";
 const WIDEST_COUNT: u64 = 65_535 - 1024 + 1;
 
-/// One change.
+/// A change that raises a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Fix {
     /// A sysctl of the running kernel.
     Sysctl {
-        /// Its name, such as `fs.nr_open`.
+        /// The name, such as `fs.nr_open`.
         name: &'static str,
         /// What to set it to.
         value: String,
-        /// What it is.
+        /// The current value.
         was: String,
     },
-    /// A limit of the process, to be set by the shell or the service manager that starts it.
+    /// A limit of the process, set by the shell or service manager that starts it.
     Ulimit {
         /// The option of the shell's `ulimit`.
         option: &'static str,
@@ -30,14 +30,14 @@ pub enum Fix {
         directive: &'static str,
         /// What to set it to.
         value: u64,
-        /// Whether the hard limit has to be raised by someone with CAP_SYS_RESOURCE, which this process lacks.
+        /// Whether the hard limit must be raised, which needs CAP_SYS_RESOURCE, and this process lacks it.
         needs_privilege: bool,
     },
     /// A file of a control group.
     Group {
         /// The file.
         file: String,
-        /// What to write there.
+        /// The value to write.
         value: u64,
     },
     /// A flag of `serve` or `flood`.
@@ -46,17 +46,17 @@ pub enum Fix {
         command: &'static str,
         /// The flag.
         flag: &'static str,
-        /// Its value, or how many addresses it has to name.
+        /// The value, or the number of addresses to list.
         value: u64,
     },
     /// More memory for the host.
     Memory {
-        /// How much more.
+        /// The missing amount in bytes.
         bytes: u64,
     },
 }
 
-/// Rounded up, so that what is set is not needed to the last; and no more than an int of the kernel holds.
+/// Rounds up, for some margin, to at most what an `int` of the kernel holds.
 fn rounded(need: u64) -> u64 {
     (need.div_ceil(1024) * 1024).min(i32::MAX as u64 / 1024 * 1024)
 }

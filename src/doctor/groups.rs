@@ -1,52 +1,52 @@
-//! Control groups of both versions, and all that a group is in: a limit of any of them binds; cgroups(7).
+//! Control groups of both versions, cgroups(7). A limit of any ancestor binds too.
 
 use super::tree::Tree;
 use std::path::{Path, PathBuf};
 
-/// Version 1 says "no limit" with a number near 2^63.
+/// Version 1 writes "no limit" as a number near 2^63.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// A group that bounds memory, in bytes.
+/// A control group that limits memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryGroup {
     /// The file that has the limit.
     pub file: PathBuf,
-    /// What all processes of the group may have, kernel memory of theirs included.
+    /// What all processes of the group may use, including their kernel memory.
     pub limit_bytes: u64,
-    /// What they have.
+    /// What they use now.
     pub used_bytes: u64,
-    /// Pages of files among that, which are given up when memory is asked for; without those that are mapped.
+    /// Page cache in `used_bytes` that is reclaimed on demand; mapped pages are not included.
     pub cached_bytes: u64,
 }
 
 impl MemoryGroup {
-    /// What can still be had.
+    /// Returns how many bytes are still available.
     pub fn available_bytes(&self) -> u64 {
         self.limit_bytes.saturating_sub(self.used_bytes.saturating_sub(self.cached_bytes))
     }
 }
 
-/// A group that bounds the number of threads.
+/// A control group that limits the number of threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PidsGroup {
     /// The file that has the limit.
     pub file: PathBuf,
     /// Threads that the group may have.
     pub limit: u64,
-    /// Threads that it has.
+    /// Threads that the group has now.
     pub used: u64,
 }
 
-/// A bound on processor time.
+/// A limit of CPU time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CpuQuota {
-    /// The file that has it.
+    /// The file that has the limit.
     pub file: PathBuf,
-    /// How many cores it is worth.
+    /// The limit as a number of cores.
     pub cores: f64,
 }
 
-/// The groups that this process is in, as far as they are seen here, and limit its memory; the innermost first.
+/// Returns the groups of this process that limit memory, as far as they are visible here; the innermost first.
 pub(super) fn memory(tree: &Tree) -> Vec<MemoryGroup> {
     let read = |group: Group| {
         let [limit, used, prefix] = match group.version {
@@ -60,7 +60,7 @@ pub(super) fn memory(tree: &Tree) -> Vec<MemoryGroup> {
             let line = stat.lines().find_map(|line| line.strip_prefix(prefix)?.strip_prefix(name));
             line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
         };
-        // What is mapped is what runs: it would be read again at once.
+        // Mapped pages are program code in use: if reclaimed, they would be read again at once.
         let mapped = of("mapped_file ") + of("file_mapped ");
         let cached_bytes = (of("inactive_file ") + of("active_file ")).saturating_sub(mapped);
         Some(MemoryGroup { file, limit_bytes, used_bytes: tree.number(group.path.join(used))?, cached_bytes })
@@ -68,7 +68,7 @@ pub(super) fn memory(tree: &Tree) -> Vec<MemoryGroup> {
     of_process(tree, "memory").into_iter().filter_map(read).collect()
 }
 
-/// What the innermost group uses now, in bytes, limited or not; `None` where no group counts memory.
+/// Returns what the innermost group uses now, in bytes, whether limited or not; `None` if no group counts memory.
 pub(super) fn memory_used(tree: &Tree) -> Option<u64> {
     let used = |group: Group| {
         tree.number(group.path.join(match group.version {
@@ -79,7 +79,7 @@ pub(super) fn memory_used(tree: &Tree) -> Option<u64> {
     of_process(tree, "memory").into_iter().find_map(used)
 }
 
-/// Those that limit the number of threads.
+/// Returns the groups that limit the number of threads.
 pub(super) fn pids(tree: &Tree) -> Vec<PidsGroup> {
     let read = |group: Group| {
         let file = group.path.join("pids.max");
@@ -88,13 +88,13 @@ pub(super) fn pids(tree: &Tree) -> Vec<PidsGroup> {
     of_process(tree, "pids").into_iter().filter_map(read).collect()
 }
 
-/// The tightest limit of processor time.
+/// Returns the tightest limit of CPU time.
 pub(super) fn cpu(tree: &Tree) -> Option<CpuQuota> {
     let read = |group: Group| {
         let (file, quota, period) = match group.version {
             Version::One => {
                 let file = group.path.join("cpu.cfs_quota_us");
-                // -1 is none.
+                // -1, which does not parse here, means no limit.
                 let (quota, period) = (tree.number(&file)?, tree.number(group.path.join("cpu.cfs_period_us"))?);
                 (file, quota, period)
             }
@@ -122,7 +122,7 @@ struct Group {
     path: PathBuf,
 }
 
-/// The group of this process for a controller and all that it is in, the innermost first.
+/// Returns the group of this process for a controller and its ancestors, the innermost first.
 fn of_process(tree: &Tree, controller: &str) -> Vec<Group> {
     let memberships = tree.text("/proc/self/cgroup").unwrap_or_default();
     let mounts = tree.text("/proc/self/mountinfo").unwrap_or_default();
@@ -143,7 +143,8 @@ fn of_process(tree: &Tree, controller: &str) -> Vec<Group> {
     found
 }
 
-/// The root within its hierarchy and the mount point of a line of proc_pid_mountinfo(5), if it mounts what is looked for.
+/// Parses a line of proc_pid_mountinfo(5); returns the root within the hierarchy and the mount point, if it mounts the
+/// wanted hierarchy.
 fn mount(line: &str, version: Version, controller: &str) -> Option<(PathBuf, PathBuf)> {
     let (place, source) = line.split_once(" - ")?;
     let mut place = place.split(' ').skip(3);
@@ -157,8 +158,8 @@ fn mount(line: &str, version: Version, controller: &str) -> Option<(PathBuf, Pat
     is_it.then(|| (root.into(), mount_point.into()))
 }
 
-/// The directories of a group and of those it is in, under a mount that shows the hierarchy from `root` on. From inside of
-/// a container a path may lie outside of what is seen there; then the mount is the container's own group.
+/// Returns the directories of a group and its ancestors, below a mount that shows the hierarchy from `root` on. Inside
+/// a container the path may be outside of what is mounted; then the mount is the container's own group.
 fn directories(path: &str, root: &Path, mount_point: &Path) -> impl Iterator<Item = PathBuf> {
     let inside = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
     let inside = if path.contains("..") { Path::new("") } else { inside };

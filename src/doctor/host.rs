@@ -1,4 +1,4 @@
-//! What this host has, as proc(5), sysctl(8) and cgroups(7) tell it: read once, into plain figures.
+//! The figures of this host from proc(5), sysctl(8) and cgroups(7), read once.
 
 use super::groups::{self, CpuQuota, MemoryGroup, PidsGroup};
 use super::tree::Tree;
@@ -11,50 +11,50 @@ const CAP_SYS_RESOURCE: u32 = 24;
 /// AT_PAGESZ of getauxval(3).
 const AT_PAGESZ: u64 = 6;
 
-/// The connection tracking of this network namespace; nf_conntrack-sysctl.rst of the kernel's documentation.
+/// Connection tracking of this network namespace; nf_conntrack-sysctl.rst of the kernel's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conntrack {
-    /// Entries that it may have, net.netfilter.nf_conntrack_max.
+    /// The most entries, net.netfilter.nf_conntrack_max.
     pub max: u64,
-    /// Entries that it has, net.netfilter.nf_conntrack_count.
+    /// Current entries, net.netfilter.nf_conntrack_count.
     pub count: u64,
 }
 
 /// The memory of the host, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostMemory {
-    /// All of it, MemTotal of proc_meminfo(5).
+    /// The total, MemTotal of proc_meminfo(5).
     pub total_bytes: u64,
-    /// What can be had without swapping, MemAvailable.
+    /// What is available without swapping, MemAvailable.
     pub available_bytes: u64,
-    /// What this process has of it, which is free again when it has ended: RssAnon and VmPTE of proc_pid_status(5).
+    /// What this process uses, which is free again when it has ended: RssAnon and VmPTE of proc_pid_status(5).
     pub own_bytes: u64,
 }
 
-/// The figures. What cannot be read is `None`, and is no limit.
+/// The figures of a host. A figure that cannot be read is `None` and sets no limit.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// RLIMIT_NOFILE of this process, soft and hard.
     pub nofile: (u64, u64),
-    /// fs.nr_open: what RLIMIT_NOFILE can be raised to, and what a table can have.
+    /// fs.nr_open: the maximum for RLIMIT_NOFILE, and so for a descriptor table.
     pub nr_open: Option<u64>,
-    /// fs.file-max, and how many open files the host has.
+    /// fs.file-max: the most open files of the host.
     pub file_max: Option<u64>,
-    /// Open files of the host, the first figure of fs.file-nr.
+    /// Open files of the host now, the first figure of fs.file-nr.
     pub files: u64,
     /// Whether this process is exempt from fs.file-max: CAP_SYS_ADMIN in the first user namespace.
     pub is_admin: bool,
-    /// Whether a hard limit can be raised from here: CAP_SYS_RESOURCE.
+    /// Whether this process may raise a hard limit: CAP_SYS_RESOURCE.
     pub can_raise: bool,
-    /// fs.epoll.max_user_watches, of each user; epoll(7).
+    /// fs.epoll.max_user_watches, for each user; epoll(7).
     pub max_user_watches: Option<u64>,
-    /// Watches that the user's processes have already.
+    /// Watches that the user's processes have now.
     pub watches: u64,
     /// Ports that connect(2) may choose from: net.ipv4.ip_local_port_range without net.ipv4.ip_local_reserved_ports.
     pub ports: u64,
-    /// How many of the range are reserved.
+    /// Reserved ports of the range.
     pub reserved_ports: u64,
-    /// The range itself, as the sysctl has it.
+    /// The range, as the sysctl writes it.
     pub port_range: String,
     /// net.core.somaxconn, of this network namespace.
     pub somaxconn: Option<u64>,
@@ -62,42 +62,43 @@ pub struct Host {
     pub max_syn_backlog: Option<u64>,
     /// Whether net.ipv4.tcp_syncookies is on.
     pub syncookies: bool,
-    /// `None` where the kernel has none.
+    /// Connection tracking; `None` if the kernel has none.
     pub conntrack: Option<Conntrack>,
-    /// net.ipv4.tcp_mem in bytes: calm, pressure, limit. Only the first network namespace shows it.
+    /// net.ipv4.tcp_mem in bytes: low, pressure, high. Visible only in the first network namespace.
     pub tcp_mem_bytes: Option<[u64; 3]>,
-    /// net.ipv4.tcp_max_orphans, shown in the same way.
+    /// net.ipv4.tcp_max_orphans; visible only in the first network namespace.
     pub max_orphans: Option<u64>,
     /// net.ipv4.tcp_max_tw_buckets, of this network namespace.
     pub max_tw_buckets: Option<u64>,
-    /// Whether the network namespace is another than the host's first.
+    /// Whether this network namespace is not the host's first one.
     pub is_contained: bool,
     /// The memory of the host.
     pub memory: HostMemory,
-    /// Control groups that bound the memory, the innermost first.
+    /// Control groups that limit memory, the innermost first.
     pub memory_groups: Vec<MemoryGroup>,
-    /// Control groups that bound the number of threads.
+    /// Control groups that limit the number of threads.
     pub pids_groups: Vec<PidsGroup>,
-    /// The tightest bound on processor time, if there is one.
+    /// The tightest limit of CPU time, if there is one.
     pub cpu: Option<CpuQuota>,
-    /// The size of a page.
+    /// The page size.
     pub page_bytes: u64,
-    /// Cores to spread over.
+    /// Cores that this process may use.
     pub cores: u64,
-    /// kernel.threads-max and kernel.pid_max, the smaller one; and how many threads the host has.
+    /// The smaller one of kernel.threads-max and kernel.pid_max.
     pub threads_max: Option<u64>,
     /// The name of the smaller one.
     pub threads_sysctl: &'static str,
     /// Threads of the host, the last figure of /proc/loadavg before the process id.
     pub threads: u64,
-    /// RLIMIT_NPROC where it binds, which it does for neither root nor those with CAP_SYS_RESOURCE or CAP_SYS_ADMIN.
+    /// RLIMIT_NPROC if it binds; it does not for root or with CAP_SYS_RESOURCE or CAP_SYS_ADMIN.
     pub nproc: Option<u64>,
-    /// Whether a thread may have a descriptor table of its own; a seccomp filter may forbid it.
+    /// Whether a thread may have its own descriptor table; a seccomp filter may forbid it.
     pub own_tables: bool,
 }
 
 impl Host {
-    /// Reads what files tell. Others have to find out [`Host::own_tables`], `true` here, and [`Host::watches`], zero here.
+    /// Reads the figures that files have. [`Host::own_tables`] is set to `true` and [`Host::watches`] to 0; see
+    /// [`Host::probe`] and [`Host::count_watches`].
     pub fn read(tree: &Tree) -> Self {
         let status = tree.text("/proc/self/status").unwrap_or_default();
         let effective = field(&status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0);
@@ -131,7 +132,7 @@ impl Host {
             tcp_mem_bytes: tcp_mem.map(|pages| pages.map(|pages| pages.saturating_mul(page_bytes))),
             max_orphans: tree.sysctl_number("net.ipv4.tcp_max_orphans"),
             max_tw_buckets: tree.sysctl_number("net.ipv4.tcp_max_tw_buckets"),
-            // The kernel registers this one for the first namespace alone.
+            // The kernel registers this sysctl only in the first network namespace.
             is_contained: tree.sysctl("net.core.netdev_max_backlog").is_none(),
             memory: memory(tree, &status),
             memory_groups: groups::memory(tree),
@@ -147,18 +148,18 @@ impl Host {
         }
     }
 
-    /// Entries that connection tracking has now.
+    /// Reads the current number of connection tracking entries.
     pub(super) fn conntrack_count(tree: &Tree) -> Option<u64> {
         tree.sysctl_number("net.netfilter.nf_conntrack_count")
     }
 
-    /// What one descriptor table may have, when the soft limit has been raised to the hard one.
+    /// Returns the size of a descriptor table after the soft limit is raised to the hard one.
     pub fn table(&self) -> u64 {
         self.nofile.1.min(self.nr_open.unwrap_or(u64::MAX)).min(1 << 30)
     }
 }
 
-/// What stands behind a name at the beginning of a line.
+/// Returns the first word after `name` at the beginning of a line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_ascii_whitespace().next()
 }
@@ -167,7 +168,7 @@ fn kib(text: &str, name: &str) -> u64 {
     field(text, name).and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
-/// A line of /proc/self/limits: soft and hard.
+/// Parses a line of /proc/self/limits; returns the soft and the hard limit.
 fn limit(text: &str, name: &str) -> Option<(u64, u64)> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     let mut values = rest
@@ -187,12 +188,12 @@ fn memory(tree: &Tree, status: &str) -> HostMemory {
 
 fn conntrack(tree: &Tree) -> Option<Conntrack> {
     let max = tree.sysctl_number("net.netfilter.nf_conntrack_max")?;
-    // 0 is no limit there.
+    // 0 means no limit.
     Some(Conntrack { max: if max == 0 { u64::MAX } else { max }, count: Host::conntrack_count(tree)? })
 }
 
-/// The ports of ip_local_port_range, and how many of them are reserved, ip(7); the documented default where the kernel does
-/// not tell.
+/// Returns the number of ports in ip_local_port_range, and how many of them are reserved, ip(7); the documented default
+/// if it cannot be read.
 fn ports(tree: &Tree) -> (u64, u64) {
     let (first, last) = match tree.sysctl_numbers("net.ipv4.ip_local_port_range")[..] {
         [first, last] if first <= last => (first, last),
@@ -213,7 +214,7 @@ fn threads(tree: &Tree) -> Option<u64> {
     text.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// The size of a page, from the auxiliary vector that the kernel gave this process.
+/// Reads the page size from the auxiliary vector that the kernel passed to this process.
 fn page_bytes(tree: &Tree) -> u64 {
     let vector = fs::read(tree.place("/proc/self/auxv")).unwrap_or_default();
     let word = |bytes: &[u8]| bytes.try_into().map(u64::from_ne_bytes).unwrap_or(0);

@@ -1,44 +1,44 @@
-//! What bounds the connections of a host.
+//! The limits of the connections of a host.
 
 use serde::Serialize;
 
-/// Something that bounds how many connections a host holds, or how fast they come and go.
+/// A limit of how many connections a host holds, or how fast they are opened and closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Descriptors of a table, RLIMIT_NOFILE, and the tables that one process can have.
+    /// Descriptors of a table, RLIMIT_NOFILE, and the number of tables that one process can have.
     Nofile,
-    /// fs.nr_open: descriptors that a table can have at all.
+    /// fs.nr_open: the maximum for RLIMIT_NOFILE.
     NrOpen,
     /// fs.file-max: open files of the host.
     FileMax,
     /// fs.epoll.max_user_watches.
     EpollWatches,
-    /// Ports of each source address to each destination.
+    /// Ports of each source address for each destination.
     Ports,
     /// `--max-connections` of the server.
     MaxConnections,
     /// Threads: kernel.threads-max, kernel.pid_max, RLIMIT_NPROC, a control group's pids.max.
     Threads,
-    /// Entries of connection tracking, where something is hooked to it.
+    /// Entries of connection tracking, if a rule uses it.
     Conntrack,
     /// Memory of the host.
     HostMemory,
     /// Memory of the control group that has the least left.
     GroupMemory,
-    /// The queue of connections that wait to be accepted.
+    /// The queue of connections that wait for accept(2).
     Backlog,
-    /// net.ipv4.tcp_mem: bytes that all sockets queue together.
+    /// net.ipv4.tcp_mem: memory of all socket queues together.
     TcpMem,
-    /// net.ipv4.tcp_max_orphans: sockets that were closed and still have something to send.
+    /// net.ipv4.tcp_max_orphans: closed sockets that still have data to send.
     Orphans,
     /// net.ipv4.tcp_max_tw_buckets: sockets in TIME_WAIT.
     TimeWait,
-    /// Processor time that a control group grants.
+    /// CPU time that a control group allows.
     Cpu,
 }
 
-/// All walls, in the order of the table.
+/// All limits, in the order of the table.
 pub const LIMITS: [Limit; 15] = [
     Limit::Nofile,
     Limit::NrOpen,
@@ -58,18 +58,19 @@ pub const LIMITS: [Limit; 15] = [
 ];
 
 impl Limit {
-    /// Whether it bounds how many are held. The others make coming and going slower, or bind only for what is queued.
+    /// Returns whether this limits how many connections are held. The other limits slow opening or closing, or apply
+    /// only to queued data.
     pub fn is_hard(self) -> bool {
         !matches!(self, Self::Backlog | Self::TcpMem | Self::Orphans | Self::TimeWait | Self::Cpu)
     }
 }
 
-/// The largest number of connections, and what stops there.
+/// The largest number of connections that fit, and the limit that stops there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Capacity {
-    /// So many fit; `u32::MAX` where nothing stops before.
+    /// How many connections fit; `u32::MAX` if no limit is known.
     pub connections: u64,
-    /// What the next one runs into.
+    /// The limit that one more connection would exceed.
     #[serde(rename = "wall")]
     pub limit: Option<Limit>,
 }

@@ -1,4 +1,4 @@
-//! What a connection costs this host: opened, watched, and closed again, a few thousand of them.
+//! Measures what a connection costs on this host: opens, watches and closes a few thousand of them.
 
 use super::groups;
 use super::host::Host;
@@ -11,50 +11,50 @@ use serde::Serialize;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Pairs that are measured, if the host has room for four times as many.
+/// Pairs of sockets to measure, if the host has room for four times as many.
 const PAIRS: usize = 4000;
-/// Fewer than this say nothing.
+/// With fewer pairs the result is too inexact.
 const MIN_PAIRS: usize = 500;
-/// The first fill what the kernel's slabs have left from before, and do not count.
+/// The first pairs, which fill free places of the kernel's slabs, are not counted.
 const IGNORED: usize = 400;
-/// Sockets between two readings of what a group uses.
+/// Sockets between two readings of a control group's usage.
 const STEP: usize = 4;
-/// Steps of a group's use that say more than all readings.
+/// With at least this many steps in a control group's usage, only the steps are used.
 const MIN_STEPS: usize = 4;
-/// Sockets of one end over which objects are counted.
+/// Sockets of one end between two readings of the slabs.
 const WINDOW: usize = 300;
-/// Kernel memory of a watched socket on Linux 6.18, x86-64.
+/// Kernel memory of a watched socket on Linux 6.18, x86-64, in bytes.
 const USUAL_BYTES: f64 = 4_180.0;
-/// For how long clients are connected, however slow the host is.
+/// How long to go on connecting on a slow host.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What one side costs, in bytes.
+/// The costs of one side, in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Side {
-    /// What its control group is charged for each socket by the kernel. What an interrupt makes is charged to nobody, and
-    /// the socket that accept(2) hands out was made by one.
+    /// What the side's control group is charged for each socket. Memory that is allocated in an interrupt is charged to
+    /// no group, and the socket that accept(2) returns was allocated in one.
     pub charged_bytes_per_socket: f64,
-    /// User space, for each connection that is held.
+    /// User-space memory of each connection.
     pub bytes_per_connection: u64,
-    /// For each reactor, its thread included, and without its descriptor table.
+    /// User-space memory of each reactor with its thread, without its descriptor table.
     pub bytes_per_reactor: u64,
-    /// For the process.
+    /// User-space memory of the process itself.
     pub fixed_bytes: u64,
 }
 
-/// What a connection costs. The default was measured on Linux 6.18, x86-64.
+/// The costs of a connection. The default was measured on Linux 6.18, x86-64.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Costs {
-    /// Pairs of sockets on which the kernel's part was measured here; 0 where it is the default.
+    /// Pairs of sockets on which the kernel's costs were measured; 0 if they are the default.
     pub measured_pairs: u64,
-    /// What the slabs hold of each socket that is watched. For root it is known by cache; for others it is the growth of all
-    /// slabs together, and no less than the default.
+    /// Slab memory of each watched socket. As root it is measured per slab cache; otherwise it is the growth of all
+    /// slabs, and at least the default.
     pub kernel_bytes_per_socket: f64,
     /// Whether connection tracking has an entry for each connection.
     pub is_tracked: bool,
-    /// A server's.
+    /// The costs of a server.
     pub server: Side,
-    /// A client's.
+    /// The costs of a client.
     pub client: Side,
 }
 
@@ -81,29 +81,29 @@ impl Default for Costs {
 }
 
 impl Costs {
-    /// Without measuring. Connections are taken to be tracked where something else is.
+    /// Returns the default costs. Connections are assumed to be tracked if connection tracking has any entry.
     pub fn assumed(host: &Host) -> Self {
         Self { is_tracked: host.conntrack.is_some_and(|table| table.count > 0), ..Self::default() }
     }
 }
 
-/// What was seen of one end while it grew.
+/// What was measured at one end while sockets were added to it.
 #[derive(Debug)]
 struct Seen<'a> {
     host: &'a Host,
     tree: &'a Tree,
-    /// How many sockets there were, and what the control group used, at several moments; a list for each time that the end
-    /// had its turn.
+    /// The number of sockets and the bytes that the control group used, read several times; one list for each call of
+    /// `grow`.
     used: Vec<Vec<(f64, f64)>>,
-    /// What each socket took, several times.
+    /// The kernel objects of one socket, read several times.
     objects: Vec<Objects>,
 }
 
-/// Opens up to four thousand loopback connections, a quarter of what there is room for at most, closes them, and tells
-/// what they cost. Takes about half a second, and raises the soft limit of RLIMIT_NOFILE to the hard one.
+/// Opens up to four thousand loopback connections, at most a quarter of what fits, closes them, and returns what they
+/// cost. Takes about half a second, and raises the soft limit of RLIMIT_NOFILE to the hard one.
 ///
 /// # Errors
-/// When there is no room for the few that it takes, or loopback is down.
+/// If there is no room for a few hundred connections, or loopback is down.
 pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     fd_table::raise_limit()?;
     let most = room(host);
@@ -112,7 +112,7 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
     }
     let tracked = || Host::conntrack_count(tree).unwrap_or(0);
     let (tracked_before, began) = (tracked(), Instant::now());
-    // Each end is measured over as many as may wait to be accepted.
+    // The ends are measured in turns, over as many connections as may wait for accept(2).
     let run = (host.somaxconn.unwrap_or(128) as usize).min((most - IGNORED) / 2);
     let mut pairs = Pairs::new(most, run)?;
     let (mut connected, mut accepted) = (Seen::new(host, tree), Seen::new(host, tree));
@@ -124,9 +124,10 @@ pub fn measure(host: &Host, tree: &Tree) -> io::Result<Costs> {
         let count = connected.grow(run, PATIENCE, || pairs.connect())?;
         accepted.grow(count, Duration::MAX, || pairs.accept())?;
     }
-    // A socket that waits to be accepted is there already, so each end alone is not what a socket takes.
+    // A socket that waits for accept(2) exists already, so the growth at one end is not exactly one socket; the mean of
+    // both ends is.
     let by_cache = median_bytes(&connected.objects).zip(median_bytes(&accepted.objects));
-    // The growth of all is too little where slabs had free places, as behind many connections of before.
+    // The growth of all slabs is too small if they had free places, e.g. from earlier connections.
     let of_all = || settled(tree).kernel_bytes_per_socket(&before).map(|bytes| bytes.max(USUAL_BYTES));
     let kernel_bytes_per_socket = by_cache.map(|(client, server)| (client + server) / 2.0).or_else(of_all);
     let (count, grown) = (pairs.len() as u64, tracked().saturating_sub(tracked_before));
@@ -149,7 +150,8 @@ impl<'a> Seen<'a> {
         Self { host, tree, used: Vec::new(), objects: Vec::new() }
     }
 
-    /// Makes so many sockets, or as many as `patience` allows and are enough, and looks now and then. Returns how many they were.
+    /// Calls `make` for each of `count` sockets and reads the kernel's figures in between. Stops early after `patience`
+    /// if enough sockets were made. Returns the number of sockets made.
     fn grow(
         &mut self,
         count: usize,
@@ -175,10 +177,10 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// How many pairs may be opened: no more than a quarter of what anybody here has left.
+/// Returns how many pairs may be opened: at most a quarter of what is left of each resource.
 fn room(host: &Host) -> usize {
     let of_memory = |bytes: u64| bytes / 4 / 8_400;
-    // Less of the entries, which stay for some seconds behind a connection's end.
+    // Fewer of the entries, which remain for some seconds after a connection has ended.
     let conntrack = host.conntrack.map(|table| table.max.saturating_sub(table.count) / 16);
     let watches = host.max_user_watches.map(|max| max.saturating_sub(host.watches) / 8);
     let files = host.file_max.filter(|_| !host.is_admin).map(|max| max.saturating_sub(host.files) / 8);
@@ -188,18 +190,20 @@ fn room(host: &Host) -> usize {
     usize::try_from(least).unwrap_or(usize::MAX).min(PAIRS)
 }
 
-/// Memory, when the kernel has added up what each core has counted for itself: for root alone, and no harm where it fails.
+/// Reads the memory after the kernel has summed its per-core counters. That needs root; without it the figures are less
+/// exact.
 fn settled(tree: &Tree) -> Memory {
     let _ = tree.text("/proc/sys/vm/stat_refresh");
     Memory::read(None)
 }
 
-/// The median of the slopes between two points of a run that lie at least half of it apart (as Theil and Sen have it for any
-/// two), so that what other processes of the group do now and then moves it little. `None` without any.
+/// Returns the median slope between points that are at least half a run apart (as the Theil-Sen estimator does for any
+/// two), so that other processes of the group affect it little. `None` without points.
 fn median_slope(runs: &[Vec<(f64, f64)>]) -> Option<f64> {
     let mut slopes = Vec::new();
     for run in runs {
-        // A core takes 64 pages in advance from a group, so its use grows by steps; where one begins all before it was used up.
+        // A core charges 64 pages in advance to a group, so its usage grows in steps; a step begins when all before are
+        // used up.
         let steps: Vec<_> = run.windows(2).filter(|pair| pair[1].1 > pair[0].1).map(|pair| pair[1]).collect();
         let run = if steps.len() < MIN_STEPS { run } else { &steps };
         for (at, &(x, y)) in run.iter().enumerate() {

@@ -2,8 +2,8 @@
 //!
 //! # Where to start
 //!
-//! [`Host::probe`] reads what the host has, [`measure()`] what a connection costs it ([`Costs`]), and an [`Query`] says what is
-//! asked of it. [`examine`] compares the three and changes nothing; [`apply()`] sets what is too low.
+//! [`Host::probe`] reads what the host has, [`measure()`] what a connection costs it ([`Costs`]), and a [`Query`] says
+//! what it should hold. [`examine`] compares the three and changes nothing; [`apply()`] sets what is too low.
 
 mod apply;
 pub mod fix;
@@ -33,19 +33,19 @@ use serde::Serialize;
 /// The version of the JSON document.
 pub const SCHEMA: &str = "steadfast.doctor/1";
 
-/// The largest numbers for each role.
+/// How many connections fit in each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Forecast {
-    /// As server alone.
+    /// If the host runs the server only.
     pub server: Capacity,
-    /// As client alone.
+    /// If the host runs the client only.
     pub client: Capacity,
-    /// As both, over loopback.
+    /// If the host runs both, over loopback.
     pub both: Capacity,
 }
 
 impl Forecast {
-    /// That for a role.
+    /// Returns the capacity in a role.
     pub fn of(&self, role: Role) -> Capacity {
         match role {
             Role::Server => self.server,
@@ -55,26 +55,26 @@ impl Forecast {
     }
 }
 
-/// What was found.
+/// The result of [`examine`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
     /// [`SCHEMA`].
     pub schema: &'static str,
-    /// As many were asked for.
+    /// The connections asked for.
     pub connections: u64,
-    /// With these ends on this host.
+    /// The ends that are on this host.
     pub role: Role,
-    /// Whether they fit.
+    /// Whether the connections fit.
     pub fits: bool,
     /// A row for each limit, in the order of [`LIMITS`].
     pub rows: Vec<Row>,
-    /// How many fit.
+    /// How many connections fit.
     pub forecast: Forecast,
-    /// What was reckoned with.
+    /// The costs that were used.
     pub costs: Costs,
 }
 
-/// Looks at every limit. It reads and changes nothing, and takes a few milliseconds.
+/// Compares every limit with what the query needs. Reads only, changes nothing, and takes a few milliseconds.
 ///
 /// ```
 /// use steadfast::doctor::{Query, Costs, Host, Role, Tree, examine};
@@ -97,7 +97,7 @@ pub fn examine(query: &Query, host: &Host, costs: &Costs) -> Diagnosis {
     }
 }
 
-/// Whether so many fit as far as is known without measuring: the walls that they would run into.
+/// Returns a row for each limit that the query would exceed.
 pub fn limits_hit(query: &Query, host: &Host, costs: &Costs) -> Vec<Row> {
     let case = Case { query, host, costs };
     let hit = LIMITS.into_iter().filter(|&limit| limit.is_hard() && !case.fits(limit, query.connections));

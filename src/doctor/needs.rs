@@ -1,4 +1,4 @@
-//! What a number of connections needs of each wall; how many fit follows from that.
+//! Computes what a number of connections needs of each limit, and from that how many fit.
 
 use super::groups::MemoryGroup;
 use super::host::Host;
@@ -8,29 +8,29 @@ use super::query::{Query, Role};
 use crate::net::fd_table::{Plan, PlanError, PlanRequest};
 use crate::net::listener::BACKLOG;
 
-/// Numbers of connections that are looked at: flags and plans have no more.
+/// The end of the search: flags and plans allow no more connections.
 const END: u64 = 1 << 32;
 
-/// Addresses of 127.0.0.0/8 that a flood takes sources from: those that end with neither 0 nor 255, and not the last.
+/// Addresses of 127.0.0.0/8 that a flood uses as sources: all but those that end with 0 or 255, and the last.
 const LOOPBACK_SOURCES: u64 = 65_536 * 254 - 1;
 
-/// Connects that a flood has under way at a time if it is not told otherwise.
+/// Connects that a flood has in progress at a time by default.
 pub(super) const IN_FLIGHT: u64 = 256;
 
-/// A place in a descriptor table: a pointer. A table grows by doubling.
+/// The size of an entry of a descriptor table, a pointer. A table grows by doubling.
 const DESCRIPTOR_BYTES: u64 = 8;
 
-/// What a control group is charged for the record of a port that is bound to (tcp_bind_bucket, Linux 6.18).
+/// What a control group is charged for the record of a bound port (tcp_bind_bucket, Linux 6.18).
 const PORT_BYTES: f64 = 136.0;
 
-/// Pages that each core takes from a group before they are used, half of them on average; it gives them back at the limit.
+/// Pages that each core charges to a group in advance, half of them unused on average; it returns them at the limit.
 const PAGES_IN_ADVANCE: u64 = 64;
 
-/// Threads beside the reactors: the main one, and that of the signals.
+/// Threads besides the reactors: the main thread, and one for signals.
 const SERVER_THREADS: u64 = 2;
 const CLIENT_THREADS: u64 = 1;
 
-/// The smallest table with which a number of reactors that is given holds what is asked.
+/// Returns the smallest table size with which the given reactors hold what is requested.
 fn smallest_table(request: PlanRequest) -> usize {
     let (mut too_small, mut enough) = (request.table, 1 << 33);
     while too_small + 1 < enough {
@@ -44,7 +44,7 @@ fn smallest_table(request: PlanRequest) -> usize {
     enough
 }
 
-/// One question.
+/// A query with the host and the costs to answer it from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
     pub(super) query: &'a Query,
@@ -57,9 +57,9 @@ impl Case<'_> {
         self.query.role
     }
 
-    /// What the server, or else the client, asks of its descriptor tables.
+    /// Returns what the server, or else the client, requests of its descriptor tables.
     fn plan_request(&self, server: bool, connections: u64) -> PlanRequest {
-        // A server plans for what it may hold, however many come.
+        // A server plans for its own limit, however many connections arrive.
         let held = self.query.max_connections.filter(|_| server).unwrap_or(connections);
         PlanRequest {
             max_connections: Some(usize::try_from(held).unwrap_or(usize::MAX)),
@@ -76,17 +76,17 @@ impl Case<'_> {
         [true, false].into_iter().filter(move |&server| if server { role.has_server() } else { role.has_client() })
     }
 
-    /// The plan of one side, if there is one that the host allows.
+    /// Returns the plan of one side, if the host allows one.
     pub(super) fn plan(&self, server: bool, connections: u64) -> Option<Plan> {
         Plan::find(self.plan_request(server, connections)).filter(|plan| self.host.own_tables || !plan.own_tables)
     }
 
-    /// Descriptors of the fullest table; where there is no plan, of the smallest table that would do.
+    /// Returns the descriptors in the fullest table; without a plan, the smallest table that would suffice.
     fn table_needed(&self, server: bool, connections: u64) -> u64 {
         let request = self.plan_request(server, connections);
         let plan = match Plan::new(request) {
             Ok(plan) if !self.host.own_tables && plan.own_tables => {
-                // One table for all is then the only way.
+                // Then all reactors must share one table.
                 let sharing = request.reactors.unwrap_or(request.cores).max(1);
                 Plan { reactors: sharing, own_tables: false, ..plan }
             }
@@ -97,7 +97,7 @@ impl Case<'_> {
         plan.fullest_table(request.listeners) as u64
     }
 
-    /// As many reactors as the server would need, where those that it was given are too few.
+    /// Returns how many reactors the server needs, if the given number is too small.
     pub(super) fn reactors_needed(&self) -> Option<u64> {
         match Plan::new(self.plan_request(true, self.query.connections)) {
             Err(PlanError::TooFewReactors { needed }) if self.role().has_server() => Some(needed as u64),
@@ -105,7 +105,7 @@ impl Case<'_> {
         }
     }
 
-    /// Threads of both sides together, reactors and others; `None` where one has no plan.
+    /// Returns the threads of both sides together; `None` if a side has no plan.
     fn threads(&self, connections: u64) -> Option<u64> {
         let of = |server| {
             let plan = self.plan(server, connections)?;
@@ -118,18 +118,19 @@ impl Case<'_> {
         self.plan(server, connections).map_or(1, |plan| plan.reactors as u64)
     }
 
-    /// Source addresses times destinations.
+    /// Returns the number of source addresses times the number of destinations.
     pub(super) fn pairs_of_addresses(&self) -> u64 {
         self.query.sources.unwrap_or(LOOPBACK_SOURCES).saturating_mul(self.query.destinations).max(1)
     }
 
-    /// Source addresses; without a number those that a flood takes on loopback, which leaves half of their ports free.
+    /// Returns the number of source addresses; by default as many as a flood uses on loopback, which leaves half of
+    /// their ports free.
     pub(super) fn sources(&self) -> u64 {
         let each = (self.host.ports / 2).max(1).saturating_mul(self.query.destinations.max(1));
         self.query.sources.unwrap_or_else(|| self.query.connections.div_ceil(each).clamp(1, LOOPBACK_SOURCES))
     }
 
-    /// Bytes that so many connections take: in all, or of what their control group is charged for.
+    /// Returns the memory of `connections` in bytes: in total, or what their control group is charged.
     fn bytes(&self, connections: u64, is_charged: bool) -> u64 {
         let of_side = |server| {
             let side = if server { &self.costs.server } else { &self.costs.client };
@@ -147,25 +148,25 @@ impl Case<'_> {
         self.sides().map(of_side).sum::<f64>().ceil() as u64
     }
 
-    /// How many connections of a client are from a port that another of its sources uses too, as far as chance has it. The
-    /// kernel keeps one record for both, and the few thousand that are measured hardly share any.
+    /// Returns how many connections of a client are expected to use a port number that another of its sources uses too.
+    /// The kernel keeps one record for both, and the few thousand measured connections hardly share any.
     fn shared_ports(&self, connections: u64) -> f64 {
         let each = (self.host.ports / 2).max(1).saturating_mul(self.query.destinations.max(1));
         let sources = self.query.sources.unwrap_or_else(|| connections.div_ceil(each)).max(1) as f64;
         let of_source = connections as f64 / sources;
-        // connect(2) takes every other port first.
+        // connect(2) uses ports of one parity first.
         let half = self.host.ports as f64 / 2.0;
         let from = if of_source <= half { half } else { self.host.ports as f64 };
         let used = from * (1.0 - (1.0 - (of_source / from).min(1.0)).powf(sources));
         (connections as f64 - used).max(0.0)
     }
 
-    /// The control group that has the least left.
+    /// Returns the memory control group that has the least left.
     pub(super) fn tightest_group(&self) -> Option<&MemoryGroup> {
         self.host.memory_groups.iter().min_by_key(|group| group.available_bytes())
     }
 
-    /// What there is of it for connections; `None` where it is no wall here, or cannot be seen.
+    /// Returns how much of a limit is available for connections; `None` if it does not apply here or cannot be read.
     pub(super) fn have(&self, limit: Limit) -> Option<u64> {
         let host = self.host;
         match limit {
@@ -181,7 +182,7 @@ impl Case<'_> {
                 of_host.into_iter().chain(of_groups).chain(host.nproc).min()
             }
             Limit::Conntrack => host.conntrack.map(|table| table.max.saturating_sub(table.count)),
-            // Where proc(5) is not there, nothing is known of it.
+            // Without proc(5) the memory is unknown.
             Limit::HostMemory => {
                 (host.memory.total_bytes > 0).then_some(host.memory.available_bytes + host.memory.own_bytes)
             }
@@ -197,14 +198,14 @@ impl Case<'_> {
         }
     }
 
-    /// What so many connections need of it; `None` where they need nothing.
+    /// Returns how much of a limit `connections` need; `None` if they need nothing.
     pub(super) fn need(&self, limit: Limit, connections: u64) -> Option<u64> {
         let (role, ends) = (self.role(), self.role().ends());
         let reactors = |server| self.reactors(server, connections);
         match limit {
             Limit::Nofile | Limit::NrOpen => self.sides().map(|server| self.table_needed(server, connections)).max(),
             Limit::FileMax => {
-                // An epoll instance and a wake-up, and listeners, for each reactor.
+                // Each reactor also has an epoll instance, an eventfd and its listeners.
                 let others = self.sides().map(|server| reactors(server) * (2 + self.listeners(server)));
                 (!self.host.is_admin).then(|| ends * connections + others.sum::<u64>())
             }
@@ -215,12 +216,12 @@ impl Case<'_> {
             Limit::Ports => role.has_client().then(|| connections.div_ceil(self.pairs_of_addresses())),
             Limit::MaxConnections => role.has_server().then_some(connections),
             Limit::Threads => self.threads(connections),
-            // Both ends of a loopback connection are one entry.
+            // Both ends of a loopback connection share one entry.
             Limit::Conntrack => self.costs.is_tracked.then_some(connections),
             Limit::HostMemory => Some(self.bytes(connections, false)),
             Limit::GroupMemory => Some(self.bytes(connections, true)),
             Limit::Backlog => role.has_server().then_some(IN_FLIGHT),
-            // Idle ones queue nothing.
+            // Idle connections queue nothing.
             Limit::TcpMem => None,
             Limit::Orphans => Some(ends * connections),
             Limit::TimeWait => Some(connections),
@@ -232,11 +233,11 @@ impl Case<'_> {
         if server { self.query.listeners as u64 } else { 0 }
     }
 
-    /// Whether it lets so many connections be.
+    /// Returns whether `connections` fit within a limit.
     pub(super) fn fits(&self, limit: Limit, connections: u64) -> bool {
         match limit {
             Limit::Nofile => connections == 0 || self.sides().all(|server| self.plan(server, connections).is_some()),
-            // The tables that it bounds are those of the plan, which knows it.
+            // It limits the tables of the plan, which takes it into account.
             Limit::NrOpen => true,
             _ => match (self.have(limit), self.need(limit, connections)) {
                 (Some(have), Some(need)) => need <= have,
@@ -245,9 +246,9 @@ impl Case<'_> {
         }
     }
 
-    /// The most connections that it lets be; `None` where it is no bound.
+    /// Returns the most connections that fit within a limit; `None` if it is no bound.
     pub(super) fn capacity_of(&self, limit: Limit) -> Option<u64> {
-        // Beyond what the tables hold there is no plan, and nobody counts its threads.
+        // Beyond what the tables hold there is no plan, so threads cannot be counted.
         let end = if limit == Limit::Threads { self.capacity_of(Limit::Nofile) } else { None }.unwrap_or(END - 1);
         if self.fits(limit, end) {
             return None;
@@ -264,7 +265,7 @@ impl Case<'_> {
         Some(fits)
     }
 
-    /// The most that all walls let be, and the first of them.
+    /// Returns the most connections that fit within all limits, and the lowest limit.
     pub(super) fn capacity(&self) -> Capacity {
         let hard = LIMITS.into_iter().filter(|limit| limit.is_hard());
         let bounds = hard.filter_map(|limit| Some((self.capacity_of(limit)?, limit)));

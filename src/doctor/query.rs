@@ -1,4 +1,4 @@
-//! What is asked of a host.
+//! A query: what a host should hold.
 
 use serde::Serialize;
 use std::fmt;
@@ -7,9 +7,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The server's.
+    /// The server.
     Server,
-    /// The client's.
+    /// The client.
     Client,
     /// Both, over loopback.
     Both,
@@ -24,7 +24,7 @@ impl Role {
         self != Self::Server
     }
 
-    /// Sockets of a connection on this host.
+    /// Returns the number of sockets of a connection on this host.
     pub(crate) fn ends(self) -> u64 {
         u64::from(self.has_server()) + u64::from(self.has_client())
     }
@@ -40,27 +40,27 @@ impl fmt::Display for Role {
     }
 }
 
-/// What is asked of the host.
+/// What the host should hold, and how server and client are started.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// Connections to hold.
     pub connections: u64,
-    /// Which of their ends are here.
+    /// Which of their ends are on this host.
     pub role: Role,
-    /// Addresses that the client connects from; `None` for as many of 127.0.0.0/8 as it takes, as a flood plans it.
+    /// Addresses that the client connects from; `None` for as many of 127.0.0.0/8 as a flood would use.
     pub sources: Option<u64>,
-    /// Addresses and ports that it connects to.
+    /// Addresses and ports that the client connects to.
     pub destinations: u64,
-    /// What the server is limited to; `None` for what is asked.
+    /// `--max-connections` of the server; `None` for `connections`.
     pub max_connections: Option<u64>,
-    /// Reactors that the server is started with; `None` for as many as it takes.
+    /// Reactors of the server; `None` for as many as needed.
     pub reactors: Option<usize>,
     /// Addresses and ports that the server listens on.
     pub listeners: usize,
 }
 
 impl Query {
-    /// So many connections, and all else as it is by default.
+    /// Makes a query for `connections`, with defaults for the rest.
     pub fn new(connections: u64, role: Role) -> Self {
         Self { connections, role, sources: None, destinations: 1, max_connections: None, reactors: None, listeners: 1 }
     }

@@ -1,4 +1,4 @@
-//! A row for each wall: what the host has, what is needed, what follows, what would change it.
+//! The rows of a diagnosis: for each limit what the host has, what is needed, the verdict, and what would raise it.
 
 use super::fix::{self, Fix};
 use super::groups::MemoryGroup;
@@ -8,60 +8,60 @@ use crate::net::listener::BACKLOG;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Whose limit it is.
+/// To what a limit applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// The whole host's, also seen from inside of a container.
+    /// The whole host; also visible inside a container.
     Host,
-    /// That of a network namespace which is not the host's first: a container's.
+    /// A network namespace that is not the host's first: a container's.
     Container,
-    /// That of the host's first network namespace.
+    /// The host's first network namespace.
     Network,
-    /// A control group's; the file that has it.
+    /// A control group; the file that has the limit.
     Group(String),
-    /// This process's: set by the shell or the service manager that started it.
+    /// This process; set by the shell or service manager that started it.
     Process,
-    /// What the server was asked for.
+    /// The server; set by its flags.
     Server,
 }
 
-/// What follows from the figures.
+/// The verdict on a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// There is enough.
+    /// The limit is high enough.
     Holds,
-    /// There is not: so many connections are not held.
+    /// The limit is too low: the connections do not fit.
     Short,
-    /// There is not, which makes coming or going slower or less orderly, and ends nobody who is held.
+    /// The limit is low: opening or closing is slower or less orderly, but held connections stay.
     Slows,
-    /// It binds nobody here.
+    /// The limit does not apply here.
     DoesNotBind,
-    /// It cannot be seen from here.
+    /// The limit cannot be read here.
     Unseen,
 }
 
-/// One row.
+/// One row of the diagnosis.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The limit.
     #[serde(rename = "wall")]
     pub limit: Limit,
-    /// Whose it is.
+    /// To what the limit applies.
     pub scope: Scope,
-    /// What there is of it for connections.
+    /// How much is available for connections.
     pub have: Option<u64>,
-    /// What those that were asked for need.
+    /// How much the connections need.
     pub need: Option<u64>,
-    /// The most connections that it lets be; `None` where it is no bound.
+    /// The most connections that fit within the limit; `None` if it is no bound.
     #[serde(rename = "most")]
     pub max_connections: Option<u64>,
-    /// What follows.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What would change it.
+    /// What would raise the limit.
     pub fix: Option<Fix>,
-    /// More figures of it, by their names.
+    /// More figures about the limit, by name.
     pub facts: BTreeMap<&'static str, u64>,
 }
 
@@ -85,7 +85,7 @@ fn verdict(case: &Case<'_>, limit: Limit, have: Option<u64>, need: Option<u64>) 
         Limit::GroupMemory => have.is_some(),
         Limit::TcpMem => have.is_none(),
         Limit::Backlog => case.role().has_server(),
-        // Without a plan there is none to start.
+        // Without a plan the number of threads is unknown.
         Limit::Threads => need.is_some(),
         Limit::Cpu => false,
         _ => true,
@@ -166,7 +166,7 @@ fn facts(case: &Case<'_>, limit: Limit) -> BTreeMap<&'static str, u64> {
             ("asked", Some(BACKLOG as u64)),
             ("max_syn_backlog", host.max_syn_backlog.filter(|_| !host.syncookies)),
         ],
-        // What each of those that were asked for could queue before all together are told to calm down.
+        // What each connection may queue before the kernel considers memory low.
         Limit::TcpMem => {
             let ends = role.ends() * query.connections.max(1);
             vec![("each", host.tcp_mem_bytes.map(|[calm, ..]| calm / ends))]

@@ -1,14 +1,14 @@
-//! The kernel's slabs by what they hold, slabinfo(5): for root alone.
+//! Reads the kernel's slab caches, slabinfo(5); readable by root only.
 
 use super::tree::Tree;
 use std::collections::{HashMap, HashSet};
 
-/// The objects in use and their sizes, by the names of their caches.
+/// Objects in use and their sizes in bytes, by cache.
 #[derive(Debug, Default)]
 pub(super) struct Slabs(HashMap<String, (f64, f64)>);
 
 impl Slabs {
-    /// Empty where they may not be read.
+    /// Reads the caches; empty if they may not be read.
     pub(super) fn read(tree: &Tree, page_bytes: u64) -> Self {
         let text = tree.text("/proc/slabinfo").unwrap_or_default();
         // name, objects in use, objects, bytes of one, objects and pages of a slab
@@ -22,11 +22,12 @@ impl Slabs {
         Self(text.lines().filter_map(cache).collect())
     }
 
-    /// How many objects of each cache each of `sockets` has taken since `before`, and the bytes of one, the share of what a slab
-    /// cannot use included.
+    /// Returns how many objects of each cache each of `sockets` has taken since `before`, and the bytes of one,
+    /// including its share of the slab's unusable space.
     ///
-    /// That is a whole number, so what else the host does meanwhile falls to rounding; below zero where accept(2) gives one back,
-    /// as the request that waited for it. Objects that lay free in slabs do not matter: the growth of all slabs is less on a host that has held many connections before.
+    /// The count is rounded to a whole number, which removes the host's other activity. It is negative where accept(2)
+    /// frees an object, such as the connection request. Free objects in slabs do not matter; the growth of all slabs is
+    /// smaller on a host that has held many connections before.
     pub(super) fn objects_since(&self, before: &Self, sockets: usize) -> Objects {
         let taken = self.0.iter().filter_map(|(name, &(used, bytes))| {
             let objects = ((used - before.0.get(name)?.0) / sockets as f64).round();
@@ -36,11 +37,11 @@ impl Slabs {
     }
 }
 
-/// Objects of one socket by their caches: how many, and the bytes of each.
+/// The objects of one socket by cache: their number, and the bytes of each.
 pub(super) type Objects = HashMap<String, (f64, f64)>;
 
-/// Bytes of a socket, from what was seen several times: of each cache the median, since others may open or close as many at
-/// one time, but hardly each time. `None` where nothing was seen.
+/// Returns the bytes of a socket: of each cache the median over several readings, since other processes may open or
+/// close as many sockets once, but hardly each time. `None` without readings.
 pub(super) fn median_bytes(seen: &[Objects]) -> Option<f64> {
     let names: HashSet<&String> = seen.iter().flat_map(HashMap::keys).collect();
     let of_cache = |name| {

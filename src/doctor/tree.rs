@@ -1,35 +1,35 @@
-//! The files that tell of a host: those of /proc and /sys, or what a test has made up.
+//! The files that describe a host: those of /proc and /sys, or a copy that a test has made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The root of a file system: `/`, or what a test has made up.
+/// The root of a file system: `/`, or a folder that a test has made.
 #[derive(Clone, Debug)]
 pub struct Tree(PathBuf);
 
 impl Tree {
-    /// The files below `root`.
+    /// Uses the files below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self(root.into())
     }
 
-    /// Where a file lies that is known by its absolute path.
+    /// Returns where the file with this absolute path is below the root.
     pub fn place(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// The text of a file, if there is one and it may be read.
+    /// Reads a file, if it exists and may be read.
     pub fn text(&self, path: impl AsRef<Path>) -> Option<String> {
         fs::read_to_string(self.place(path)).ok()
     }
 
-    /// A file that is one number; `None` too for `max`.
+    /// Reads a file that contains one number; also `None` for `max`.
     pub fn number(&self, path: impl AsRef<Path>) -> Option<u64> {
         self.text(path)?.trim().parse().ok()
     }
 
-    /// The sysctl `name`, such as `fs.nr_open`, as it stands in /proc/sys.
+    /// Reads the sysctl `name`, such as `fs.nr_open`, from /proc/sys.
     pub fn sysctl(&self, name: &str) -> Option<String> {
         Some(self.text(sysctl_path(name))?.trim().to_owned())
     }
@@ -44,7 +44,7 @@ impl Tree {
     }
 }
 
-/// Where a sysctl is a file.
+/// Returns the file of a sysctl.
 pub fn sysctl_path(name: &str) -> PathBuf {
     Path::new("/proc/sys").join(name.replace('.', "/"))
 }

@@ -238,7 +238,7 @@ fn check_shards(reports: &[Report]) -> Result<(), MergeError> {
         let first = *of_first.get_or_insert(count);
         if count != first {
             let says =
-                |count: Option<u64>| count.map_or("no shard".to_owned(), |count| format!("one of {count} shards"));
+                |count: Option<u64>| count.map_or("not a shard".to_owned(), |count| format!("one of {count} shards"));
             return Err(MergeError::Mixed { report: at, shards: says(count), first: says(first) });
         }
         if count.is_none() && reports[..at].contains(report) {

@@ -1,7 +1,7 @@
-//! The conversation: lines out, messages in, until one of the two closes.
+//! The conversation: sends lines and prints messages, until one side closes.
 //!
-//! One thread waits for all of it at once: the socket, the input, the signals and the clock. What is read of the input
-//! is bounded by what the peer takes: while much is queued for it, the input is left alone.
+//! One thread waits for the socket, the input, the signals and the clock at once. Input is read only as fast as the
+//! peer accepts it: while much is queued, the input is not read.
 
 use super::words;
 use crate::cli::complain::tell;
@@ -17,38 +17,38 @@ use steadfast::proto::close::{CloseCode, CloseStatus};
 use steadfast::proto::session::MessageKind;
 use steadfast::server::http_date;
 
-/// How long the peer has to answer our Close, and to close the connection behind it.
+/// How long the peer may take to answer our Close, and to close the connection after it.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// When the input has ended and nothing moves for so long, no pong is expected any more.
+/// After the input has ended, how long to wait for the pong without any progress.
 const PONG_WAIT: Duration = Duration::from_secs(5);
 
-/// The same behind the pong, for answers: many a server sends its pong while it still works at those.
+/// The same after the pong, for replies: many servers send a pong before they have processed earlier messages.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
-/// While more is queued than this, nothing is added to it.
+/// While more than this is queued, nothing is added.
 const QUEUED_BYTES: usize = 1 << 20;
 
-/// What one read of the input takes.
+/// The most bytes of one read of the input.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// Events that are shown before the clock, the signals and the input are looked at again.
+/// The most events that are printed before the clock, the signals and the input are checked again.
 const EVENTS_PER_ITERATION: usize = 64;
 
-/// Pings whose pongs are awaited; of a peer that answers none, the oldest is forgotten.
+/// The most pings whose pongs are awaited; if the peer answers none, the oldest is forgotten.
 const MAX_PINGS: usize = 64;
 
-/// The payload of the ping behind the last line: its pong says that everything before it has been read.
+/// The payload of the ping after the last line: its pong shows that everything before it has been read.
 const LAST_PING: &[u8] = b"end of input";
 
-/// What is said without being typed, and how lines are sent.
+/// What is sent besides the input, and how lines are sent.
 pub(super) struct Plan {
     pub(super) kind: MessageKind,
     pub(super) ping: Option<Duration>,
     pub(super) every: Option<Duration>,
 }
 
-/// Something that is due again and again.
+/// Something that is due at a fixed interval.
 struct Ticker {
     every: Duration,
     next: Instant,
@@ -59,7 +59,7 @@ impl Ticker {
         Self { every, next: Instant::now() + every }
     }
 
-    /// Whether it is due; what was missed is not made up for.
+    /// Returns whether it is due; missed times are skipped.
     fn is_due(&mut self, now: Instant) -> bool {
         let due = now >= self.next;
         if due {
@@ -69,24 +69,24 @@ impl Ticker {
     }
 }
 
-/// The input, line by line, of whatever length.
+/// The input, as lines of any length.
 struct Lines {
     file: File,
-    /// A line that has not ended.
+    /// The beginning of a line whose end has not been read.
     part: Vec<u8>,
-    /// Lines so far.
+    /// The number of lines so far.
     count: u64,
 }
 
-/// How far the conversation is.
+/// The stage of the conversation.
 enum Stage {
     Open,
-    /// The input has ended, and answers to it are awaited.
+    /// The input has ended; its replies are awaited.
     Ending {
         since: Instant,
         has_pong: bool,
     },
-    /// Our Close is under way.
+    /// Our Close has been sent.
     Closing {
         until: Instant,
     },
@@ -95,20 +95,20 @@ enum Stage {
 pub(super) struct Conversation {
     client: Client,
     signals: UnixStream,
-    /// `None` once it has ended.
+    /// The input; `None` once it has ended.
     input: Option<Lines>,
     kind: MessageKind,
     ping: Option<Ticker>,
     every: Option<Ticker>,
-    /// Numbers of pings, with when they were sent.
+    /// The numbers of pings, and when each was sent.
     pings: VecDeque<(u64, Instant)>,
     pings_sent: u64,
     lines_sent: u64,
     messages_received: u64,
     stage: Stage,
-    /// Nobody reads what is shown.
+    /// stdout is closed.
     is_mute: bool,
-    /// Everything that was asked for has been done so far.
+    /// Everything has succeeded so far.
     is_complete: bool,
 }
 
@@ -129,7 +129,7 @@ impl Conversation {
             is_mute: false,
             is_complete: true,
         };
-        // Not through std's own buffer: what lies in there nobody can wait for.
+        // Not through std's buffer: poll(2) does not know what is in it.
         match io::stdin().as_fd().try_clone_to_owned() {
             Ok(fd) => conversation.input = Some(Lines { file: File::from(fd), part: Vec::new(), count: 0 }),
             Err(error) => conversation.end_of_input(Some(&error)),
@@ -173,13 +173,13 @@ impl Conversation {
         }
     }
 
-    /// When a wait ends in vain.
+    /// Returns when the current wait is given up.
     fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Open => None,
             Stage::Ending { since, has_pong } => {
                 let wait = if has_pong { ANSWER_WAIT } else { PONG_WAIT };
-                // While the peer takes what was typed it is at work; what it says beside messages is no answer.
+                // While the peer accepts output it is making progress; control frames from it do not count as replies.
                 let at_work = (self.client.queued_bytes() > 0).then(|| self.client.last_progress());
                 Some(at_work.map_or(since, |at| at.max(since)) + wait)
             }
@@ -229,7 +229,7 @@ impl Conversation {
                 whole.push(std::mem::take(&mut lines.part));
             }
         }
-        // The last line may do without an end.
+        // The last line may lack a line end.
         if read == 0 && !lines.part.is_empty() {
             whole.push(std::mem::take(&mut lines.part));
         }
@@ -276,7 +276,7 @@ impl Conversation {
     }
 
     fn interrupted(&mut self) {
-        // As many as there are: they all say the same, and a second one ends the process by itself.
+        // Read all of them: they mean the same, and a second signal ends the process by itself.
         let _ = self.signals.read(&mut [0; 16]);
         self.close();
     }
@@ -288,7 +288,7 @@ impl Conversation {
         }
     }
 
-    /// What was awaited has not come.
+    /// Gives up waiting; returns the exit code if the program is to end.
     fn give_up(&mut self) -> Option<ExitCode> {
         if matches!(self.stage, Stage::Closing { .. }) {
             if self.is_mute {
@@ -300,7 +300,7 @@ impl Conversation {
         if !matches!(self.stage, Stage::Ending { has_pong: true, .. }) {
             self.is_complete = false;
             tell(&format_args!(
-                "steadfast: the peer has not answered the ping behind the last line, and is silent for {} s",
+                "steadfast: the peer has not answered the ping after the last line, and has been silent for {} s",
                 PONG_WAIT.as_secs()
             ));
         }
@@ -332,8 +332,8 @@ impl Conversation {
         self.close_if_answered();
     }
 
-    /// Behind the last line and its pong, as many messages as lines are taken for the answers to them: where there are
-    /// fewer, a moment of silence has to do.
+    /// Closes if all replies have probably arrived: the pong after the last line, and as many messages as lines were
+    /// sent. With fewer messages, a moment of silence ends the wait.
     fn close_if_answered(&mut self) {
         let is_last = matches!(self.stage, Stage::Ending { has_pong: true, .. });
         if is_last && self.messages_received >= self.lines_sent {
@@ -341,11 +341,11 @@ impl Conversation {
         }
     }
 
-    /// How long ago the ping was sent that has this payload.
+    /// Returns how long ago the ping with this payload was sent.
     fn round_trip(&mut self, payload: &[u8]) -> Option<Duration> {
         let number: u64 = std::str::from_utf8(payload).ok()?.parse().ok()?;
         let at = self.pings.iter().position(|(sent, _)| *sent == number)?;
-        // RFC 6455 section 5.5.3: a peer that gets several pings may answer the last of them alone.
+        // RFC 6455 section 5.5.3: a peer that has received several pings may answer only the last.
         self.pings.drain(..=at).next_back().map(|(_, sent)| sent.elapsed())
     }
 
@@ -356,7 +356,7 @@ impl Conversation {
         line.push('\n');
         let mut stdout = io::stdout().lock();
         if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
-            // stdout is closed on purpose, e.g. by `head`.
+            // stdout may be closed on purpose, e.g. by `head`.
             self.is_mute = true;
             if error.kind() != ErrorKind::BrokenPipe {
                 self.is_complete = false;

@@ -1,4 +1,4 @@
-//! `steadfast connect`: flags, what a refusal means, and the signals. The conversation itself is in `conversation`.
+//! `steadfast connect`: flags, errors and signals. The conversation itself is in `conversation`.
 
 mod conversation;
 mod words;
@@ -22,30 +22,30 @@ use steadfast::proto::session::{Limits, MessageKind};
 pub(super) struct Args {
     /// ws://HOST:PORT/PATH
     url: Url,
-    /// Subprotocol to offer, the best first; may be repeated [default: none]
+    /// Subprotocol to offer; may be repeated, in order of preference [default: none]
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<String>,
-    /// Field for the request, as 'Name: value'; may be repeated
+    /// Additional field for the request, as 'Name: value'; may be repeated
     #[arg(long, value_name = "FIELD")]
     header: Vec<String>,
-    /// Origin, as a page of the web would send it, such as https://example.org [default: none is sent]
+    /// Origin, as a web page would send it, such as https://example.org [default: none is sent]
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
     /// Send lines as binary messages
     #[arg(long)]
     binary: bool,
-    /// Ping every so many seconds (1, if none are given), and show how long each pong took
+    /// Send a ping at this interval (1 second if none is given), and show how long each pong took
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
         value_parser = ping_seconds)]
     ping: Option<Duration>,
-    /// Send the time every so many seconds, and stay when the input has ended
+    /// Send the time at this interval, and stay connected when the input has ended
     #[arg(long, value_name = "SECONDS", value_parser = every_seconds)]
     every: Option<Duration>,
-    /// Longest frame, message and inflated message; a longer one closes with 1009
+    /// Longest frame, message and decompressed message; a longer one closes with 1009
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_message_bytes,
         value_parser = value_parser!(u64).range(1..=1 << 40))]
     max_message_bytes: u64,
-    /// Time to connect and be upgraded
+    /// Time to connect and upgrade
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u32).range(1..=86_400))]
     connect_timeout_s: u32,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(super) struct Args {
 }
 
 fn ping_seconds(text: &str) -> Result<Duration, String> {
-    // Pongs count as control frames, and those of a second have a limit, on either side.
+    // Pongs are control frames, and either side limits those per second.
     seconds(text, 0.1)
 }
 
@@ -69,7 +69,8 @@ fn seconds(text: &str, least: f64) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
-    // Until the connection is open there is nothing to close, and the first signal means now; then the second one.
+    // Until the connection is open there is nothing to close, so the first signal ends the program; afterwards the
+    // second one does.
     let now = Arc::new(AtomicBool::new(true));
     let signals = match signals(&now) {
         Ok(signals) => signals,
@@ -102,7 +103,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     Conversation::new(client, signals, &plan).run()
 }
 
-/// A stream on which a byte comes with each signal; one that comes while `now` is set ends the process at once.
+/// Returns a stream that receives a byte for each signal; a signal while `now` is set ends the process at once.
 fn signals(now: &Arc<AtomicBool>) -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
@@ -113,7 +114,7 @@ fn signals(now: &Arc<AtomicBool>) -> io::Result<UnixStream> {
     Ok(reader)
 }
 
-/// Says what was agreed upon, as far as something was asked for.
+/// Prints what was negotiated, as far as something was offered.
 fn greet(client: &Client, config: &Config) {
     tell(&format_args!("connected to {} at {}", config.url, client.peer()));
     if !config.subprotocols.is_empty() {

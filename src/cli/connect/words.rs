@@ -1,4 +1,4 @@
-//! What a connection says to people. All that comes from the peer is shown so that it cannot drive a terminal.
+//! Texts about a connection. Text from the peer is escaped, so that it cannot control a terminal.
 
 use crate::cli::escape::escaped;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use steadfast::proto::extension::NegotiatedCompression;
 use steadfast::proto::http_write::reason_phrase;
 use steadfast::proto::session::MessageKind;
 
-/// So many bytes of a binary message are shown.
+/// How many bytes of a binary message are shown.
 const SHOWN_BYTES: usize = 64;
 
-/// A payload that may be text or not.
+/// Formats a payload: as text if it is UTF-8, or else in hexadecimal.
 fn payload(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| hex(bytes), escaped)
 }
@@ -26,7 +26,7 @@ fn hex(bytes: &[u8]) -> String {
     line
 }
 
-/// `label: text`, and the label alone where there is none.
+/// Formats `label: text`, or the label alone if there is no text.
 fn labelled(label: &str, text: &str) -> String {
     if text.is_empty() { label.to_owned() } else { format!("{label}: {text}") }
 }
@@ -45,21 +45,21 @@ pub(super) fn ping(bytes: &[u8]) -> String {
     labelled("ping", &payload(bytes))
 }
 
-/// A pong to none of our pings.
+/// Formats a pong that answers none of our pings.
 pub(super) fn pong(bytes: &[u8]) -> String {
     labelled("pong", &payload(bytes))
 }
 
-/// The peer's Close.
+/// Formats the peer's Close.
 pub(super) fn close(status: CloseStatus, reason: &str) -> String {
     labelled(&format!("close ({})", u16::from(status)), &escaped(reason))
 }
 
 pub(super) fn compression(agreed: NegotiatedCompression) -> String {
-    if agreed.is_on() { format!("{agreed:?}") } else { "none, the server does not offer it".to_owned() }
+    if agreed.is_on() { format!("{agreed:?}") } else { "none, the server declined it".to_owned() }
 }
 
-/// Who closed, with which code and reason.
+/// Formats which side closed, with the code and the reason.
 pub(super) fn ending(ending: &Ending, closing: bool) -> String {
     match ending {
         Ending::ByPeer { code: theirs, reason } => {
@@ -78,13 +78,13 @@ pub(super) fn ending(ending: &Ending, closing: bool) -> String {
     }
 }
 
-/// What a peer that does not answer our Close in time is told of.
+/// Formats the end of a connection whose peer did not answer our Close in time.
 pub(super) fn unanswered(waited_s: u64) -> String {
     let (sent, came) = (CloseCode::NORMAL, CloseStatus::ABNORMAL);
     format!("closed by us with {sent}, and the peer did not answer within {waited_s} s: {came}")
 }
 
-/// Why there is no connection, and what may help.
+/// Formats why there is no connection, and what may help.
 pub(super) fn not_connected(error: &ConnectError, config: &Config) -> String {
     match error {
         ConnectError::Refused(refused) => {
@@ -92,13 +92,13 @@ pub(super) fn not_connected(error: &ConnectError, config: &Config) -> String {
             escaped(&said)
         }
         ConnectError::TimedOut => format!("no answer within {} s (--connect-timeout-s)", config.connect_timeout_s),
-        ConnectError::NotHttp(_) => format!("{error}; is that the port of a WebSocket server?"),
-        ConnectError::HungUp(_) => format!("{error}; does that port speak TLS, or another protocol?"),
+        ConnectError::NotHttp(_) => format!("{error}; is this the port of a WebSocket server?"),
+        ConnectError::HungUp(_) => format!("{error}; does this port speak TLS or another protocol?"),
         error => error.to_string(),
     }
 }
 
-/// A status code in words: RFC 9110 section 15.
+/// Formats a status code with its reason phrase: RFC 9110 section 15.
 fn status(status: u16) -> String {
     format!("{status} {}", reason_phrase(status))
 }
@@ -106,29 +106,29 @@ fn status(status: u16) -> String {
 fn advice(refused: &Refused, config: &Config) -> String {
     let field = |name: &str| refused.field(name);
     match refused.status {
-        200..=299 => "a page, and no WebSocket, is at that path".to_owned(),
+        200..=299 => "there is a page at that path, not a WebSocket".to_owned(),
         300..=399 => match field("location") {
-            Some(location) => format!("it redirects to {location}; that is not followed, but may be connected to"),
-            None => "it redirects, and does not say where".to_owned(),
+            Some(location) => format!("it redirects to {location}; redirects are not followed, connect there instead"),
+            None => "it redirects without a Location".to_owned(),
         },
-        400 => "it may want a --subprotocol or a --header that it was not sent".to_owned(),
+        400 => "it may require a --subprotocol or a --header".to_owned(),
         401 => {
-            let wanted = field("www-authenticate").map(|wanted| format!("it asks for {wanted}; ")).unwrap_or_default();
-            format!("{wanted}--header 'Authorization: ...' says who you are")
+            let scheme = field("www-authenticate").map(|scheme| format!("it asks for {scheme}; ")).unwrap_or_default();
+            format!("{scheme}use --header 'Authorization: ...'")
         }
         403 => match &config.origin {
-            Some(origin) => format!("it may take another --origin than {origin}, or want a token in a --header"),
-            None => "it may want an --origin that it knows, or a token in a --header".to_owned(),
+            Some(origin) => format!("it may require another --origin than {origin}, or a token in a --header"),
+            None => "it may require an --origin that it allows, or a token in a --header".to_owned(),
         },
         404 | 410 => format!("there is nothing at {}", config.url.path),
         426 => {
-            let wanted: Vec<String> = [("upgrade", "Upgrade"), ("sec-websocket-version", "Sec-WebSocket-Version")]
+            let upgrades: Vec<String> = [("upgrade", "Upgrade"), ("sec-websocket-version", "Sec-WebSocket-Version")]
                 .iter()
                 .filter_map(|(name, shown)| Some(format!("{shown}: {}", field(name)?)))
                 .collect();
-            let wanted = if wanted.is_empty() { "another protocol".to_owned() } else { wanted.join(", ") };
-            format!("it asks for {wanted}; WebSocket version 13 was offered, unless a proxy on the way took that out")
+            let upgrades = if upgrades.is_empty() { "another protocol".to_owned() } else { upgrades.join(", ") };
+            format!("it asks for {upgrades}; WebSocket version 13 was offered, but a proxy may have removed that")
         }
-        _ => field("retry-after").map(|wait| format!("it says Retry-After: {wait}")).unwrap_or_default(),
+        _ => field("retry-after").map(|wait| format!("it sends Retry-After: {wait}")).unwrap_or_default(),
     }
 }

@@ -1,4 +1,4 @@
-//! `steadfast doctor`, and the line with which `serve` and `flood` say at their start that what was asked cannot fit.
+//! `steadfast doctor`, and the warning that `serve` and `flood` print at their start if the connections cannot fit.
 
 mod myths;
 mod script;
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use steadfast::doctor::{self, Costs, Diagnosis, Host, Limit, Query, Role, Tree};
 
-/// So many connections do not fit.
+/// The connections do not fit.
 const EXIT_TOO_MANY: u8 = 4;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -33,40 +33,40 @@ impl From<RoleArg> for Role {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// How many connections are to be held
+    /// Connections to hold
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..))]
     connections: u32,
-    /// Which ends of them are on this host
+    /// Which ends of the connections are on this host
     #[arg(long, value_enum, default_value = "both")]
     role: RoleArg,
-    /// Addresses that the client connects from [default: as many of 127.0.0.0/8 as it takes, as a flood on loopback]
+    /// Addresses that the client connects from [default: as many of 127.0.0.0/8 as a flood on loopback uses]
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..))]
     sources: Option<u32>,
-    /// Addresses and ports that it connects to
+    /// Addresses and ports that the client connects to
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     destinations: u32,
-    /// What the server is limited to [default: --connections]
+    /// --max-connections of the server [default: --connections]
     #[arg(long, value_name = "M", value_parser = value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
-    /// Reactors that it is started with [default: as many as it takes]
+    /// Reactors of the server [default: as many as needed]
     #[arg(long, value_name = "R", value_parser = value_parser!(u16).range(1..=4096))]
     reactors: Option<u16>,
-    /// Addresses and ports that it listens on
+    /// Addresses and ports that the server listens on
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
     listeners: u16,
-    /// Reckon with what connections cost elsewhere; nothing is opened
+    /// Open no connections; use the costs that were measured on another host
     #[arg(long)]
     no_measure: bool,
-    /// Name what guides still recommend, and say why it is no limit
+    /// List what tuning guides still recommend, and why it is not a limit
     #[arg(long)]
     explain: bool,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
-    /// Set the sysctls that are too low, and tell what they were
+    /// Set the sysctls that are too low, and print their previous values
     #[arg(long)]
     apply: bool,
-    /// Print a shell script that does it, and keeps it over a restart, in place of the table
+    /// Print a shell script that sets them, also after a restart, instead of the table
     #[arg(long, conflicts_with_all = ["apply", "json", "explain"])]
     script: bool,
 }
@@ -93,7 +93,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     let mut diagnosis = doctor::examine(&query, &host, &costs);
     let applied = if args.apply { doctor::apply(&diagnosis.rows, &tree) } else { Vec::new() };
     if args.apply {
-        // What holds now, and not what was hoped for.
+        // Read the limits again, to show what was really set.
         let watches = host.watches;
         host = Host { watches, ..Host::probe(&tree) };
         diagnosis = doctor::examine(&query, &host, &costs);
@@ -106,7 +106,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         let myths = if args.explain { myths::text() } else { String::new() };
         script::applied(&applied) + &table::table(&diagnosis, &host) + &myths
     };
-    // The exit code is right even if stdout is closed.
+    // The exit code is correct even if stdout is closed.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if diagnosis.fits { ExitCode::SUCCESS } else { ExitCode::from(EXIT_TOO_MANY) }
 }
@@ -116,7 +116,7 @@ fn costs(host: &Host, tree: &Tree, assume: bool) -> Costs {
         return Costs::assumed(host);
     }
     doctor::measure(host, tree).unwrap_or_else(|error| {
-        complain(&format!("cannot measure what a connection costs here: {error}; reckoning with a usual host's"));
+        complain(&format!("cannot measure what a connection costs here: {error}; using default costs"));
         Costs::assumed(host)
     })
 }
@@ -135,19 +135,20 @@ fn json(diagnosis: &Diagnosis, applied: &[doctor::Applied], explain: bool) -> St
     format!("{value:#}\n")
 }
 
-/// Says in one line that a server cannot hold what it was asked for. What it refuses to start for it says itself.
+/// Prints a warning if a server cannot hold its connections. Limits for which the server refuses to start are left to
+/// it.
 pub(super) fn warn_server(max_connections: Option<u32>, reactors: Option<u16>) {
-    // Who names no number gets what fits.
+    // Without a number the server takes what fits.
     let Some(connections) = max_connections else { return };
     warn(&Query { reactors: reactors.map(usize::from), ..Query::new(connections.into(), Role::Server) });
 }
 
-/// The same for a flood: on loopback both ends are here.
+/// The same for a flood; on loopback both ends are on this host.
 pub(super) fn warn_client(config: &steadfast::flood::Config) {
     let mut addresses = config.targets.iter().flat_map(|target| &target.addresses);
     let destinations = addresses.clone().count() as u64;
     let is_loopback = addresses.clone().all(|address| address.ip().is_loopback());
-    // Of ::1 there is one, of 127.0.0.1 as many as it takes.
+    // IPv6 has one loopback address, IPv4 as many as needed.
     let has_many = is_loopback && addresses.all(|address| address.is_ipv4());
     let named = Some(config.sources.len() as u64).filter(|&named| named > 0);
     warn(&Query {
@@ -160,7 +161,7 @@ pub(super) fn warn_client(config: &steadfast::flood::Config) {
 fn warn(query: &Query) {
     let host = Host::probe(&Tree::new("/"));
     let hit = doctor::limits_hit(query, &host, &Costs::assumed(&host));
-    // What makes the command refuse to begin it says itself, with what would do.
+    // The command itself refuses to start because of these, and says what to do.
     let is_refused =
         |limit: Limit| matches!(limit, Limit::Nofile | Limit::MaxConnections | Limit::Threads | Limit::Ports);
     if hit.iter().any(|row| is_refused(row.limit)) {
@@ -170,7 +171,7 @@ fn warn(query: &Query) {
     let (connections, role) = (query.connections, query.role);
     tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
-         steadfast doctor --connections {connections} --role {role} tells more",
+         see steadfast doctor --connections {connections} --role {role}",
         words::count(connections),
         words::short_name(row.limit),
         words::count(row.max_connections.unwrap_or(0))

@@ -1,18 +1,18 @@
-//! What would change a limit, as commands.
+//! The commands that raise limits.
 
 use super::words::{count, role_words};
 use std::fmt::Write;
 use steadfast::doctor::Applied;
 use steadfast::doctor::{Diagnosis, Fix};
 
-/// Where the sysctls are kept over a restart; sysctl.d(5).
+/// The file that keeps sysctls over a restart; sysctl.d(5).
 const FILE: &str = "/etc/sysctl.d/90-steadfast.conf";
 
 fn quoted(value: &str) -> String {
     if value.contains(' ') { format!("'{value}'") } else { value.to_owned() }
 }
 
-/// The command that makes one change, or what is to be done where there is none.
+/// Returns the command that makes a change, or a comment that says what to do if there is none.
 pub(super) fn command(fix: &Fix) -> String {
     match fix {
         Fix::Sysctl { name, value, .. } => format!("sysctl -w {name}={}", quoted(value)),
@@ -29,7 +29,7 @@ pub(super) fn command(fix: &Fix) -> String {
     }
 }
 
-/// What was changed, and how to undo it.
+/// Lists what was changed, and how to undo it.
 pub(super) fn applied(changes: &[Applied]) -> String {
     let mut text = String::new();
     for Applied { name, was, is, error } in changes {
@@ -44,7 +44,7 @@ pub(super) fn applied(changes: &[Applied]) -> String {
     text
 }
 
-/// A script for sh(1) with the file of sysctl.d(5) in it.
+/// Makes a script for sh(1) that writes a file for sysctl.d(5).
 pub(super) fn script(diagnosis: &Diagnosis) -> String {
     let (mut keep, mut undo, mut other) = (String::new(), String::new(), String::new());
     for fix in diagnosis.rows.iter().filter_map(|row| row.fix.as_ref()) {
@@ -58,16 +58,17 @@ pub(super) fn script(diagnosis: &Diagnosis) -> String {
             Fix::Ulimit { option, directive, value, .. } => {
                 writeln!(
                     other,
-                    "# ulimit {option} {value} in the shell that starts it, {directive}={value} for a service"
+                    "# ulimit {option} {value} in the shell that starts the program, {directive}={value} for a systemd service"
                 )
             }
             Fix::Flag { .. } | Fix::Memory { .. } => writeln!(other, "# {}", command(fix).trim_start_matches("# ")),
         };
     }
     let asked = format!("{} connections as {}", count(diagnosis.connections), role_words(diagnosis.role));
-    let mut text = format!("#!/bin/sh\n# What {asked} need here, by steadfast doctor. To be run by root.\nset -eu\n");
+    let mut text =
+        format!("#!/bin/sh\n# Raises the limits for {asked}; made by steadfast doctor. Run it as root.\nset -eu\n");
     if keep.is_empty() && other.is_empty() {
-        text += "# Nothing has to be changed.\n";
+        text += "# Nothing needs to be changed.\n";
     }
     if !keep.is_empty() {
         let _ = write!(text, "cat >{FILE} <<'END'\n# {asked}\n{keep}END\nsysctl -p {FILE}\n");

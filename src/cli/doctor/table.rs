@@ -1,15 +1,15 @@
-//! The doctor's table and its last sentence, in words.
+//! The doctor's table and its final sentence.
 
 use super::script::command;
 use super::words::{count, role_words, short_name};
 use std::fmt::Write;
 use steadfast::doctor::{Capacity, Diagnosis, Host, Limit, Role, Row, Scope, Verdict};
 
-/// What it is.
+/// Returns the title of a limit's row.
 fn title(limit: Limit) -> &'static str {
     match limit {
         Limit::Nofile => "RLIMIT_NOFILE: descriptors of a table",
-        Limit::NrOpen => "fs.nr_open: what that may be raised to",
+        Limit::NrOpen => "fs.nr_open: its maximum",
         Limit::FileMax => "fs.file-max: open files, left",
         Limit::EpollWatches => "fs.epoll.max_user_watches, left",
         Limit::Ports => "ip_local_port_range: ports of a source",
@@ -18,8 +18,8 @@ fn title(limit: Limit) -> &'static str {
         Limit::Conntrack => "nf_conntrack_max: entries, left",
         Limit::HostMemory => "memory of the host, MiB available",
         Limit::GroupMemory => "memory of the control group, MiB left",
-        Limit::Backlog => "somaxconn: who waits for accept(2)",
-        Limit::TcpMem => "tcp_mem: what all queue, MiB",
+        Limit::Backlog => "somaxconn: queue for accept(2)",
+        Limit::TcpMem => "tcp_mem: all queues together, MiB",
         Limit::Orphans => "tcp_max_orphans: closed with data left",
         Limit::TimeWait => "tcp_max_tw_buckets: in TIME_WAIT",
         Limit::Cpu => "cores",
@@ -43,11 +43,11 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Short => "TOO LOW",
         Verdict::Slows => "low",
         Verdict::DoesNotBind => "does not bind",
-        Verdict::Unseen => "not seen",
+        Verdict::Unseen => "not visible",
     }
 }
 
-/// What the figures do not say.
+/// Returns a note on what the figures do not show.
 fn note(row: &Row, host: &Host) -> String {
     let fact = |name: &str| row.facts.get(name).copied();
     match row.limit {
@@ -61,7 +61,7 @@ fn note(row: &Row, host: &Host) -> String {
                 })
                 .collect();
             let forbidden =
-                if host.own_tables { "" } else { "unshare(CLONE_FILES) is forbidden, so one table has to do" };
+                if host.own_tables { "" } else { "unshare(CLONE_FILES) is forbidden, so there is one table only" };
             let (soft, hard) = host.nofile;
             let raised =
                 if soft < hard { format!("soft {}, which is raised to it", count(soft)) } else { String::new() };
@@ -72,7 +72,7 @@ fn note(row: &Row, host: &Host) -> String {
                 .join("; ")
         }
         Limit::FileMax if row.verdict == Verdict::DoesNotBind => "CAP_SYS_ADMIN is exempt".into(),
-        Limit::Ports if row.verdict == Verdict::DoesNotBind => "only who connects uses up ports".into(),
+        Limit::Ports if row.verdict == Verdict::DoesNotBind => "only a client uses ports".into(),
         Limit::Ports => {
             let (sources, destinations) = (fact("sources").unwrap_or(1), fact("destinations").unwrap_or(1));
             let to = if destinations > 1 { format!(", to {} each", count(destinations)) } else { String::new() };
@@ -80,35 +80,38 @@ fn note(row: &Row, host: &Host) -> String {
                 if sources > 1 { format!("from {} addresses", count(sources)) } else { "from one address".into() };
             from + &to
         }
-        Limit::MaxConnections if row.verdict == Verdict::DoesNotBind => "as many as are asked for".into(),
+        Limit::MaxConnections if row.verdict == Verdict::DoesNotBind => "no other number is given".into(),
         Limit::Conntrack if row.have.is_none() => "this kernel has none".into(),
         Limit::Conntrack if row.verdict == Verdict::DoesNotBind => "no rule is hooked to it".into(),
-        Limit::GroupMemory if row.have.is_none() => "no control group bounds it".into(),
-        Limit::Backlog if row.verdict == Verdict::DoesNotBind => "only who accepts has one".into(),
+        Limit::GroupMemory if row.have.is_none() => "no control group limits it".into(),
+        Limit::Backlog if row.verdict == Verdict::DoesNotBind => "only a server has this queue".into(),
         Limit::Backlog if fact("max_syn_backlog").is_some() => {
             format!("without syncookies {} handshakes at a time", count(fact("max_syn_backlog").unwrap_or(0)))
         }
-        Limit::Backlog => "for each listener; more have to come again".into(),
+        Limit::Backlog => "for each listener; other clients must retry".into(),
         Limit::TcpMem => match fact("each") {
             Some(each) => {
-                format!("idle ones queue nothing; broadcasts and stalled readers may queue {} B each", count(each))
+                format!(
+                    "idle connections queue nothing; broadcasts and stalled readers may queue {} B each",
+                    count(each)
+                )
             }
-            None => "idle ones queue nothing; the host's, not seen from here".into(),
+            None => "idle connections queue nothing; the host's, not visible here".into(),
         },
-        Limit::Orphans => "at a mass close; more are reset".into(),
-        Limit::TimeWait => "at a mass close; more are forgotten at once".into(),
+        Limit::Orphans => "when all close at once; others are reset".into(),
+        Limit::TimeWait => "when all close at once; others skip TIME_WAIT".into(),
         Limit::Cpu => match fact("quota_percent") {
             Some(percent) => {
                 let cores = percent as f64 / 100.0;
-                format!("a control group grants {cores}; it bounds how fast they come, not how many")
+                format!("a control group allows {cores}; it limits how fast connections open, not how many")
             }
-            None => "no quota; it bounds how fast they come, not how many".into(),
+            None => "no quota; it limits how fast connections open, not how many".into(),
         },
         _ => String::new(),
     }
 }
 
-/// Whose limit it is, where that is not the host's.
+/// Returns whose limit it is, if not the host's.
 fn whose(row: &Row) -> String {
     match &row.scope {
         Scope::Process => "set by the shell or service".into(),
@@ -120,7 +123,7 @@ fn whose(row: &Row) -> String {
 
 pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
     let asked = format!("{} need", count(diagnosis.connections));
-    let mut text = format!("{:<40} {:>14} {asked:>16}\n", "", "there is");
+    let mut text = format!("{:<40} {:>14} {asked:>16}\n", "", "available");
     for row in &diagnosis.rows {
         let have = match (row.limit, row.have) {
             (Limit::Cpu, _) => count(host.cores),
@@ -138,7 +141,7 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
     }
     let costs = &diagnosis.costs;
     let source = match costs.measured_pairs {
-        0 => "as measured elsewhere".to_owned(),
+        0 => "default".to_owned(),
         pairs => format!("measured here on {} connections", count(pairs)),
     };
     let _ = writeln!(
@@ -149,28 +152,28 @@ pub(super) fn table(diagnosis: &Diagnosis, host: &Host) -> String {
     text + &sentence(diagnosis) + "\n"
 }
 
-/// A number that is as exact as the wall behind it: memory is known to three digits.
-fn rounded(most: &Capacity) -> String {
-    if !matches!(most.limit, Some(Limit::HostMemory | Limit::GroupMemory)) {
-        return count(most.connections);
+/// Rounds a number to its accuracy: memory is known to three digits.
+fn rounded(capacity: &Capacity) -> String {
+    if !matches!(capacity.limit, Some(Limit::HostMemory | Limit::GroupMemory)) {
+        return count(capacity.connections);
     }
-    let unit = 10_u64.pow(most.connections.checked_ilog10().unwrap_or(0).saturating_sub(2));
-    count(most.connections / unit * unit)
+    let unit = 10_u64.pow(capacity.connections.checked_ilog10().unwrap_or(0).saturating_sub(2));
+    count(capacity.connections / unit * unit)
 }
 
-/// How many connections this host holds, and what stops it there.
+/// Returns the sentence that says how many connections this host holds, and which limit stops it.
 pub(super) fn sentence(diagnosis: &Diagnosis) -> String {
-    let name = |most: &Capacity| most.limit.map_or("nothing that is known", short_name);
+    let name = |capacity: &Capacity| capacity.limit.map_or("none that is known", short_name);
     let asked = diagnosis.forecast.of(diagnosis.role);
     let others = [Role::Server, Role::Client, Role::Both].into_iter().filter(|&role| role != diagnosis.role);
     let others: Vec<String> = others
         .map(|role| {
-            let most = diagnosis.forecast.of(role);
-            format!("as {}: {} ({})", role_words(role), rounded(&most), name(&most))
+            let capacity = diagnosis.forecast.of(role);
+            format!("as {}: {} ({})", role_words(role), rounded(&capacity), name(&capacity))
         })
         .collect();
     format!(
-        "This host holds {} connections as {}; the first wall is {}. {}.",
+        "This host holds {} connections as {}; the first limit is {}. {}.",
         rounded(&asked),
         role_words(diagnosis.role),
         name(&asked),

@@ -1,4 +1,4 @@
-//! How the doctor speaks of numbers, walls and roles.
+//! Words for numbers, limits and roles.
 
 use indicatif::HumanCount;
 use steadfast::doctor::{Limit, Role};
@@ -7,7 +7,7 @@ pub(super) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// How a wall is called in a sentence.
+/// Returns the name of a limit within a sentence.
 pub(super) fn short_name(limit: Limit) -> &'static str {
     match limit {
         Limit::Nofile => "RLIMIT_NOFILE",
@@ -24,7 +24,7 @@ pub(super) fn short_name(limit: Limit) -> &'static str {
         Limit::TcpMem => "net.ipv4.tcp_mem",
         Limit::Orphans => "net.ipv4.tcp_max_orphans",
         Limit::TimeWait => "net.ipv4.tcp_max_tw_buckets",
-        Limit::Cpu => "processor time",
+        Limit::Cpu => "CPU time",
     }
 }
 

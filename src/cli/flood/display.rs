@@ -1,4 +1,4 @@
-//! Where a flood stands: a bar on a terminal, a line every other second elsewhere; both on stderr.
+//! Shows the progress of a flood on stderr: a bar on a terminal, a line every two seconds elsewhere.
 
 use crate::cli::complain::tell;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use steadfast::flood::ledger::{STAGES, Stage};
 use steadfast::flood::{Config, Progress};
 
-/// How often a plain line tells where the flood stands, where there is no terminal to draw a bar on.
+/// How often a line is printed where there is no terminal for a bar.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
-/// A bar on a terminal, a line every other second elsewhere; both on stderr.
+/// The display of a flood's progress.
 pub(super) struct Display {
     bar: Option<ProgressBar>,
     planned: u64,
     last_line: Option<Instant>,
     phase: String,
-    /// What had been done when it began.
+    /// The total when the phase began.
     before: u64,
 }
 
@@ -25,7 +25,7 @@ impl Display {
         let planned = config.own_connections().len() as u64;
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(planned);
-            // The template is a constant, and known to be right.
+            // The template is a constant and is valid.
             if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
                 bar.set_style(style);
             }
@@ -41,7 +41,7 @@ impl Display {
             progress.phase.clone_into(&mut self.phase);
             self.before = total;
         }
-        // What the phases before have done is not this one's.
+        // Do not count what earlier phases have done.
         let (done, elapsed_s) = (total.saturating_sub(self.before), progress.elapsed.as_secs_f64());
         let stages: Vec<String> = STAGES
             .iter()
@@ -77,7 +77,7 @@ impl Display {
     }
 }
 
-/// What a phase is about: how much of it there has been, in all phases, and its name.
+/// Returns the total that a phase is about, over all phases, and its name.
 fn done(progress: &Progress) -> (u64, &'static str) {
     let counts = &progress.counts;
     match progress.kind {

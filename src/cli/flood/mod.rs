@@ -26,13 +26,13 @@ use steadfast::flood::{self, Config, Shard};
 use steadfast::proto::upgrade::request_lines;
 use steadfast::server::http_date;
 
-/// What is further in the past is no time to begin at, but a mistake.
+/// A start further in the past than this is taken for a mistake.
 const MOST_LATE: Duration = Duration::from_secs(3600);
 
-/// As a shell says it of a program that SIGINT ended.
+/// The exit code that a shell reports for a program that SIGINT has ended.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// The longest scenario: a thousand phases take a tenth of that.
+/// The longest scenario file; a thousand phases take a tenth of this.
 const MAX_SCENARIO_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, ClapArgs)]
@@ -40,68 +40,69 @@ pub(super) struct Args {
     /// ws://HOST:PORT/PATH, http://HOST:PORT/PATH or tcp://HOST:PORT; a port may be a range FIRST-LAST
     #[arg(value_name = "URL", required = true)]
     targets: Vec<Target>,
-    /// How many connections to open
+    /// Connections to open
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000_000))]
     connections: u32,
-    /// Phase of the scenario, such as 'ramp over_s=10' or 'rate per_s=1 for_s=60'; repeat for each, in order:
+    /// Phase of the scenario, such as 'ramp over_s=10' or 'rate per_s=1 for_s=60'; repeat it for each phase, in order:
     /// ramp, reply, hold, check, rate, receive, slow, storm, drain
     #[arg(long, value_name = "PHASE", conflicts_with_all = ["connect_rate", "messages", "hold", "trickle"])]
     phase: Vec<Phase>,
-    /// File with the scenario, in TOML: a [[phase]] for each, with do = 'ramp', over_s = 10
+    /// File with the scenario in TOML: a [[phase]] for each phase, with e.g. do = 'ramp', over_s = 10
     #[arg(long, value_name = "FILE", conflicts_with_all = ["phase", "connect_rate", "messages", "hold", "trickle"])]
     scenario: Option<PathBuf>,
-    /// Connects a second [default: as fast as they are accepted]
+    /// Connects per second [default: as fast as they are accepted]
     #[arg(long, value_name = "PER_SECOND", value_parser = value_parser!(u32).range(1..))]
     connect_rate: Option<u32>,
-    /// The most connects, replies and closes under way at a time
+    /// Most connects, replies and closes in progress at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..=1_000_000))]
     in_flight: u32,
     /// Length of the messages: 20, a range 20-2000, exp:MEAN, or lengths with weights 64:90,4096:10
     #[arg(long, value_name = "BYTES", default_value = "20")]
     payload: Sizes,
-    /// Messages of each connection before the hold, one after the other
+    /// Messages on each connection before the hold, one after the other
     #[arg(long, value_name = "K", default_value_t = 1)]
     messages: u16,
-    /// How long to hold all connections
+    /// Time to hold all connections
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     hold: f64,
-    /// Messages a second, over all connections, while they are held
+    /// Messages per second, over all connections, during the hold
     #[arg(long, value_name = "PER_SECOND", default_value_t = 1000.0, value_parser = per_second)]
     trickle: f64,
-    /// Address to connect from, or a range FIRST-LAST; may be repeated [default: as many of 127.0.0.0/8 as it takes]
+    /// Address to connect from, or a range FIRST-LAST; may be repeated [default: as many of 127.0.0.0/8 as needed]
     #[arg(long, value_name = "ADDRESS", value_parser = source)]
     source: Vec<Sources>,
-    /// Time to connect and be upgraded
+    /// Time to connect and upgrade
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u32).range(1..=86_400))]
     connect_timeout_s: u32,
-    /// Time to answer a message
+    /// Time until a reply
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u32).range(1..=3_600))]
     reply_timeout_s: u32,
     /// Longest reply of an http:// target; a longer one ends its connection
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = value_parser!(u32).range(1..=1 << 30))]
     max_reply_bytes: u32,
-    /// Time to close connections after Ctrl-C; those left then are reset, as all are after a second Ctrl-C
+    /// Time to close connections after Ctrl-C; then they are reset, as all are after a second Ctrl-C
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u32).range(0..=86_400))]
     interrupt_s: u32,
-    /// Process on this host whose memory and CPU time are the server's [default: /stats is asked, if it is ours]
+    /// Server process on this host, whose memory and CPU time are read [default: ask /stats, if it is a Steadfast
+    /// server]
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// Subprotocol to offer, the best first; may be repeated
+    /// Subprotocol to offer; may be repeated, in order of preference
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<String>,
-    /// Origin, as a page of the web would send it
+    /// Origin, as a web page would send it
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
-    /// Field for each request, as 'Name: value'; may be repeated
+    /// Additional field for each request, as 'Name: value'; may be repeated
     #[arg(long, value_name = "FIELD")]
     header: Vec<String>,
-    /// Which part of the flood this host makes, such as 1/4; --connections and rates are those of all
+    /// Part of the flood that this host runs, such as 1/4; --connections and rates are those of all hosts
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// When to begin, so that all shards do together: seconds since 1970, or 2026-01-31T12:00:00Z
+    /// Time to start, so that all shards start together: seconds since 1970, or 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = start_at)]
     start_at: Option<SystemTime>,
-    /// The targets are mine, although they are neither loopback nor private addresses
+    /// Allow targets that are neither loopback nor private addresses: they are mine
     #[arg(long)]
     i_own_this_host: bool,
     #[command(flatten)]
@@ -134,13 +135,13 @@ fn start_at(text: &str) -> Result<SystemTime, String> {
         None => humantime::parse_rfc3339(text)
             .map_err(|_| "expected seconds since 1970, such as $(($(date +%s) + 10)), or 2026-01-31T12:00:00Z")?,
     };
-    // Who is late by a little begins at once: a shard that is missing would be worse.
+    // A shard that is a little late starts at once: a missing shard would be worse.
     if time + MOST_LATE < SystemTime::now() {
         let now = SystemTime::now();
         // A clock after the year 9999 has no such form.
         let now =
             http_date(now).map_or("a later year".to_owned(), |_| humantime::format_rfc3339_seconds(now).to_string());
-        return Err(format!("that was long ago; it is {now}"));
+        return Err(format!("that is long ago; it is {now}"));
     }
     Ok(time)
 }
@@ -154,13 +155,13 @@ fn source(text: &str) -> Result<Sources, String> {
     let last: Ipv4Addr = last.parse().map_err(|_| right())?;
     let range = u32::from(first)..=u32::from(last);
     if range.is_empty() || range.end() - range.start() > 0xffff {
-        return Err(format!("the range has to go up, by at most 65535 addresses; {}", right()));
+        return Err(format!("the range must be ascending and have at most 65536 addresses; {}", right()));
     }
     Ok(Sources(range.map(|address| IpAddr::V4(address.into())).collect()))
 }
 
 impl Args {
-    /// What the flags say, as a scenario: connect, ask, hold, ask again, close.
+    /// Makes a scenario from the flags: connect, send, hold, check, close.
     fn scenario(&self) -> Result<Scenario, String> {
         if let Some(path) = &self.scenario {
             let wrong = |error: &dyn fmt::Display| format!("--scenario {}: {error}", path.display());
@@ -212,7 +213,8 @@ impl Args {
     }
 }
 
-/// Counts signals: the first one closes and reports, the second one reports at once, and a third one does not even report.
+/// Counts signals: the first one closes connections and reports, the second one reports at once, the third one ends the
+/// process.
 fn count_interrupts() -> io::Result<Arc<AtomicU32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let interrupts = Arc::new(AtomicU32::new(0));
@@ -239,7 +241,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    // Found out before the flood, not after it. A scenario that cannot be planned is refused by the flood itself.
+    // Checked before the flood, not after it. A scenario that cannot be planned is refused by the flood itself.
     if let Ok(scenario) = config.scenario.planned(config.connections)
         && let Err(error) = output.check(scenario.names().iter().map(String::as_str))
     {
@@ -255,8 +257,8 @@ pub(super) fn run(args: Args) -> ExitCode {
     super::doctor::warn_client(&config);
     if let Some(start_at) = config.start_at {
         tell(&match SystemTime::now().duration_since(start_at) {
-            Ok(late) => format!("steadfast: warning: begins {:.1} s late", late.as_secs_f64()),
-            Err(_) => format!("begins at {}", humantime::format_rfc3339_millis(start_at)),
+            Ok(late) => format!("steadfast: warning: starts {:.1} s late", late.as_secs_f64()),
+            Err(_) => format!("starts at {}", humantime::format_rfc3339_millis(start_at)),
         });
     }
     let mut display = Display::new(&config);

@@ -1,23 +1,23 @@
-//! Axes: where their ticks are, and what stands beside them.
+//! Axes of charts: the places of ticks and their labels.
 
 use std::ops::Range;
 
-/// What an axis is of. Charts are drawn in plain numbers; what is logarithmic is drawn by its logarithm.
+/// The scale of an axis. Charts are drawn in plain numbers; logarithmic scales are drawn by their logarithms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scale {
     /// Connections, messages.
     Count,
-    /// So many a second.
+    /// A number per second.
     Rate,
-    /// Seconds from the beginning.
+    /// Seconds from the start of the flood.
     Time,
-    /// Memory, in the unit that suits its largest.
+    /// Memory, in a unit that suits the largest value.
     Bytes,
-    /// The logarithm to the base 10 of microseconds.
+    /// The decimal logarithm of microseconds.
     Latency,
-    /// How many nines: 0 is none, 1 is 90 %, 2 is 99 %.
+    /// The number of nines: 0 is 0 %, 1 is 90 %, 2 is 99 %.
     Nines,
-    /// The server's bar and the client's.
+    /// Two bars: the server's and the client's.
     PerSide,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to a little more than `largest`.
+    /// Makes an axis from 0 to a little more than `largest`.
     pub(super) fn from_zero(scale: Scale, largest: f64) -> Self {
         let end = match scale {
             Scale::Time => largest,
@@ -37,28 +37,28 @@ impl Axis {
         Self { scale, range: 0.0..if end > 0.0 { end } else { 1.0 } }
     }
 
-    /// Whole powers of ten around latencies.
+    /// Makes an axis of latencies between whole powers of ten.
     pub(super) fn of_latencies(shortest_us: u64, longest_us: u64) -> Self {
         let (first, last) = ((shortest_us.max(1) as f64).log10().floor(), (longest_us.max(1) as f64).log10().ceil());
         Self { scale: Scale::Latency, range: first..last.max(first + 1.0) }
     }
 
-    /// At most about `most` of them.
-    pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
+    /// Returns the places of about `count` ticks at most.
+    pub(super) fn ticks(&self, count: usize) -> Vec<f64> {
         let Range { start, end } = self.range;
         match self.scale {
             Scale::Latency | Scale::Nines => {
-                let every = ((end - start) / most as f64).ceil().max(1.0);
+                let every = ((end - start) / count as f64).ceil().max(1.0);
                 steps(start.ceil(), end, every)
             }
             Scale::PerSide => vec![0.5, 1.5],
             Scale::Bytes => {
                 let unit = unit(end).0;
-                steps(start, end, nice((end - start) / unit / most as f64) * unit)
+                steps(start, end, nice((end - start) / unit / count as f64) * unit)
             }
-            // There is no half connection.
-            Scale::Count => steps(start, end, nice((end - start) / most as f64).max(1.0)),
-            Scale::Rate | Scale::Time => steps(start, end, nice((end - start) / most as f64)),
+            // Counts are whole numbers.
+            Scale::Count => steps(start, end, nice((end - start) / count as f64).max(1.0)),
+            Scale::Rate | Scale::Time => steps(start, end, nice((end - start) / count as f64)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Axis {
     }
 }
 
-/// 1, 2 or 5, times a power of ten, and no less than `least`.
+/// Returns 1, 2 or 5 times a power of ten, at least `least`.
 fn nice(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
     let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= least * 0.999_999);
@@ -96,7 +96,7 @@ fn nice(least: f64) -> f64 {
 
 fn steps(start: f64, end: f64, every: f64) -> Vec<f64> {
     let first = (start / every).ceil() as i64;
-    // By multiplication, so that errors do not add up; a chart has room for no more than that.
+    // Multiplied, so that rounding errors do not add up. A chart has room for at most 50.
     (first..first + 50).map(|step| step as f64 * every).take_while(|at| *at <= end * 1.000_001).collect()
 }
 
@@ -106,7 +106,7 @@ fn unit(largest: f64) -> (f64, &'static str) {
     UNITS.into_iter().rev().find(|(unit, _)| largest >= 10.0 * unit).unwrap_or(UNITS[0])
 }
 
-/// 1,200,000 is 1.2 M.
+/// Formats 1,200,000 as 1.2 M.
 fn short(number: f64) -> String {
     match number.abs() {
         ..10_000.0 => plain(number),
@@ -116,7 +116,7 @@ fn short(number: f64) -> String {
     }
 }
 
-/// To three digits behind the point at most, and none that say nothing.
+/// Formats at most three decimals, without trailing zeros.
 fn plain(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -126,8 +126,8 @@ fn plain(number: f64) -> String {
 mod tests {
     use super::*;
 
-    fn labels(axis: &Axis, most: usize) -> Vec<String> {
-        axis.ticks(most).into_iter().map(|at| axis.label(at)).collect()
+    fn labels(axis: &Axis, count: usize) -> Vec<String> {
+        axis.ticks(count).into_iter().map(|at| axis.label(at)).collect()
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_has_an_axis() {
+    fn axis_of_zeros_has_ticks() {
         assert_eq!(labels(&Axis::from_zero(Scale::Rate, 0.0), 2), ["0/s", "0.5/s", "1/s"]);
         assert_eq!(labels(&Axis::of_latencies(0, 0), 4), ["1 us", "10 us"]);
     }

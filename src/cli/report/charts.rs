@@ -1,4 +1,4 @@
-//! The charts of the page: what of a report each one shows.
+//! The charts of the page.
 
 use super::axis::{Axis, Scale};
 use super::colours::{BLUE, Colour, GREEN, GREY, ORANGE, PALE, PINK, RED, SKY, VIOLET, YELLOW};
@@ -7,30 +7,30 @@ use steadfast::flood::latency::{Latency, MEASURES, Measure};
 use steadfast::flood::ledger::STAGES;
 use steadfast::flood::report::{Report, Second};
 
-/// More than a chart has pixels for, and a page gets heavy.
+/// The most points of a line. More would exceed the pixels of a chart and make the page large.
 const MAX_POINTS: usize = 240;
 
-/// A chart, and what has to stand beside it.
+/// A chart with its title, text and legend.
 #[derive(Debug)]
 pub(super) struct Chart {
     pub(super) title: String,
-    /// What to look for in it.
+    /// What the chart shows.
     pub(super) says: String,
     pub(super) plot: Plot,
     pub(super) legend: Vec<(Colour, String)>,
-    /// Whether it wants the whole width of the page.
+    /// Whether it takes the whole width of the page.
     pub(super) is_wide: bool,
 }
 
-/// States as they lie upon each other, what is well at the bottom.
+/// The states in the order in which they are stacked, successful ones at the bottom.
 const LAYERS: [(usize, Colour); 9] =
     [(5, BLUE), (4, SKY), (3, GREEN), (2, YELLOW), (1, ORANGE), (6, PINK), (7, GREY), (8, RED), (0, PALE)];
 
 const SHARES: [(&str, f64, Colour); 4] =
-    [("p50", 0.5, SKY), ("p90", 0.9, BLUE), ("p99", 0.99, ORANGE), ("the longest", 1.0, RED)];
+    [("p50", 0.5, SKY), ("p90", 0.9, BLUE), ("p99", 0.99, ORANGE), ("max", 1.0, RED)];
 
-/// The timeline in at most [`MAX_POINTS`] rows, of as many seconds each as that takes. The flood may end just behind a
-/// row; what is of less than half a second would be drawn as a rate that never was.
+/// Reduces the timeline to at most [`MAX_POINTS`] rows, each of as many seconds as needed. The flood may end shortly
+/// after a row; less than half a second is not a row of its own, since its rate would be misleading.
 pub(super) fn thinned(timeline: &[Second]) -> Vec<Second> {
     let last_s = timeline.last().map_or(0.0, |last| last.at_s);
     let least_s = (last_s / MAX_POINTS as f64).max(0.5);
@@ -52,7 +52,7 @@ pub(super) fn thinned(timeline: &[Second]) -> Vec<Second> {
     rows
 }
 
-/// How much more of something there was each second, from row to row.
+/// Returns how fast a count grew from row to row, per second.
 pub(super) fn rates(rows: &[Second], count: fn(&Second) -> u64) -> Vec<(f64, f64)> {
     let before = std::iter::once((0.0, 0)).chain(rows.iter().map(|row| (row.at_s, count(row))));
     let rate = |((since, before), row): ((f64, u64), &Second)| {
@@ -62,7 +62,7 @@ pub(super) fn rates(rows: &[Second], count: fn(&Second) -> u64) -> Vec<(f64, f64
     before.zip(rows).map(rate).collect()
 }
 
-/// All that there is something to see in.
+/// Returns all charts for which there is data.
 pub(super) fn charts(report: &Report) -> Vec<Chart> {
     let rows = thinned(&report.timeline);
     let mut charts = Vec::new();
@@ -71,14 +71,13 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
         charts.push(rate(
             report,
             &rows,
-            "Connects each second",
-            "How fast connections were opened.",
+            "Connects per second",
+            "How many connections were opened per second.",
             &[("opened", BLUE, |row| row.opened)],
         ));
-        let messages: &[Counted] =
-            &[("answered", BLUE, |row| row.replies), ("came unasked", ORANGE, |row| row.received)];
-        let says = "How many messages were answered, and how many came without being asked for.";
-        charts.push(rate(report, &rows, "Messages each second", says, messages));
+        let messages: &[Counted] = &[("answered", BLUE, |row| row.replies), ("pushed", ORANGE, |row| row.received)];
+        let says = "How many messages were answered, and how many were received that were not replies.";
+        charts.push(rate(report, &rows, "Messages per second", says, messages));
         charts.extend(MEASURES.into_iter().filter_map(|measure| latencies(report, &rows, measure)));
     }
     charts.extend(distribution(report));
@@ -98,14 +97,14 @@ fn marks(report: &Report) -> Vec<(f64, String)> {
     report.phases.iter().map(|phase| (phase.began_s, phase.name.clone())).collect()
 }
 
-/// Where all stood, in order: at the beginning, at the end of each second, and at the end of each phase.
+/// Returns the states over time: at the start, at the end of each second, and at the end of each phase.
 fn standings(report: &Report, rows: &[Second]) -> Vec<(f64, [u64; 9])> {
     let mut begin = [0; 9];
     begin[0] = report.connections.planned;
     let mut standings = vec![(0.0, begin)];
     standings.extend(rows.iter().map(|row| (row.at_s, row.states.counts())));
     let ends = || report.phases.iter().map(|phase| (phase.began_s + phase.seconds, phase.states.counts()));
-    // The phases of shards that did not go in step end at different times, and nobody stood so at any of them.
+    // If the phases of shards end at different times, their summed end states never existed.
     let next = report.phases.iter().skip(1).map(|phase| phase.began_s);
     if ends().zip(next).all(|((ended, _), began)| ended <= began + 0.01) {
         standings.extend(ends());
@@ -133,8 +132,9 @@ fn states(report: &Report, rows: &[Second]) -> Chart {
     }
     Chart {
         title: "Connections by state".into(),
-        says: "Every connection is in exactly one state, so that the height is always the number that was planned."
-            .into(),
+        says:
+            "Every connection is in exactly one state, so the total height is always the number of planned connections."
+                .into(),
         plot: Plot {
             x: time(report, rows),
             y: Axis::from_zero(Scale::Count, planned as f64),
@@ -158,7 +158,7 @@ fn rate(report: &Report, rows: &[Second], title: &str, says: &str, counted: &[Co
             continue;
         }
         most = most.max(largest);
-        // What is of a whole second is as high all through it.
+        // A rate is constant over its second.
         let since = std::iter::once(0.0).chain(rates.iter().map(|(at, _)| *at));
         let steps = since.zip(&rates).flat_map(|(since, (at, rate))| [(since, *rate), (*at, *rate)]);
         shapes.push((*colour, Shape::Line(vec![steps.collect()])));
@@ -179,7 +179,8 @@ fn rate(report: &Report, rows: &[Second], title: &str, says: &str, counted: &[Co
     }
 }
 
-/// Percentiles of one measure over time, if it has samples in two seconds or more: of one, the table tells.
+/// Makes the chart of one measure's percentiles over time, if it has samples in at least two seconds; for one second
+/// the table suffices.
 fn latencies(report: &Report, rows: &[Second], measure: Measure) -> Option<Chart> {
     let each: Vec<(f64, Option<&Latency>)> = rows.iter().map(|row| (row.at_s, row.latencies.0.get(&measure))).collect();
     let known = || each.iter().filter_map(|(_, latency)| latency.filter(|latency| latency.samples() > 0));
@@ -221,26 +222,25 @@ fn log(us: u64) -> f64 {
     (us.max(1) as f64).log10()
 }
 
-/// What a measure is of, for people.
+/// Describes a measure.
 pub(super) fn meaning(measure: Measure) -> &'static str {
     match measure {
         Measure::Connect => "From connect(2) to the open connection.",
-        Measure::Reconnect => "From connect(2) to the open connection, of those that a storm had dropped.",
-        Measure::Reply => "From a message to its answer, one in flight on each connection.",
-        Measure::Hold => "From a message to its answer, while the connections were held.",
-        Measure::Alive => {
-            "From a message to its answer, when each was asked at the end of the hold whether it is alive."
-        }
-        Measure::Response => "At a constant rate: from when a message was due to its answer.",
-        Measure::Service => "At a constant rate: from when a message was sent to its answer.",
-        Measure::Lag => "At a constant rate: how late the flood itself was. It is part of the response times.",
-        Measure::Age => "From the stamp in a pushed message to its arrival, by the clocks of both hosts.",
+        Measure::Reconnect => "From connect(2) to the open connection, for connections that a storm had reset.",
+        Measure::Reply => "From a message to its reply, one in flight on each connection.",
+        Measure::Hold => "From a message to its reply, during a hold.",
+        Measure::Alive => "From a message to its reply, for the check at the end of a hold.",
+        Measure::Response => "At a constant rate: from the time a message was due to its reply.",
+        Measure::Service => "At a constant rate: from the time a message was sent to its reply.",
+        Measure::Lag => "At a constant rate: how late the flood itself sent. This is part of the response times.",
+        Measure::Age => "From the timestamp in a pushed message to its arrival, by the clocks of both hosts.",
     }
 }
 
 const MEASURE_COLOURS: [Colour; 9] = [BLUE, VIOLET, RED, GREEN, PINK, ORANGE, SKY, GREY, YELLOW];
 
-/// Latency by percentile, as HdrHistogram shows it: each further nine has as much room as the one before.
+/// Makes the chart of latency by percentile, as HdrHistogram draws it: each further nine has as much room as the one
+/// before.
 fn distribution(report: &Report) -> Option<Chart> {
     let (mut shapes, mut legend) = (Vec::new(), Vec::new());
     let (mut shortest, mut longest, mut nines) = (u64::MAX, 0, 1.0_f64);
@@ -253,7 +253,7 @@ fn distribution(report: &Report) -> Option<Chart> {
         let mut line = vec![(0.0, log(least))];
         for (us, count) in latency.steps() {
             below += count;
-            // The last one has no share above it; it is drawn where one more sample would be.
+            // No share is above the last sample; it is drawn where half a sample would be.
             let above = (samples - below as f64).max(0.5) / samples;
             line.push((-above.log10(), log(us)));
         }
@@ -263,9 +263,10 @@ fn distribution(report: &Report) -> Option<Chart> {
     }
     (!shapes.is_empty()).then(|| Chart {
         title: "Latency by percentile".into(),
-        says: "How long the given share took at most, over the whole flood. Each further nine has as much room as the \
-               one before, so that the slowest are not hidden."
-            .into(),
+        says:
+            "The latency that the given share did not exceed, over the whole flood. Each further nine has as much room \
+               as the one before, so that the slowest are visible."
+                .into(),
         plot: Plot {
             x: Axis { scale: Scale::Nines, range: 0.0..nines },
             y: Axis::of_latencies(shortest, longest),
@@ -278,7 +279,7 @@ fn distribution(report: &Report) -> Option<Chart> {
     })
 }
 
-/// Leaves out points that fall on the pixel of the one before.
+/// Leaves out points on the same pixel as the previous one.
 fn thin_line(line: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let mut thin: Vec<(f64, f64)> = Vec::new();
     let last = line.len().saturating_sub(1);
@@ -291,7 +292,8 @@ fn thin_line(line: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     thin
 }
 
-/// What a connection costs each side, user space and kernel apart: one is a hundred times the other.
+/// Makes the charts of the memory per connection, one for user space and one for the kernel, since one is a hundred
+/// times the other.
 fn memory_each(report: &Report) -> Vec<Chart> {
     let (server, client) = (&report.memory.server, &report.memory.client);
     let user = [server.user_bytes_per_connection, client.user_bytes_per_connection];
@@ -323,15 +325,19 @@ fn memory_each(report: &Report) -> Vec<Chart> {
         })
     };
     [
-        chart("Memory of a connection: user space", "What one connection added to the process of each side.", user),
-        chart("Memory of a connection: kernel", "What one socket added to the kernel's slabs, at either end.", kernel),
+        chart("Memory of a connection: user space", "How much one connection added to the process of each side.", user),
+        chart(
+            "Memory of a connection: kernel",
+            "How much one socket added to the kernel's slabs, at either end.",
+            kernel,
+        ),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// Memory over time: how much more there is than in the first second.
+/// Makes the chart of memory over time, above its minimum.
 fn memory(report: &Report, rows: &[Second]) -> Option<Chart> {
     type Read = fn(&Second) -> Option<u64>;
     let lines: [(&str, Colour, Read); 3] = [
@@ -350,7 +356,7 @@ fn memory(report: &Report, rows: &[Second]) -> Option<Chart> {
     }
     (rows.len() > 1 && !shapes.is_empty()).then(|| Chart {
         title: "Memory over time".into(),
-        says: "How much more there was than when there was the least.".into(),
+        says: "How much memory was used above its minimum.".into(),
         plot: Plot {
             x: time(report, rows),
             y: Axis::from_zero(Scale::Bytes, most),

@@ -1,9 +1,9 @@
-//! Colours of the charts, by day and by night. They are those that Okabe and Ito chose for people who are blind to
-//! some, or near them where a line of theirs would be too faint on white.
+//! The colours of the charts, for light and dark pages. They are those that Okabe and Ito chose for colour-blind
+//! readers, or near them where a line would be too faint on white.
 
 use plotters::style::RGBColor;
 
-/// One colour. The charts are drawn with the one of the day, and the style sheet has the other.
+/// One colour. Charts are drawn with the one for light pages; the style sheet has the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Colour {
     pub(super) name: &'static str,
@@ -45,8 +45,8 @@ fn hex((red, green, blue): (u8, u8, u8)) -> String {
     format!("#{red:02X}{green:02X}{blue:02X}")
 }
 
-/// The part of the style sheet that has the colours. A rule for an attribute is stronger than the attribute, so that
-/// what is drawn need not be touched.
+/// Returns the part of the style sheet with the colours. A CSS rule overrides an SVG attribute, so the drawn charts
+/// need not be changed.
 pub(super) fn style_sheet() -> String {
     let both = |of: fn(&Colour) -> (u8, u8, u8)| -> String {
         ALL.iter().map(|colour| format!("--{}:{};", colour.name, hex(of(colour)))).collect()
@@ -72,7 +72,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_two_are_drawn_alike() {
+    fn colours_are_distinct() {
         let names: BTreeSet<&str> = ALL.iter().map(|colour| colour.name).collect();
         let drawn: BTreeSet<String> = ALL.iter().map(|colour| hex(colour.day)).collect();
         let night: BTreeSet<String> = ALL.iter().map(|colour| hex(colour.night)).collect();

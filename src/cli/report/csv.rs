@@ -1,4 +1,4 @@
-//! The timeline of a report, one line a second (RFC 4180).
+//! Writes the timeline of a report as CSV, one line per second (RFC 4180).
 
 use crate::cli::escape::escaped;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use steadfast::flood::latency::{Latency, MEASURES};
 use steadfast::flood::ledger::STAGES;
 use steadfast::flood::report::{Report, Second};
 
-/// A header, and a line for each second. What was not measured is an empty field.
+/// Returns a header and a line for each second. What was not measured is an empty field.
 pub(super) fn csv(report: &Report) -> String {
     let mut text = header() + "\r\n";
     for second in &report.timeline {
@@ -19,7 +19,7 @@ pub(super) fn csv(report: &Report) -> String {
 fn header() -> String {
     let mut names = vec!["at_s".to_owned(), "phase".to_owned()];
     names.extend(STAGES.map(str::to_owned));
-    // What has been done until then, beside what stands then.
+    // Totals so far, besides the states at that time.
     names.extend(["opened_until", "replies_until", "received_until"].map(str::to_owned));
     for measure in MEASURES {
         names.extend(["samples", "p50_us", "p90_us", "p99_us", "max_us"].map(|of| format!("{}_{of}", measure.name())));
@@ -51,12 +51,12 @@ fn line(second: &Second) -> String {
 fn push(line: &mut String, number: Option<u64>) {
     line.push(',');
     if let Some(number) = number {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(line, "{number}");
     }
 }
 
-/// In quotes, if it has what would end a field. The file may be a terminal.
+/// Quotes a field if it contains a separator. Text is escaped, since the file may be a terminal.
 fn field(text: &str) -> String {
     let text = escaped(text);
     if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

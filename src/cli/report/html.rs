@@ -1,4 +1,4 @@
-//! The report as one page that needs no network and runs no script.
+//! Writes the report as one HTML page that needs no network and runs no script.
 
 use super::charts::{self, Chart};
 use super::plot::{Failed, Size};
@@ -7,12 +7,12 @@ use super::{colours, tables, words};
 use steadfast::flood::latency::Measure;
 use steadfast::flood::report::Report;
 
-/// Sizes in which a chart is drawn: over the page, over half of it, and in a narrow window.
+/// The sizes of charts: the page's width, half of it, and a narrow window.
 const WIDE: Size = Size { width: 960, height: 300 };
 const HALF: Size = Size { width: 472, height: 260 };
 const NARROW: Size = Size { width: 336, height: 250 };
 
-/// Nothing may be loaded and nothing run, whatever a target or a cause is called.
+/// Nothing may be loaded or run, whatever the name of a target or a cause contains.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
@@ -34,7 +34,7 @@ pub(super) fn html(report: &Report) -> Result<String, Failed> {
     page += &cards(report);
     page += "<h2>Charts</h2>\n";
     if report.timeline.is_empty() {
-        page += "<p>The flood was over before a second was, so that there is nothing to show over time.</p>\n";
+        page += "<p>The flood took less than a second, so there are no charts over time.</p>\n";
     }
     page += "<div class=\"charts\">\n";
     for (at, chart) in charts::charts(report).iter().enumerate() {
@@ -50,7 +50,7 @@ fn is_well(report: &Report) -> bool {
     report.ok && report.assertions.iter().all(|verdict| verdict.holds)
 }
 
-/// The answer to what is asked first.
+/// Returns the summary at the top of the page.
 fn lead(report: &Report) -> String {
     let connections = &report.connections;
     let lost = match connections.lost {
@@ -77,18 +77,18 @@ fn lead(report: &Report) -> String {
     text + "</div>\n"
 }
 
-/// The figures that are asked for most. What the flood did not do has no card.
+/// Returns the cards with the main figures. What the flood did not measure has no card.
 fn cards(report: &Report) -> String {
     let connections = &report.connections;
     let mut cards = vec![
         ("Opened", words::count(connections.opened)),
         ("Lost", words::count(connections.lost)),
-        ("It took", words::seconds(report.seconds)),
+        ("Duration", words::seconds(report.seconds)),
     ];
     let timed = [
-        (Measure::Connect, "Connects each second", "Connect, p99"),
-        (Measure::Reply, "Replies each second", "Reply, p99"),
-        (Measure::Response, "Responses each second", "Response, p99"),
+        (Measure::Connect, "Connects per second", "Connect, p99"),
+        (Measure::Reply, "Replies per second", "Reply, p99"),
+        (Measure::Response, "Responses per second", "Response, p99"),
     ];
     for (measure, rate, p99) in timed {
         let timing = report.timing(measure);

@@ -1,4 +1,4 @@
-//! `steadfast report`, and what `steadfast flood` does with its own: reports are written, shown, judged and merged.
+//! `steadfast report`, and the output of `steadfast flood`: writes, shows, checks and merges reports.
 
 mod axis;
 mod charts;
@@ -22,25 +22,25 @@ use steadfast::flood::merge::merge;
 use steadfast::flood::report::Report;
 use steadfast::flood::verdict::Assertion;
 
-/// An assertion is broken.
+/// An assertion does not hold.
 const EXIT_BROKEN: u8 = 3;
 
-/// The longest report that is read: a flood of a day and a half, with a row a second.
+/// The longest report that is read: a flood of a day and a half, with a row per second.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
-/// What becomes of a report.
+/// The flags that say what to do with a report.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(super) struct OutputArgs {
-    /// Write the report there, as JSON
+    /// Write the report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write there how things stood second by second, as CSV
+    /// Write the timeline to this file, second by second, as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Write the report there as a page with charts: one file, which needs no network
+    /// Write the report to this file as an HTML page with charts, which needs no network
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// What has to hold, such as 'lost == 0' or 'connect.p99 < 50ms'; may be repeated; exit code 3 if it does not
+    /// Assertion, such as 'lost == 0' or 'connect.p99 < 50ms'; may be repeated; exit code 3 if it does not hold
     #[arg(long = "assert", value_name = "ASSERTION")]
     assertions: Vec<Assertion>,
 }
@@ -53,17 +53,17 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make one report of several: of the shards of a flood, or of floods that were alike
+    /// Merge several reports into one: shards of a flood, or repeated floods
     Merge {
-        /// Reports, as --json wrote them
+        /// Reports that --json has written
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Show a report again, judge it, or write it in another form
+    /// Show a report again, check it, or write it in another form
     Show {
-        /// A report, as --json wrote it
+        /// A report that --json has written
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
@@ -76,7 +76,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Command::Merge { files, output } => (merged(&files), output),
         Command::Show { file, output } => (read(&file), output),
     };
-    // Read first: a report may be written over.
+    // Read first: the output may overwrite a report.
     let report = match report {
         Ok(report) => report,
         Err(error) => return refuse(&error),
@@ -104,7 +104,7 @@ fn read(file: &Path) -> Result<Report, String> {
 }
 
 impl OutputArgs {
-    /// Whether all that is asserted is about phases that there are.
+    /// Checks that assertions name only phases that exist.
     pub(super) fn check<'a>(&self, phases: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let phases: Vec<&str> = phases.collect();
         for assertion in &self.assertions {
@@ -114,7 +114,7 @@ impl OutputArgs {
         Ok(())
     }
 
-    /// Finds out whether the files can be written: before the flood, not after it.
+    /// Checks that the files can be written, before the flood runs.
     pub(super) fn try_files(&self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for (flag, path) in self.files() {
@@ -132,11 +132,10 @@ impl OutputArgs {
         all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
     }
 
-    /// Judges a report, writes it to the files, prints the table; and how it went, as an exit code: 3 if an assertion
-    /// is broken, else 1 if the flood did not go well.
+    /// Evaluates the assertions, writes the files and prints the table. Returns exit code 3 if an assertion does not
+    /// hold, or else 1 if the flood did not succeed.
     pub(super) fn conclude(&self, mut report: Report) -> ExitCode {
-        // Those that came with a report stay, with what was found when it was made; those that are given again do not
-        // stand twice.
+        // Assertions that a report already has keep their results; those given again replace them.
         for assertion in &self.assertions {
             let verdict = assertion.judge(&report);
             report.assertions.retain(|known| known.assertion != verdict.assertion);
@@ -146,7 +145,7 @@ impl OutputArgs {
             complain(&error);
             return ExitCode::FAILURE;
         }
-        // The report is written; a terminal that has gone does not change how the flood went.
+        // The files are written; a closed stdout does not change the result.
         let _ = io::stdout().write_all(table::table(&report).as_bytes());
         report.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {

@@ -1,4 +1,4 @@
-//! One chart, as SVG: what `plotters` draws of it.
+//! Draws one chart as SVG with `plotters`.
 
 use super::axis::Axis;
 use super::colours::{Colour, GREY, GRID, INK};
@@ -11,13 +11,14 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, ShapeStyle, TextStyle};
 use std::ops::Range;
 
-/// What goes wrong with a chart: nothing that a text as a target could have.
+/// An error of drawing; none can occur when the target is a string.
 pub(super) type Failed = Box<dyn std::error::Error>;
 
-/// Letters of a font are about so wide, for each pixel that it is high.
+/// The width of a letter relative to the font size, about.
 const LETTER: f64 = 0.58;
 
-/// A chart is drawn once for wide windows and once for narrow ones, and its letters are as large in both.
+/// The size of a chart in pixels. A chart is drawn once for wide windows and once for narrow ones, with the same font
+/// size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) width: u32,
@@ -28,9 +29,9 @@ const FONT: f64 = 13.0;
 
 #[derive(Debug)]
 pub(super) enum Shape {
-    /// From one height to another, at each place.
+    /// An area: for each x, the lower and the upper y.
     Area(Vec<(f64, f64, f64)>),
-    /// From place to place; nothing is drawn across a gap.
+    /// A line in one or more parts; nothing is drawn across a gap.
     Line(Vec<Vec<(f64, f64)>>),
 }
 
@@ -39,15 +40,15 @@ pub(super) struct Plot {
     pub(super) x: Axis,
     pub(super) y: Axis,
     pub(super) shapes: Vec<(Colour, Shape)>,
-    /// Where something began, and its name.
+    /// The start of each phase, and its name.
     pub(super) marks: Vec<(f64, String)>,
-    /// What is written above a place.
+    /// Text above a point.
     pub(super) notes: Vec<(f64, f64, String)>,
 }
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Ticked, Ticked>>;
 
-/// Plain numbers, with ticks that are chosen already.
+/// Plain numbers, with given ticks.
 struct Ticked {
     numbers: RangedCoordf64,
     ticks: Vec<f64>,
@@ -58,7 +59,7 @@ impl Ranged for Ticked {
     type ValueType = f64;
 
     fn map(&self, value: &f64, pixels: (i32, i32)) -> i32 {
-        // What is far outside would be so at any number of pixels, of which there is room for 2^31. NaN is not drawn outside.
+        // Values far outside are clamped, since pixels are 32-bit. NaN is not drawn.
         let Range { start, end } = self.numbers.range();
         let length = end - start;
         self.numbers.map(&value.max(start - length).min(end + length), pixels)
@@ -105,7 +106,7 @@ impl Plot {
             .x_label_formatter(&|at| self.x.label(*at))
             .y_label_formatter(&|at| self.y.label(*at))
             .draw()?;
-        // Marks would hide behind areas, and lines behind marks.
+        // Areas would cover marks, and marks would cover lines.
         let has_areas = self.shapes.iter().any(|(_, shape)| matches!(shape, Shape::Area(_)));
         if !has_areas {
             self.draw_marks(root, &mut chart, GREY)?;
@@ -123,7 +124,7 @@ impl Plot {
         Ok(())
     }
 
-    /// A line where each begins, and its name above the chart where there is room for it.
+    /// Draws a line at each mark, and its name above the chart if there is room.
     fn draw_marks(
         &self,
         root: &DrawingArea<SVGBackend, Shift>,
@@ -150,7 +151,7 @@ impl Plot {
     }
 }
 
-/// The library takes the size of a font for that of its box, which is larger.
+/// The library takes the font size as that of the font's box, which is larger.
 fn style() -> TextStyle<'static> {
     ("sans-serif", FONT * 1.24).into_font().color(&INK.drawn())
 }

@@ -1,4 +1,4 @@
-//! The report on the terminal. What comes from elsewhere is shown so that it cannot drive it.
+//! Writes the report for a terminal. Text from elsewhere is escaped.
 
 use super::words;
 use crate::cli::escape::escaped;
@@ -21,7 +21,7 @@ pub(super) fn table(report: &Report) -> String {
         report.workers
     );
     if report.received > 0 {
-        text += &format!("{} messages came without being asked for\n", words::count(report.received));
+        text += &format!("{} messages received that were not replies\n", words::count(report.received));
     }
     if report.pings > 0 {
         text += &format!("{} pings of the server were answered\n", words::count(report.pings));

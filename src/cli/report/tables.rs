@@ -1,4 +1,4 @@
-//! The tables of the page: everything that its charts show, for who reads or hears it rather.
+//! The tables of the page: everything that its charts show, as text.
 
 use super::words::escape;
 use super::{charts, words};
@@ -6,7 +6,7 @@ use steadfast::flood::latency::{Latency, MEASURES};
 use steadfast::flood::ledger::STAGES;
 use steadfast::flood::report::{Agreement, PhaseReport, Report, SideMemory, Timing, Verdict};
 
-/// Those that have something to tell.
+/// Returns all tables that have rows.
 pub(super) fn tables(report: &Report) -> String {
     let mut text = connections(report) + &verdicts(report);
     text += &latencies(report);
@@ -17,7 +17,7 @@ pub(super) fn tables(report: &Report) -> String {
     text + &timeline(report)
 }
 
-/// The first cell of a row is its head. What is wider than the window is scrolled by itself.
+/// Makes a table. The first cell of a row is its header. A table wider than the window scrolls by itself.
 fn table(caption: &str, heads: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
@@ -54,7 +54,7 @@ fn connections(report: &Report) -> String {
     }
     rows.push(vec!["messages sent".to_owned(), words::count(report.sent)]);
     rows.push(vec![format!("replies, checked by {}", report.reply_check), words::count(report.replies)]);
-    rows.push(vec!["messages that came unasked".to_owned(), words::count(report.received)]);
+    rows.push(vec!["messages that were not replies".to_owned(), words::count(report.received)]);
     rows.push(vec!["pings of the server, answered".to_owned(), words::count(report.pings)]);
     if let Some(interrupted) = &report.interrupted {
         rows.push(vec!["closed after the interrupt".to_owned(), words::count(interrupted.closed)]);
@@ -66,7 +66,7 @@ fn connections(report: &Report) -> String {
         rows.push(vec!["of these sent".to_owned(), words::count(schedule.sent)]);
         rows.push(vec!["of these answered".to_owned(), words::count(schedule.answered)]);
     }
-    table("Connections and messages", &["what", "how many"], rows)
+    table("Connections and messages", &["what", "number"], rows)
 }
 
 fn verdicts(report: &Report) -> String {
@@ -91,7 +91,7 @@ fn latencies(report: &Report) -> String {
         about.chain([words::per_second(timing.per_second)]).chain(percentiles(&timing.latency)).collect()
     };
     let measured = MEASURES.into_iter().map(|measure| (measure.name(), report.timing(measure)));
-    let heads = ["of what", "samples", "took", "per second", "mean", "p50", "p90", "p95", "p99", "p99.9", "longest"];
+    let heads = ["measure", "samples", "took", "per second", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"];
     table("Latencies", &heads, measured.filter(|(_, timing)| timing.latency.samples() > 0).map(row).collect())
 }
 
@@ -116,8 +116,8 @@ fn phases(report: &Report) -> String {
         let times = [words::seconds(phase.began_s), words::seconds(phase.seconds)];
         about.chain(times).chain(phase.states.counts().map(words::count)).collect()
     };
-    let heads: Vec<&str> = ["phase", "kind", "began", "took"].into_iter().chain(STAGES).collect();
-    table("Phases, and where the connections stood at their ends", &heads, report.phases.iter().map(row).collect())
+    let heads: Vec<&str> = ["phase", "kind", "start", "took"].into_iter().chain(STAGES).collect();
+    table("Phases, with the states at their ends", &heads, report.phases.iter().map(row).collect())
 }
 
 fn phase_latencies(report: &Report) -> String {
@@ -128,7 +128,7 @@ fn phase_latencies(report: &Report) -> String {
             rows.push(about.into_iter().chain(percentiles(latency)).collect());
         }
     }
-    let heads = ["phase: of what", "samples", "mean", "p50", "p90", "p95", "p99", "p99.9", "longest"];
+    let heads = ["phase: measure", "samples", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"];
     table("Latencies of each phase", &heads, rows)
 }
 
@@ -138,21 +138,21 @@ fn agreements(report: &Report) -> String {
         vec![figure.what.clone(), words::both_sides(figure), word.to_owned()]
     };
     let figures = report.reconciliation.iter().flat_map(|reconciliation| &reconciliation.figures);
-    table("What both sides say", &["figure", "what they say", "both sides"], figures.map(row).collect())
+    table("Server and flood compared", &["figure", "values", "result"], figures.map(row).collect())
 }
 
-/// As many rows as the charts have points.
+/// Makes the timeline table, with as many rows as the charts have points.
 fn timeline(report: &Report) -> String {
     let rows = charts::thinned(&report.timeline);
     let (opened, replies) = (charts::rates(&rows, |row| row.opened), charts::rates(&rows, |row| row.replies));
     let received = charts::rates(&rows, |row| row.received);
     let mut heads: Vec<String> = vec!["until".into(), "phase".into()];
     heads.extend(STAGES.map(str::to_owned));
-    heads.extend(["opened/s", "answered/s", "came unasked/s"].map(str::to_owned));
+    heads.extend(["opened/s", "answered/s", "pushed/s"].map(str::to_owned));
     let measured: Vec<_> =
         MEASURES.into_iter().filter(|measure| report.timing(*measure).latency.samples() > 0).collect();
     for measure in &measured {
-        heads.extend(["p50", "p99", "longest"].map(|of| format!("{} {of}", measure.name())));
+        heads.extend(["p50", "p99", "max"].map(|of| format!("{} {of}", measure.name())));
     }
     heads.extend(["server memory", "client memory", "kernel slabs", "TCP sockets"].map(str::to_owned));
     let cells = rows.iter().enumerate().map(|(at, row)| {

@@ -1,11 +1,11 @@
-//! Figures as people read them, in the table and on the page alike.
+//! Formats figures for the table and the page.
 
 use crate::cli::escape::is_harmful;
 use indicatif::HumanCount;
 use steadfast::flood::report::{Agreement, Connections, Report, Verdict};
 use steadfast::flood::verdict::Assertion;
 
-/// Where a figure would stand that nobody could measure.
+/// The text for a figure that could not be measured.
 pub(super) const NONE: &str = "-";
 
 pub(super) fn count(count: u64) -> String {
@@ -13,11 +13,11 @@ pub(super) fn count(count: u64) -> String {
 }
 
 pub(super) fn per_second(rate: f64) -> String {
-    // Less than one a second is told, and not rounded to nothing.
+    // A rate below ten has a decimal, so that it is not rounded to 0.
     if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { count(rate as u64) }
 }
 
-/// A latency, in the unit that gives it up to four digits.
+/// Formats a latency in a unit with up to four digits.
 pub(super) fn latency(us: Option<u64>) -> String {
     match us {
         None => NONE.to_owned(),
@@ -31,12 +31,12 @@ pub(super) fn seconds(seconds: f64) -> String {
     format!("{seconds:.1} s")
 }
 
-/// What one connection costs, in bytes.
+/// Formats the bytes of one connection.
 pub(super) fn bytes_each(bytes: Option<f64>) -> String {
     bytes.map_or_else(|| NONE.into(), |bytes| format!("{bytes:.0} B"))
 }
 
-/// Memory of a process or a host.
+/// Formats the memory of a process or a host.
 pub(super) fn bytes(bytes: Option<u64>) -> String {
     match bytes {
         None => NONE.to_owned(),
@@ -45,7 +45,7 @@ pub(super) fn bytes(bytes: Option<u64>) -> String {
     }
 }
 
-/// What an assertion found: `61 ms`, `3`, or that it could not be measured.
+/// Formats the figure of an assertion: `61 ms`, `3`, or that it was not measured.
 pub(super) fn figure(verdict: &Verdict) -> String {
     let unit = verdict.assertion.parse::<Assertion>().map_or("", |assertion| assertion.unit());
     match (verdict.figure, unit) {
@@ -58,11 +58,11 @@ pub(super) fn figure(verdict: &Verdict) -> String {
     }
 }
 
-/// How it went, in one line: what was done, or all that was not.
+/// Returns the outcome in one line: what was done, or everything that was not.
 pub(super) fn outcome(report: &Report) -> String {
     let Connections { planned, opened, answered, held, closed, lost, .. } = report.connections;
     if report.ok {
-        // A scenario may ask nothing, and hold nothing.
+        // A scenario may have no replies and no hold.
         let steps = [("opened", true), ("answered", answered == planned), ("held", held == planned), ("closed", true)];
         let done: Vec<&str> = steps.into_iter().filter(|(_, is_done)| *is_done).map(|(step, _)| step).collect();
         let (last, first) = done.split_last().map_or(("", &[][..]), |(last, first)| (*last, first));
@@ -78,30 +78,30 @@ pub(super) fn outcome(report: &Report) -> String {
     let reasons: Vec<String> = [
         (!went_all_the_way).then(|| "NOT all opened, answered, held and closed".to_owned()),
         (unanswered > 0)
-            .then(|| format!("NOT all answered that was due at a constant rate: {} were not", count(unanswered))),
-        (missing > 0).then(|| format!("NOT all received what they waited for: {} did not", count(missing))),
-        (!agrees).then(|| "NOT agreed: what both sides counted differs".to_owned()),
+            .then(|| format!("NOT all messages due at a constant rate answered: {} were not", count(unanswered))),
+        (missing > 0).then(|| format!("NOT all connections received what they waited for: {} did not", count(missing))),
+        (!agrees).then(|| "the counts of server and flood do NOT agree".to_owned()),
     ]
     .into_iter()
     .flatten()
     .collect();
-    if reasons.is_empty() { "NOT done to the end".to_owned() } else { reasons.join("; ") }
+    if reasons.is_empty() { "NOT completed".to_owned() } else { reasons.join("; ") }
 }
 
-/// What was lost, by cause: `3 refused, 2 timeout: connect`.
+/// Lists the losses by cause: `3 refused, 2 timeout: connect`.
 pub(super) fn causes(report: &Report) -> String {
     let each = report.lost_by_cause.iter().map(|(cause, lost)| format!("{} {cause}", count(*lost)));
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// How much CPU time each opened connection took, in microseconds.
+/// Formats the CPU time per opened connection in microseconds.
 pub(super) fn cpu_each(report: &Report, server: bool) -> String {
     let cpu = if server { report.cpu.server } else { report.cpu.client };
     let opened = report.connections.opened.max(1) as f64;
     cpu.map_or_else(|| NONE.into(), |cpu| format!("{:.0} us", cpu.total_s() * 1e6 / opened))
 }
 
-/// What either side says of the same thing.
+/// Formats the values of both sides.
 pub(super) fn both_sides(figure: &Agreement) -> String {
     let least = figure.at_least;
     let saw = match figure.at_most {
@@ -109,10 +109,10 @@ pub(super) fn both_sides(figure: &Agreement) -> String {
         Some(most) if most == least => count(least),
         Some(most) => format!("{} to {}", count(least), count(most)),
     };
-    format!("the server says {}, the flood saw {saw}", count(figure.server))
+    format!("server {}, flood {saw}", count(figure.server))
 }
 
-/// What comes from outside, so that it is text and nothing else.
+/// Escapes text for HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -122,7 +122,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => safe += "&gt;",
             '"' => safe += "&quot;",
             '\'' => safe += "&#39;",
-            // Characters that a document may not have, or that turn what follows around.
+            // Characters that a document may not contain, or that reorder text.
             letter if is_harmful(letter) => safe += "\u{fffd}",
             letter => safe.push(letter),
         }

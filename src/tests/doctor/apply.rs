@@ -108,5 +108,5 @@ fn the_script_is_one_that_sh_reads() {
 fn a_script_for_what_fits_changes_nothing() {
     let ended = run("", &["doctor", "--connections", "10", "--no-measure", "--script"]);
     assert_eq!((ended.code(), ended.err.len()), (0, 0), "{ended:?}");
-    assert_eq!(ended.out.last().map(String::as_str), Some("# Nothing has to be changed."));
+    assert_eq!(ended.out.last().map(String::as_str), Some("# Nothing needs to be changed."));
 }

@@ -50,7 +50,7 @@ fn what_fits() {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     let last = ended.out.last().expect("a sentence");
-    assert!(last.starts_with("This host holds ") && last.contains(" as both sides; the first wall is "), "{last}");
+    assert!(last.starts_with("This host holds ") && last.contains(" as both sides; the first limit is "), "{last}");
     assert!(last.contains("As server alone: ") && last.contains("; as client alone: "), "{last}");
 }
 
@@ -60,7 +60,7 @@ fn what_does_not_fit() {
     assert_eq!(ended.code(), 4, "{ended:?}");
     assert!(ended.out.iter().any(|line| line.contains("TOO LOW")), "{ended:?}");
     let last = ended.out.last().expect("a sentence");
-    assert!(last.contains(" as server alone; the first wall is ") && last.contains("As client alone: "), "{last}");
+    assert!(last.contains(" as server alone; the first limit is ") && last.contains("As client alone: "), "{last}");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn tables_that_a_sandbox_forbids() {
     .ended();
     assert_eq!(ended.code(), 4, "{ended:?}");
     let row = ended.out.iter().find(|line| line.starts_with("RLIMIT_NOFILE")).expect("its row");
-    assert!(row.contains("TOO LOW: unshare(CLONE_FILES) is forbidden, so one table has to do"), "{row}");
+    assert!(row.contains("TOO LOW: unshare(CLONE_FILES) is forbidden, so there is one table only"), "{row}");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn ports_of_a_network_namespace() {
     let text = lines.join("\n");
     assert!(text.contains("of this network namespace, not the host's"), "{text}");
     assert!(text.contains("This host holds 900 connections as both sides"), "{text}");
-    assert!(text.contains("the first wall is net.ipv4.ip_local_port_range"), "{text}");
+    assert!(text.contains("the first limit is net.ipv4.ip_local_port_range"), "{text}");
     assert_eq!(lines.last().map(String::as_str), Some("exit code 4"));
 }
 
@@ -180,7 +180,7 @@ fn ports_of_a_network_namespace() {
 fn loopback_that_is_down_is_not_measured() {
     let Some(lines) = in_namespace(r#""$0" doctor --connections 10 2>&1"#) else { return };
     assert!(lines[0].starts_with("steadfast: cannot measure what a connection costs here: "), "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("as measured elsewhere")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("in the kernel (default)")), "{lines:?}");
 }
 
 #[test]

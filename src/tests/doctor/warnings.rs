@@ -24,8 +24,8 @@ fn assert_warns(arguments: &[&str], connections: u64, role: &str) {
         assert_eq!((ended.code(), ended.err.len()), (2, 0), "{ended:?}");
         return;
     }
-    let tells_more = format!("steadfast doctor --connections {connections} --role {role} tells more");
-    assert!(line.starts_with("steadfast: warning: ") && line.ends_with(&tells_more), "{line}");
+    let advice = format!("see steadfast doctor --connections {connections} --role {role}");
+    assert!(line.starts_with("steadfast: warning: ") && line.ends_with(&advice), "{line}");
     assert!(line.contains(" connections do not fit here: ") && line.contains(" has room for about "), "{line}");
 }
 

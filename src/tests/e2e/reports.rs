@@ -174,7 +174,7 @@ fn reports_that_would_end_the_program_are_refused() {
     changed(&good, &bad, "/phases", json!([first]));
     let merged = run("", &["report", "merge", text(&good), text(&bad)]);
     assert_eq!((merged.code(), merged.err.len()), (2, 1), "{merged:?}");
-    let said = format!("steadfast: {}: it is of another scenario: its phases are \"ramp, reply", bad.display());
+    let said = format!("steadfast: {}: it has another scenario: its phases are \"ramp, reply", bad.display());
     assert!(merged.err[0].starts_with(&said), "{merged:?}");
     // 50 deflated bytes, of which the header says that they are 2^32 - 1.
     let histogram = "HISTkxQAAAAyeJyTaZkszMDAwMgAAQBH5gEHAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -272,7 +272,7 @@ fn files_that_are_no_reports_are_named() {
     assert_refused(&shown(r#"{"schema":"steadfast.flood/2"}"#), &format!("{named}: {said}"));
     // A histogram that does not say what the figures say was not written by a flood.
     written["connect"]["samples"] = 4.into();
-    let said = "it is not a complete report: connect: histogram: it has not as many samples as the report says";
+    let said = "it is not a complete report: connect: histogram: its number of samples differs from that of the report";
     let counted = shown(&written.to_string());
     assert!(counted.err[0].starts_with(&format!("steadfast: {named}: {said}")), "{counted:?}");
     assert_eq!((counted.code(), counted.err.len()), (2, 1), "{counted:?}");
@@ -281,7 +281,7 @@ fn files_that_are_no_reports_are_named() {
     fs::write(bad, written.to_string()).expect("a file");
     let merged = run("", &["report", "merge", text(&good), text(bad)]);
     let first = report(&good)["target"].to_string();
-    let said = format!("{named}: it is of another target: \"ws://elsewhere/\"; the first is of {first}");
+    let said = format!("{named}: its target is \"ws://elsewhere/\"; that of the first report is {first}");
     assert_refused(&merged, &said);
     written["shards"] = json!(["2/3"]);
     assert_eq!(shown(&written.to_string()).code(), 0);

@@ -42,7 +42,7 @@ fn later() -> String {
 fn assert_never_begins(arguments: &[&str]) {
     let later = later();
     let mut flooding = Flooding::start(&[arguments, &["--connections", "10", "--start-at", &later]].concat());
-    flooding.running.error_line("begins at ");
+    flooding.running.error_line("starts at ");
     flooding.running.signal("INT");
     let (ended, report) = flooding.ended();
     assert_sums(&ended, &report, 10);

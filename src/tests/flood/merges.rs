@@ -167,31 +167,31 @@ fn what_does_not_belong_together_is_refused() {
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.target = "ws://[::1]/".into())]),
-        said(Some(1), "it is of another target: \"ws://[::1]/\"; the first is of \"ws://127.0.0.1:8080/echo\"")
+        said(Some(1), "its target is \"ws://[::1]/\"; that of the first report is \"ws://127.0.0.1:8080/echo\"")
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.phases.reverse())]),
         said(
             Some(1),
-            "it is of another scenario: its phases are \"hold\", \"ramp\"; those of the first are \"ramp\", \"hold\""
+            "it has another scenario: its phases are \"hold\", \"ramp\"; those of the first report are \"ramp\", \"hold\""
         )
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.shards = vec!["4/3".into()])]),
-        said(Some(1), "\"4/3\" is no shard; expected 1/2 or 2/2, for one")
+        said(Some(1), "\"4/3\" is not a shard; expected e.g. 1/2")
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.shards = vec!["2/2".into()])]),
-        said(Some(1), "it is one of 2 shards, and the first is one of 3 shards")
+        said(Some(1), "it is one of 2 shards, and the first report is one of 3 shards")
     );
     assert_eq!(
         refused(vec![good(), changed(|report| report.shards.clear())]),
-        said(Some(1), "it is no shard, and the first is one of 3 shards")
+        said(Some(1), "it is not a shard, and the first report is one of 3 shards")
     );
-    assert_eq!(refused(vec![good(), changed(|_| {}), good()]), said(Some(2), "shard 1/3 is there twice"));
+    assert_eq!(refused(vec![good(), changed(|_| {}), good()]), said(Some(2), "shard 1/3 is given twice"));
     assert_eq!(refused(vec![small(1, "3/3"), good()]), said(None, "shard 2/3 is missing"));
     let alone = changed(|report| report.shards.clear());
-    assert_eq!(refused(vec![alone.clone(), alone]), said(Some(1), "the same report is there twice"));
+    assert_eq!(refused(vec![alone.clone(), alone]), said(Some(1), "the same report is given twice"));
 }
 
 #[test]
@@ -200,7 +200,8 @@ fn phases_whose_names_only_read_alike_are_refused() {
     let (first, mut other) = (small(3, "1/2"), small(3, "2/2"));
     other.phases.truncate(1);
     other.phases[0].name = "ramp, hold".into();
-    let said = "it is of another scenario: its phases are \"ramp, hold\"; those of the first are \"ramp\", \"hold\"";
+    let said =
+        "it has another scenario: its phases are \"ramp, hold\"; those of the first report are \"ramp\", \"hold\"";
     assert_eq!(refused(vec![first, other]), (Some(1), said.to_owned()));
 }
 

@@ -121,7 +121,7 @@ fn figures_that_no_flood_has_are_refused() {
         ("/phases/1/began_s", json!(1e13), "phases[1].began_s: 10000000000000 is out of range; expected 0 to 1e12"),
         ("/memory/client/user_bytes_per_connection", json!(1e30), "memory.client.user_bytes_per_connection: 1"),
         ("/cpu/server/user_s", json!(-3.0), "cpu.server.user_s: -3 is out of range; expected 0 to 1e12"),
-        ("/timeline", json!([rows[1], rows[0]]), "timeline[1].at_s: 1 is before the row before it, 2"),
+        ("/timeline", json!([rows[1], rows[0]]), "timeline[1].at_s: 1 is earlier than the previous row, 2"),
         ("/phases", json!(vec![phase; 1001]), "phases: it has 1001 members; expected at most 1000"),
         ("/assertions", json!(vec![verdict; 1001]), "assertions: it has 1001 members; expected at most 1000"),
         ("/connections/planned", json!(-1), "connections.planned: invalid value: integer `-1`, expected u64"),

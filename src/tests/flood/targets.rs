@@ -41,12 +41,12 @@ fn a_range_of_ports_is_an_address_and_a_host_for_each() {
 }
 
 #[test]
-fn what_is_none_is_told_what_is_wrong_and_what_would_be_right() {
+fn invalid_target_is_rejected_with_a_reason_and_an_example() {
     let cases = [
         ("", "scheme is missing"),
         ("127.0.0.1:80", "scheme is missing"),
-        ("://127.0.0.1/", "no scheme of ours"),
-        ("ftp://127.0.0.1/", "\"ftp\" is no scheme of ours"),
+        ("://127.0.0.1/", "not a supported scheme"),
+        ("ftp://127.0.0.1/", "\"ftp\" is not a supported scheme"),
         ("wss://127.0.0.1/", "TLS"),
         ("https://127.0.0.1/", "TLS"),
         ("ws://", "host is missing"),

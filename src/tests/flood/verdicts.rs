@@ -87,7 +87,7 @@ fn every_name_is_the_figure_that_it_says() {
 }
 
 #[test]
-fn what_could_not_be_measured_does_not_hold() {
+fn assertion_on_an_unmeasured_figure_does_not_hold() {
     let flood = flood();
     for name in [
         "connect.p99",
@@ -110,16 +110,16 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_refused_says_what_would_be_right() {
+fn invalid_assertion_is_rejected_with_a_reason_and_an_example() {
     let right = "expected NAME OP NUMBER[UNIT], such as 'lost == 0' or 'connect.p99 < 50ms'";
     for (text, said) in [
-        ("", format!("it compares nothing; {right}")),
-        ("lost", format!("it compares nothing; {right}")),
+        ("", format!("it has no comparison; {right}")),
+        ("lost", format!("it has no comparison; {right}")),
         ("lost = 0", "expected one of == != < <= > >= between name and number".into()),
-        ("lost == none", format!("\"none\" is no number; {right}")),
-        ("lost < ", format!("\"\" is no number; {right}")),
-        ("lsot == 0", "\"lsot\" is no figure of a report; expected lost".into()),
-        ("conect.p99 < 5ms", "\"conect.p99\" is no figure of a report; expected connect.p99".into()),
+        ("lost == none", format!("\"none\" is not a number; {right}")),
+        ("lost < ", format!("\"\" is not a number; {right}")),
+        ("lsot == 0", "\"lsot\" is not a figure of a report; expected lost".into()),
+        ("conect.p99 < 5ms", "\"conect.p99\" is not a figure of a report; expected connect.p99".into()),
         ("connect.p99 < 5", "connect.p99 needs a unit; expected us, ms or s".into()),
         ("connect.p99 < 5KiB", "connect.p99 has no unit \"KiB\"; expected us, ms or s".into()),
         ("connect.p999 < 5ms", "connect has no \"p999\"; expected p99".into()),
@@ -131,10 +131,10 @@ fn what_is_refused_says_what_would_be_right() {
             "server.user_bytes_per_connection < 5kB",
             "server.user_bytes_per_connection has no unit \"kB\"; expected B, KiB, MiB or GiB".into(),
         ),
-        ("lost[\"refusd\"] == 0", "\"refusd\" is no cause of a loss; expected refused".into()),
+        ("lost[\"refusd\"] == 0", "\"refusd\" is not a cause of a loss; expected refused".into()),
         (
             "lost[\"timeout: conect\"] == 0",
-            "\"timeout: conect\" is no cause of a loss; expected timeout: connect".into(),
+            "\"timeout: conect\" is not a cause of a loss; expected timeout: connect".into(),
         ),
         ("lost[refused] == 0", "lost[refused] has no quotes; expected lost[\"refused\"] or lost[\"timeout\"]".into()),
     ] {

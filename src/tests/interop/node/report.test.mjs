@@ -124,7 +124,7 @@ test("a flood that goes well", DEADLINE, async () => {
   assert.deepEqual(latencies.slice(0, measured.length).map(([name]) => name), measured);
   assert.equal(latencies[0][1], `${report.connect.samples}`);
   const titles = (await figures(page)).map(({ title }) => title);
-  for (const title of ["Connections by state", "Connects each second", "Messages each second", "Latency by percentile"]) {
+  for (const title of ["Connections by state", "Connects per second", "Messages per second", "Latency by percentile"]) {
     assert.ok(titles.includes(title), `${title}: ${titles}`);
   }
   assert.ok(titles.some((title) => title.startsWith("Memory of a connection")), `${titles}`);
