@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Attacks the memory of `steadfast serve`, and compares the peak of its RssAnon with the limit that it was given.
+"""Attacks the memory of `steadfast serve`, and compares the peak of its RssAnon with its limit.
 
     scripts/attacks.py [--binary target/release/steadfast] [--limits 4,64,512] [ATTACK ...]
 
-Each attack meets a server of its own. Peers that mean harm come from 127.0.0.2; an honest one from 127.0.0.3 has a WebSocket
-open all the time and sends a message every 50 ms, and others from there ask for a page. The bar for the peak: what the server
-had with all connections open and idle, the limit, and 64 KiB for each reactor. Exit code 1 if one is missed.
+Each attack runs against its own server. Attackers connect from 127.0.0.2. An honest client at 127.0.0.3 keeps a WebSocket open
+and sends a message every 50 ms; more clients at that address request a page. The bar for the peak is the memory with all
+connections open and idle, plus the limit, plus 64 KiB per reactor. Exit code 1 if an attack exceeds it or an honest client fails.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NO_TAKEOVER = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_t
 
 
 def frame(first, payload, declared=None):
-    """A client's frame, masked with zeros; of `declared` bytes if not all of its payload is here."""
+    """Makes a client's frame, masked with zeros; its header declares `declared` bytes if `payload` is only a part."""
     length = len(payload) if declared is None else declared
     if length < 126:
         head = struct.pack("!BB", first, 0x80 | length)
@@ -106,7 +106,7 @@ def upgraded(server, host, fields="", buffer=0):
 
 
 class Watch(threading.Thread):
-    """Samples memory, and is the honest client."""
+    """Samples the memory, and runs the honest clients."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
@@ -148,7 +148,7 @@ class Watch(threading.Thread):
 
 
 def push(peers, payload, seconds):
-    """Sends `payload` to all, as far as they take it; without waiting for those who do not."""
+    """Sends `payload` on all connections as far as the server accepts it, without waiting for the others."""
     selector, left = selectors.DefaultSelector(), {}
     for peer in peers:
         peer.setblocking(False)
@@ -171,7 +171,7 @@ def push(peers, payload, seconds):
 
 
 def drip(peers, begin, seconds):
-    """One byte each 1.2 s, for messages that do not end."""
+    """Sends `begin`, then one byte every 1.2 s, for messages that do not end."""
     push(peers, begin, 5)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -179,7 +179,7 @@ def drip(peers, begin, seconds):
         time.sleep(1.2)
 
 
-# For each attack: flags of the server, field lines of the upgrade, how many connections for so many bytes, and what they do.
+# The attacks. ATTACKS below has for each: the function, flags of the server, fields of the upgrade, bytes per connection.
 def fragments(limit, peers, seconds):
     push(peers, frame(0x42, deflated(os.urandom(240) + bytes(20000))), seconds)
 

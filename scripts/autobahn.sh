@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Has Autobahn|Testsuite judge our server and our client.
+# Runs Autobahn|Testsuite against the server and the client.
 #
 #     scripts/autobahn.sh [--quick] [--server-only | --client-only] [--takeover] [--cases 'PATTERN,...']
 #
 #   --quick         framing, UTF-8 and closing only: groups 1 to 7 and 10, about ten seconds
-#   --server-only   our server against the suite's client
-#   --client-only   our client against the suite's server
-#   --takeover      compression keeps its window from message to message, which by default it does not
-#   --cases         these cases, such as '9.*,12.1.1'
+#   --server-only   only the server, against the suite's client
+#   --client-only   only the client, against the suite's server
+#   --takeover      compression keeps its window between messages; by default it does not
+#   --cases         only these cases, such as '9.*,12.1.1'
 #
-# Without arguments all 517 cases for both, about a quarter of an hour on two cores. The suite needs Python 2.7: one that
-# is here, or else Debian's of the last release that had it, unpacked; it and the suite go below target/autobahn, the
-# first time only. Reports are in target/autobahn/results, as pages to look at too. Everything stays on 127.0.0.1, on
-# free ports. The last line is `N passed, N failed`; the exit code is 0 only if every case is OK, or informational.
+# Without arguments it runs all 517 cases for both, about a quarter of an hour on two cores. The suite needs Python 2.7: an
+# installed one, or else that of the last Debian release that had it, unpacked. Python and the suite are installed below
+# target/autobahn, the first time only. Reports are in target/autobahn/results, also as HTML pages. Everything stays on
+# 127.0.0.1, on free ports. The last line is `N passed, N failed`; the exit code is 0 only if every case is OK or
+# informational.
 set -euo pipefail
 
 patterns='*' known=517 roles=(server client) time_limit=2400 takeover=
@@ -28,9 +29,9 @@ while (($#)); do
     --server-only) roles=(server); shift ;;
     --client-only) roles=(client); shift ;;
     --takeover) takeover=takeover; shift ;;
-    --cases) (($# > 1)) || die '--cases wants patterns'; patterns=$2 known=0; shift 2 ;;
+    --cases) (($# > 1)) || die '--cases needs patterns'; patterns=$2 known=0; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) die "what is '$1'? expected --quick, --server-only, --client-only, --takeover or --cases 'PATTERN,...'" ;;
+    *) die "unknown argument '$1': expected --quick, --server-only, --client-only, --takeover or --cases 'PATTERN,...'" ;;
     esac
 done
 cd "$(dirname "$0")/.."
@@ -53,7 +54,7 @@ unpack_debian_python() {
     release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk -v release="$release" '$1 == release && $2 == "main" { print $3; exit }') || true
-    [[ -n $mirror ]] || die 'there is no Python 2.7, and apt has no mirror of Debian to get one from'
+    [[ -n $mirror ]] || die 'Python 2.7 is not installed, and apt has no Debian mirror to get it from'
     for keyring in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
         [[ ! -e $keyring ]] || break
     done
@@ -62,7 +63,7 @@ unpack_debian_python() {
     echo "deb [signed-by=$keyring] $mirror bullseye main" >"$apt/sources.list"
     local options=(-qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt" -o Dir::State::status=/dev/null)
-    # What is downloaded has no owner here that apt could become.
+    # apt's sandbox user may not own the downloads here.
     options+=(-o "APT::Sandbox::User=$(id -un)")
     apt-get "${options[@]}" update >&2
     (cd "$apt/archives" && apt-get "${options[@]}" download python2.7-minimal "${debian_libraries[@]}" >&2)
@@ -72,7 +73,7 @@ unpack_debian_python() {
     rm -rf "$apt"
 }
 
-# Where unpacked libraries and headers are found; without them this changes nothing.
+# Adds the unpacked libraries and headers to the search paths, if there are any.
 use_debian_root() {
     local libraries=("$debian_root"/usr/lib/*-linux-gnu)
     [[ -d ${libraries[0]} ]] || return 0
@@ -80,7 +81,7 @@ use_debian_root() {
     export CPATH=$debian_root/usr/include/python2.7:$debian_root/usr/include${CPATH:+:$CPATH}
 }
 
-# One that has TLS, since the suite names it, and headers, since one package is compiled.
+# Checks for Python 2.7 with TLS, which the suite imports, and with headers, since one package is compiled.
 is_python2() {
     "$1" -c 'import ctypes, os, ssl, sys, sysconfig
 sys.exit(sys.version_info[:2] != (2, 7) or not os.path.exists(sysconfig.get_paths()["include"] + "/Python.h"))' \
@@ -98,10 +99,10 @@ find_python2() {
     unpack_debian_python
     use_debian_root
     python2=$debian_root/usr/bin/python2.7
-    is_python2 "$python2" || die 'the Python 2.7 that was unpacked does not run here'
+    is_python2 "$python2" || die 'the unpacked Python 2.7 does not run here'
 }
 
-# The copy of the list comes last: where it is missing or old, the step before it has not been done.
+# The list of packages is copied last: if the copy is missing or old, the installation is not complete.
 install_suite() {
     use_debian_root
     if cmp -s "$here/requirements.txt" "$suite/env/requirements.txt" && "$suite/env/bin/python" -c ''; then
@@ -116,7 +117,7 @@ install_suite() {
         "${as_root[@]}" apt-get -qq update >&2
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >&2
     fi
-    # The last one that makes environments of 2.7.
+    # The last version that supports Python 2.7.
     python3 -m venv --clear "$suite/virtualenv"
     "$suite/virtualenv/bin/pip" install --quiet --disable-pip-version-check virtualenv==20.21.1
     "$suite/virtualenv/bin/virtualenv" --quiet --clear --python "$python2" "$suite/env"
@@ -125,7 +126,7 @@ install_suite() {
     cp "$here/requirements.txt" "$suite/env/requirements.txt"
 }
 
-# What runs, by process id.
+# Running programs, by process id.
 declare -A running=()
 
 stop_all() {
@@ -142,7 +143,7 @@ trap stop_all EXIT
 trap 'stop_all; exit 130' INT
 trap 'stop_all; exit 143' TERM HUP
 
-# Starts a program whose output goes to a file; nothing runs for ever.
+# Starts a program with a time limit; its output goes to a file.
 start() {
     local log=$1
     shift
@@ -151,11 +152,11 @@ start() {
     running[$started]=1
 }
 
-# Waits until a program that was just started says what it has to say.
+# Waits until the program that was just started has printed a line that matches.
 until_said() {
     local log=$1 what=$2
     until grep -q "$what" "$log"; do
-        kill -0 "$started" 2>/dev/null || { cat "$log" >&2; die "it ended without saying '$what': $log"; }
+        kill -0 "$started" 2>/dev/null || { cat "$log" >&2; die "the program ended without printing '$what': $log"; }
         sleep 0.05
     done
 }
@@ -180,7 +181,7 @@ begin_client_group() {
     start "$folder/log" "$built/examples/autobahn_client" "127.0.0.1:$port" steadfast ${takeover:+takeover}
 }
 
-# Runs groups side by side, each a role and a pattern of grep for the ids that are in it.
+# Runs groups in parallel; each is a role, a name and a grep pattern for its case ids.
 round() {
     local group role name ids folder pid code
     local -A folders=()
@@ -208,8 +209,8 @@ mkdir -p "$results"
 read -ra list <<<"${patterns//,/ }"
 "${launcher[@]}" list "${list[@]}" >"$results/selected"
 
-# The suite uses one core at most, and waits much where it does not compress: both roles side by side, and then the
-# two long groups of each.
+# The suite uses one core at most, and waits a lot without compression: run both roles in parallel, and then the two long
+# groups of each.
 round "${roles[@]/%/ plain ^([1-9]|10)\\.}"
 for role in "${roles[@]}"; do
     round "$role 12 ^12\\." "$role 13 ^13\\."

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Takes all that one source can get of `steadfast serve`, and counts how many honest requests of another are answered in time.
+"""Takes all that one source can get of `steadfast serve`, and counts how many requests of another source are answered in time.
 
     scripts/fairness.py [--binary target/release/steadfast] [--seconds 60] [ATTACK ...]
 
-Each attack meets a server of its own: 1,500 sockets that say nothing where a source may have 10 of 200 places (sources), 90
-upgrades a second where the server lets 10 in (upgrades), 32 readers of a file that take 3 KB/s (files), 200 connections
-that ask for large echoes and take 200 B/s (readers). They come from 127.0.0.2. An honest client from 127.0.0.3 asks twice a
-second, each time on a connection of its own. The bar: 95 of 100 of its requests answered as they should be within a second.
-Exit code 1 if one is missed.
+Each attack runs against its own server, from 127.0.0.2: 1,500 silent sockets where a source may have 10 of 200 places
+(sources), 90 upgrades per second where the server accepts 10 (upgrades), 32 readers of a file at 3 KB/s (files), 200
+connections that request large echoes and read 200 B/s (readers). An honest client at 127.0.0.3 sends two requests per second,
+each on a new connection. The bar: 95 of 100 of its requests are answered correctly within a second. Exit code 1 if an attack
+misses it.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FILE = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 class Honest(threading.Thread):
-    """Asks every half second, and counts what is answered within a second."""
+    """Sends a request every half second, and counts those that are answered within a second."""
 
     def __init__(self, server, ask):
         super().__init__(daemon=True)
@@ -73,7 +73,7 @@ def ask_upgrade(server):
 
 
 def begun(server, buffer=0):
-    """A connection that is being opened, and does not wait for that."""
+    """Starts to open a connection, without waiting for it."""
     peer = socket.socket()
     if buffer:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -84,7 +84,7 @@ def begun(server, buffer=0):
 
 
 def sources(server, until):
-    """Those that the server closes are opened again."""
+    """Keeps 1,500 sockets open: those that the server closes are opened again."""
     selector = selectors.DefaultSelector()
     for _ in range(1500):
         selector.register(begun(server), selectors.EVENT_READ)
@@ -114,7 +114,7 @@ def upgrades(server, until):
 
 
 def take_slowly(peers, bytes_per_s, until):
-    """A tenth of a second's share at a time."""
+    """Reads at `bytes_per_s`, a tenth of a second's share at a time."""
     for peer in peers:
         peer.setblocking(False)
     while time.monotonic() < until:

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Runs the server and the flood under a hostile kernel (src/tests/faults): system calls that refuse, shorten, interrupt
-# and reorder by seed, and deliver only the edges that a kernel would owe. `cargo test` runs 20 seeds, this runs more.
+# Runs the server and the flood under a hostile kernel (src/tests/faults): system calls that fail, transfer less, are
+# interrupted or reordered, by seed, and deliver only the edges that a kernel must deliver. `cargo test` runs 20 seeds.
 #
 #     scripts/faults.sh [N] [--first SEED] [--seed SEED] [--scenario NAME]
 #
 #   N                seeds to run, each with all six scenarios (100)
-#   --first SEED     the first of them (1)
-#   --seed SEED      runs this seed alone
+#   --first SEED     the first seed (1)
+#   --seed SEED      runs only this seed
 #   --scenario NAME  echo, pipelined, compression, broadcast, bodies or storm_and_drain (all)
 #
-# A run passes if nothing is lost, hung or wrong but connections that the library itself has reset, and if connections,
-# queues and descriptors are back where they were. A failure prints its seed and what runs it again. It uses the release
-# build, and takes about half a second a run on two cores. The last line is `N passed, N failed`; the exit code is 0 only if none failed, 2 if
-# nothing could be run.
+# A run passes if nothing is lost, hangs or is wrong, except connections that the fault library itself has reset, and if
+# connections, queues and descriptors return to their initial numbers. A failure prints its seed and the command that
+# repeats it. The script uses the release build; a run takes about half a second on two cores. The last line is
+# `N passed, N failed`; the exit code is 0 only if none failed, and 2 if nothing could be run.
 set -uo pipefail
 
 count=100 first=1 filter=()
@@ -38,7 +38,7 @@ done
 cd "$(dirname "$0")/.." || exit 2
 command -v cc >/dev/null || die 'no C compiler (cc): on Debian, apt-get install gcc'
 
-# cargo prints where it has put the program.
+# cargo prints the path of the program.
 program=$(cargo test --quiet --release --test faults --no-run --message-format json |
     sed -n 's/.*"executable":"\([^"]*faults-[^"]*\)".*/\1/p' | tail -n 1)
 [[ -x $program ]] || die 'the test does not build'
@@ -47,7 +47,7 @@ log=$(mktemp) child=
 trap 'rm -f "$log"' EXIT
 trap '[[ -z $child ]] || kill "$child" 2>/dev/null; exit 130' INT TERM
 
-# In parts, so that there is progress to print and an interrupt does not lose what was found.
+# In steps, so that progress can be printed and an interrupt does not lose results.
 passed=0 failed=0 step=20 last=$((first + count - 1))
 for ((seed = first; seed <= last; seed += step)); do
     to=$((seed + step - 1))

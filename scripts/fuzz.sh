@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Fuzzes the protocol core with cargo-fuzz, each target for 30 minutes unless told otherwise: which is why it is no part
-# of scripts/test.sh, where the kept corpora alone go through the same oracles.
+# Fuzzes the protocol core with cargo-fuzz, each target for 30 minutes by default. scripts/test.sh does not include it; it
+# only runs the kept corpora through the same oracles.
 #
 #     scripts/fuzz.sh [--seconds N] [--jobs N] [--minimize] [TARGET ...]
 #     scripts/fuzz.sh --again FILE
 #
 #   TARGET           targets of src/tests/fuzz (all)
-#   --seconds N      how long each of them runs (1800)
-#   --jobs N         how many run at a time (as many as there are cores)
-#   --minimize       runs none, and renews what is kept in src/tests/fuzz/corpus from what earlier runs found
-#   --again FILE     runs once more what a target failed on
+#   --seconds N      time for each target (1800)
+#   --jobs N         targets at a time (as many as there are cores)
+#   --minimize       runs no target, but renews src/tests/fuzz/corpus from the findings of earlier runs
+#   --again FILE     repeats an input on which a target failed
 #
-# What it needs beside Rust and a C++ compiler it installs below target/fuzz, where all that it finds stays too: what is
-# kept in the repository grows by --minimize alone. It takes a nightly toolchain where there is one, and else makes the
-# one that is there take nightly's flags. The last line is `N passed, N failed`; the exit code is 0 only if none failed,
-# 2 if there was nothing to run.
+# Needs Rust and a C++ compiler; everything else is installed below target/fuzz, where the findings stay too: only
+# --minimize changes the repository. It uses a nightly toolchain if there is one, or else makes the installed one accept
+# nightly's flags. The last line is `N passed, N failed`; the exit code is 0 only if none failed, and 2 if nothing could
+# be run.
 set -uo pipefail
 
 seconds=1800 jobs=$(nproc) minimize='' again='' targets=()
@@ -30,12 +30,12 @@ is_number() {
 
 while (($#)); do
     case $1 in
-    --seconds) is_number "${2:-}" || die '--seconds wants a number'; seconds=$2; shift 2 ;;
-    --jobs) is_number "${2:-}" || die '--jobs wants a number'; jobs=$2; shift 2 ;;
-    --again) [[ -f ${2:-} ]] || die '--again wants a file'; again=$(realpath -- "$2"); shift 2 ;;
+    --seconds) is_number "${2:-}" || die '--seconds needs a number'; seconds=$2; shift 2 ;;
+    --jobs) is_number "${2:-}" || die '--jobs needs a number'; jobs=$2; shift 2 ;;
+    --again) [[ -f ${2:-} ]] || die '--again needs a file'; again=$(realpath -- "$2"); shift 2 ;;
     --minimize) minimize=yes; shift ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    -*) die "what is '$1'? see --help" ;;
+    -*) die "unknown argument '$1': see --help" ;;
     *) targets+=("$1"); shift ;;
     esac
 done
@@ -44,19 +44,19 @@ cd "$(dirname "$0")/.." || exit 2
 source=src/tests/fuzz
 target_dir=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")
 work=$target_dir/fuzz
-# No input longer than this: it holds every head and many frames, and runs thousands of times in a second.
+# The longest input: it has room for any head or for many frames, and still runs thousands of times per second.
 max_len=2048
-# What is kept beside the seeds goes through every test run.
+# Kept inputs besides the seeds run in every test run, so there are few, and they are short.
 kept_files=50 kept_bytes=1024
-# What the fuzzer finds it calls by its hash.
+# The fuzzer names its findings by their hash.
 found_name=$(printf '[0-9a-f]%.0s' {1..40})
 
 mapfile -t known < <(sed -n '/^\[\[bin\]\]/,/^path/s/^name = "\(.*\)"/\1/p' "$source/Cargo.toml")
-# A finding lies in a directory that is called like its target.
+# A finding is in a folder with the name of its target.
 [[ -z $again ]] || targets=("$(basename "$(dirname "$again")")")
 ((${#targets[@]})) || targets=("${known[@]}")
 for target in "${targets[@]}"; do
-    [[ " ${known[*]} " == *" $target "* ]] || die "no target '$target': there are ${known[*]}"
+    [[ " ${known[*]} " == *" $target "* ]] || die "unknown target '$target': expected ${known[*]}"
 done
 
 choose_toolchain() {
@@ -67,10 +67,10 @@ choose_toolchain() {
     if [[ -n $nightly ]]; then
         export RUSTUP_TOOLCHAIN=$nightly
     else
-        # Sanitizers are a flag of nightly; the variable lets any toolchain take it.
+        # Sanitizers need a flag of nightly; this variable makes any toolchain accept it.
         export RUSTC_BOOTSTRAP=1
     fi
-    printf 'with %s%s\n' "$(rustc --version)" "${RUSTC_BOOTSTRAP:+, made to take the flags of nightly}"
+    printf 'with %s%s\n' "$(rustc --version)" "${RUSTC_BOOTSTRAP:+, made to accept the flags of nightly}"
 }
 
 install_cargo_fuzz() {
@@ -79,7 +79,7 @@ install_cargo_fuzz() {
     cargo install --quiet --locked --root "$work/tools" cargo-fuzz || die 'cargo-fuzz cannot be installed'
 }
 
-# The package is put together below target/, so that the lock file that cargo writes is not among the sources.
+# The package is assembled below target/, to keep cargo's lock file out of the sources.
 build() {
     mkdir -p "$work/package"
     ln -sfn "$PWD/$source/targets" "$work/package/targets"
@@ -92,14 +92,14 @@ build() {
     export ASAN_OPTIONS=detect_odr_violation=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 }
 
-# What a target's run came to, in a line.
-told() {
+# Prints the results of a target's run on one line.
+summary() {
     local log=$1
     awk '
         /^#[0-9]+/ { for (i = 1; i < NF; i++) { if ($i == "cov:") cov = $(i + 1); if ($i == "ft:") ft = $(i + 1) } }
         /^stat::number_of_executed_units/ { runs = $2 }
         /^stat::average_exec_per_sec/ { rate = $2 }
-        END { printf "%d runs, %d in a second, coverage %d, features %d", runs, rate, cov, ft }
+        END { printf "%d runs, %d per second, coverage %d, features %d", runs, rate, cov, ft }
     ' "$log"
 }
 
@@ -113,17 +113,17 @@ run() {
     fuzzer=$!
     trap 'kill "$fuzzer"; exit 143' TERM
     if wait "$fuzzer"; then
-        printf '%-16s %s\n' "$target" "$(told "$log")"
+        printf '%-16s %s\n' "$target" "$(summary "$log")"
         return
     fi
-    printf '%-16s FAILED, %s\n' "$target" "$(told "$log")"
-    # What an assertion said, or a sanitizer, or the fuzzer of time and memory.
+    printf '%-16s FAILED, %s\n' "$target" "$(summary "$log")"
+    # Print the message of the assertion, of the sanitizer, or of the fuzzer about time or memory.
     sed -n '/^thread /,/^note: /{/^note: /!p}; /ERROR: AddressSanitizer/,/^$/p; /ERROR: libFuzzer: [^d]/p' "$log" |
         head -n 20 | cut -c 1-400 | sed 's/^/    /'
     for file in "$found"/*; do
-        [[ ! -f $file ]] || printf '    once more: scripts/fuzz.sh --again %s\n' "$(realpath --relative-to=. "$file")"
+        [[ ! -f $file ]] || printf '    repeat it: scripts/fuzz.sh --again %s\n' "$(realpath --relative-to=. "$file")"
     done
-    printf '    all that it said: %s\n' "$(realpath --relative-to=. "$log")"
+    printf '    whole output: %s\n' "$(realpath --relative-to=. "$log")"
     return 1
 }
 
@@ -146,8 +146,8 @@ run_all() {
     ((failed == 0))
 }
 
-# Keeps the seeds, which have names, and of all that was found what reaches more than they do. The merge gives the least
-# number of files that reach all of it, and writes those first that reach most.
+# Keeps the seeds, which have names, and the findings that reach more code than they do. The merge selects the smallest set
+# of files that reaches all of it, and writes the files that reach most first.
 minimize_one() {
     local target=$1 kept=$source/corpus/$1 merged=$work/merged/$1
     rm -rf "$merged"
@@ -158,7 +158,7 @@ minimize_one() {
     find "$kept" -type f -name "$found_name" -delete
     find "$merged" -type f -name "$found_name" -size -$((kept_bytes + 1))c -printf '%T@ %f\n' | sort -n |
         while read -r _ file; do
-            # The house has no longer files, and its test that counts lines looks at these too.
+            # The tidy test limits all files, including these, to 500 lines.
             (($(wc -l <"$merged/$file") > 500)) || echo "$merged/$file"
         done | head -n "$kept_files" | xargs -r -d '\n' cp -t "$kept"
     printf '%-16s %d files, %d bytes\n' "$target" "$(find "$kept" -type f | wc -l)" "$(cat "$kept"/* | wc -c)"

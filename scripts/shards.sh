@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# One flood from several hosts: all start at one time, and their reports become one.
+# Runs one flood from several hosts: all start at the same time, and their reports are merged.
 #
 #     scripts/shards.sh [--json FILE] [--html FILE] [--csv FILE] [--assert ASSERTION] [--reports FOLDER]
 #         [--start-in SECONDS] HOST ... -- URL [FLAG ...]
 #
-#   HOST ...               where the shards run, one each, the first of them on the first host; what ssh(1) takes
-#   URL [FLAG ...]         what `steadfast flood` is called with: --connections is the number of all shards together, and
-#                          the addresses of --source are shared out in the order of the hosts
+#   HOST ...               hosts that run a shard each, in this order; as for ssh(1)
+#   URL [FLAG ...]         arguments of `steadfast flood`: --connections is the number of all shards together, and the
+#                          addresses of --source are distributed in the order of the hosts
 #   --json, --html, --csv FILE, --assert ASSERTION
-#                          are for the merged report, as `steadfast report merge` takes them
-#   --reports FOLDER       keeps those of the shards there, as shard-1.json and so on
-#   --start-in SECONDS     how long from now all of them start (15); their clocks have to agree, as with NTP
+#                          for the merged report, as for `steadfast report merge`
+#   --reports FOLDER       keeps the reports of the shards there, as shard-1.json and so on
+#   --start-in SECONDS     time until all of them start (15); their clocks must agree, e.g. by NTP
 #
-# Needs GNU parallel and ssh here, and the program `steadfast` on the path here and on each host; none is copied there.
-# What a flood says comes on stderr with its host in front, the merged table on stdout. Ctrl-C, or the end of this script
-# by whatever cause, closes what the floods have opened. Exit code: the worst one of all shards, as that of a flood; 2 if
-# what was asked cannot be done, or one of them gave no report, which ends the others.
+# Needs GNU parallel and ssh here, and the program `steadfast` on the path here and on each host; it is not copied. The
+# floods' messages are printed to stderr with the host in front, the merged table to stdout. Ctrl-C, or the end of this
+# script for any reason, closes what the floods have opened. Exit code: the largest of all shards, as for a flood; 2 if the
+# arguments are wrong, or if a shard wrote no report, which ends the others.
 #
-# STEADFAST=PROGRAM is called in place of `steadfast`, here and on the hosts. SSH=COMMAND is called in place of
-# `ssh -o BatchMode=yes`, with a host and a command line for a shell there.
+# STEADFAST=PROGRAM replaces `steadfast`, here and on the hosts. SSH=COMMAND replaces `ssh -o BatchMode=yes`; it is called
+# with a host and a command line for a shell there.
 set -euo pipefail
 
 die() {
@@ -31,33 +31,33 @@ merged=() start_in_s=15 hosts=() json='' reports=''
 while (($#)) && [[ $1 != -- ]]; do
     case $1 in
     --json | --html | --csv | --assert)
-        (($# > 1)) || die "$1 wants something behind it"
+        (($# > 1)) || die "$1 needs an argument"
         [[ $1 != --json ]] || json=$2
         merged+=("$1" "$2")
         shift 2
         ;;
     --reports)
-        (($# > 1)) && mkdir -p -- "$2" || die '--reports wants a folder that can be written'
+        (($# > 1)) && mkdir -p -- "$2" || die '--reports needs a writable folder'
         reports=$2
         shift 2
         ;;
     --start-in)
-        [[ ${2:-} =~ ^[1-9][0-9]{0,4}$ ]] || die "--start-in wants seconds, not '${2:-}'"
+        [[ ${2:-} =~ ^[1-9][0-9]{0,4}$ ]] || die "--start-in needs seconds, not '${2:-}'"
         start_in_s=$2
         shift 2
         ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    -*) die "what is '$1'? flags of the flood stand behind --, and --help tells which are right in front of it" ;;
+    -*) die "unknown argument '$1': flags of the flood go after --, and --help lists those that go before it" ;;
     *) hosts+=("$1"); shift ;;
     esac
 done
 (($# > 1)) || die 'expected: scripts/shards.sh HOST ... -- URL [FLAG ...]'
-((${#hosts[@]} > 0)) || die 'no host stands in front of --'
+((${#hosts[@]} > 0)) || die 'no host is named before --'
 shift
 for flag; do
     case ${flag%%=*} in
-    --shard | --start-at) die "$flag: this script sets that itself" ;;
-    --json | --html | --csv) die "$flag: in front of --, it is for the merged report" ;;
+    --shard | --start-at) die "$flag: this script sets it" ;;
+    --json | --html | --csv) die "$flag: move it before --, where it is for the merged report" ;;
     esac
 done
 parallel --version 2>/dev/null | grep -q '^GNU parallel' || die 'needs GNU parallel (Debian: apt-get install parallel)'
@@ -65,8 +65,8 @@ parallel --version 2>/dev/null | grep -q '^GNU parallel' || die 'needs GNU paral
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# What a host is asked to run, but for the number of its shard. The flood's words go to stderr, since stdout has its
-# report. When the input ends, so does the flood: it closes what it has opened, and reports.
+# The command for a host, without the number of its shard. The flood's messages go to stderr, since stdout carries its
+# report. When the input ends, the flood is ended: it closes its connections and reports.
 flood=$(printf '%q ' "${STEADFAST:-steadfast}" flood "$@" --start-at $(($(date +%s) + start_in_s)))
 export flood shards=${#hosts[@]} scratch script=$$
 
@@ -80,24 +80,24 @@ on_host() {
         kill \$watcher 2>/dev/null
         cat \"\$report\"; rm -f \"\$report\"
         exit \$status"
-    # Unquoted on purpose: a list of words.
+    # Unquoted on purpose: it is a list of words.
     ${SSH:-ssh -o BatchMode=yes} "$host" "$remote" <&"$input" >"$scratch/$shard.json" || status=$?
     echo "$status" >"$scratch/$shard.status"
     [[ ! -s $scratch/$shard.json ]] || return 0
-    # Without it there is no flood of all shards, so that the others end too, and the first to fail is why.
-    (set -o noclobber; echo "shard $shard on $host ended with $status and gave no report" >"$scratch/failed") 2>/dev/null
+    # Without its report nothing can be merged, so the others are ended too. The first shard to fail is named.
+    (set -o noclobber; echo "shard $shard on $host ended with $status and wrote no report" >"$scratch/failed") 2>/dev/null
     # Not SIGHUP: under nohup(1) it is ignored, and bash cannot trap what was ignored when it began.
     kill -USR1 "$script"
 }
 export -f on_host
 
-# As long as this script has the writing end of the pipe, the input of the floods does not end.
+# The input of the floods ends when this script closes the writing end of the pipe.
 mkfifo "$scratch/hold"
 exec {hold}<>"$scratch/hold" {input}<"$scratch/hold"
 export input
 trap 'exec {hold}>&-' INT TERM HUP USR1
 
-# In a session of its own: Ctrl-C reaches this script alone, which waits for the reports.
+# In its own session, so that Ctrl-C reaches only this script, which waits for the reports.
 SHELL=$BASH setsid parallel --will-cite --jobs 0 --line-buffer --tagstring '{1}' on_host '{1}' '{#}' ::: "${hosts[@]}" \
     </dev/null >&2 {hold}>&- &
 running=$!

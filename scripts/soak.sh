@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Holds 50,000 connections with every kind of traffic at once, for as many minutes as it is told, and fails if anything keeps
-# growing or a healthy connection is lost.
+# Holds 50,000 connections with every kind of traffic at once for MINUTES, and fails if anything keeps growing or a healthy
+# connection is lost.
 #
 #     scripts/soak.sh [MINUTES] [--connections N] [--csv FILE]
 #
-#   MINUTES          how long, once all connections are open (60); 3 at least for figures that mean something
-#   --connections N  how many (50000); the traffic is in proportion
-#   --csv FILE       where the samples go (target/soak/samples.csv)
+#   MINUTES          time after all connections are open (60); at least 3 for meaningful figures
+#   --connections N  connections (50000); the traffic is in proportion
+#   --csv FILE       file for the samples (target/soak/samples.csv)
 #
-# Traffic: echo, plain and compressed; keep-alive GETs; push, read and read slowly; storms; connections of a short life;
-# and from scripts/soak/peers.py broadcast, chat, long polls, a unix socket, files and uploads, some of them slow; garbage, half heads, half
-# messages, bad frames, resets, peers that never read.
+# Traffic: echo, plain and compressed; keep-alive GETs; push, to normal and slow readers; storms; short-lived connections;
+# and from scripts/soak/peers.py broadcast, chat, long polls, a unix socket, files and uploads, some of them slow; garbage,
+# partial heads, partial messages, bad frames, resets, and peers that never read.
 #
 # It fails with the reason if user memory (RssAnon), kernel memory (TCP buffers, slab), sockets, descriptors, queued messages or
 # another gauge of /stats rises over the second half of the samples by more than 2 % and a fixed slack; if in any sample the
-# messages out are not those delivered, dropped and queued; if a healthy connection is lost, hears what is wrong or waits
-# for a minute; or if something is left when all have gone. Slab (without caches of files, if run as root) and TCP memory are
-# those of the host: other work with sockets shows there.
-# It takes about one core of two, and two minutes more than it is told. The last line is `flat` or says what is not; the
-# exit code is 0 only if it is.
+# messages out are not those delivered, dropped and queued; if a healthy connection is lost, receives wrong data or waits
+# for a minute; or if something is left when all connections have ended. Slab (without file caches, if run as root) and TCP
+# memory are those of the host: other programs with sockets affect them.
+# It takes about one core of two, and two minutes longer than MINUTES. The last line is `flat`, or says what is not; the
+# exit code is 0 only if all is flat.
 set -uo pipefail
 
 minutes=60 connections=50000 csv=''
@@ -52,7 +52,7 @@ trap 'rm -rf "$work"' EXIT
 trap '[[ -z $child ]] || kill "$child" 2>/dev/null' INT TERM
 python3 -B scripts/soak/watch.py "$target/release/steadfast" "$minutes" "$connections" "${csv:-$target/soak/samples.csv}" "$work" &
 child=$!
-# A signal ends the wait, not the child: it says how it ended.
+# A signal ends wait(1), not the child, which reports how it ended.
 wait "$child"
 status=$?
 while kill -0 "$child" 2>/dev/null; do

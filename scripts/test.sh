@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Runs every test: format, lints, documentation, the oldest Rust, unit, property and end-to-end tests, other people's
+# Runs every test: format, lints, documentation, the oldest Rust, unit, property and end-to-end tests, third-party
 # clients, servers and proxies, a browser, Autobahn|Testsuite without its slow groups, and the main script with fewer
 # connections. On a fresh machine it installs what it needs (Debian's strace, chromium, nodejs, npm, python3-venv, curl,
 # nginx, haproxy, iproute2, nftables, parallel, a Python 2.7; packages from PyPI and npm; with rustup the oldest Rust),
 # below target/ where it can. It takes about a quarter of an hour on two cores the first time. The last line is
 # `N passed, N failed`; the exit code is 0 only if none failed.
 #
-# What takes longer has scripts of its own: all of Autobahn|Testsuite scripts/autobahn.sh, fuzzing scripts/fuzz.sh,
-# more than 20 seeds of the hostile kernel scripts/faults.sh, a mixed load for minutes or hours scripts/soak.sh.
+# Longer checks have their own scripts: all of Autobahn|Testsuite in scripts/autobahn.sh, fuzzing in scripts/fuzz.sh,
+# more than 20 seeds of the hostile kernel in scripts/faults.sh, a mixed load for minutes or hours in scripts/soak.sh.
 #
 #     scripts/test.sh [--fast]
 #
-#   --fast   format, lints, unit and property tests alone: less than three minutes where it has been built before
+#   --fast   only format, lints, unit and property tests: less than three minutes after a first build
 set -uo pipefail
 
 is_fast=''
@@ -26,7 +26,7 @@ cd "$(dirname "$0")/.."
 passed=0 failed=0 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 
-# One check that either passes or fails as a whole.
+# Runs one check that passes or fails as a whole.
 check() {
     local name=$1
     shift
@@ -39,7 +39,7 @@ check() {
     fi
 }
 
-# A runner of many tests: its own counts are added up from what it prints. One that breaks down counts as a failure.
+# Runs a suite of many tests, and adds up the counts that it prints. A suite that breaks down counts as one failure.
 suite() {
     local name=$1 pattern=$2 status more_passed more_failed
     shift 2
@@ -66,13 +66,13 @@ install_strace() {
     "${as_root[@]}" apt-get -qq update && "${as_root[@]}" apt-get -qq install -y --no-install-recommends strace >/dev/null
 }
 
-# All targets with the Rust of Cargo.toml's rust-version, which rustup fetches.
+# Checks all targets with the rust-version of Cargo.toml, which rustup installs.
 oldest_rust() {
     local version
     version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
-    command -v rustup >/dev/null || { printf 'rustup is not here: only %s is checked\n' "$(rustc --version)"; return 0; }
+    command -v rustup >/dev/null || { printf 'rustup is not installed: only %s is checked\n' "$(rustc --version)"; return 0; }
     if ! rustup --quiet toolchain install "$version" --profile minimal --no-self-update; then
-        printf 'Rust %s cannot be fetched: only %s is checked\n' "$version" "$(rustc --version)"
+        printf 'Rust %s cannot be installed: only %s is checked\n' "$version" "$(rustc --version)"
         return 0
     fi
     CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/oldest cargo "+$version" check --quiet --all-targets --locked
@@ -86,14 +86,14 @@ features_alone() {
     done
 }
 
-# What a library build compiles, this crate included.
+# Counts the crates that a library build compiles, this crate included.
 few_crates() {
-    local feature most crates
-    while read -r feature most; do
+    local feature limit crates
+    while read -r feature limit; do
         crates=$(cargo tree --locked --no-default-features --features "${feature#core}" --edges normal --prefix none |
             sed 's/ (\*)$//' | sort -u | wc -l)
-        printf '%s: %d crates, expected at most %d\n' "$feature" "$crates" "$most"
-        ((crates > 0 && crates <= most)) || return 1
+        printf '%s: %d crates, expected at most %d\n' "$feature" "$crates" "$limit"
+        ((crates > 0 && crates <= limit)) || return 1
     done <<<$'core 15\nserver 30'
 }
 
@@ -141,14 +141,14 @@ if [[ $is_fast ]]; then
         cargo test --no-fail-fast --lib --bins --test tidy --test proto --test library
     end
 fi
-check 'strace is here' install_strace
+check 'strace is installed' install_strace
 check 'each feature alone' features_alone
 check 'crates of the core, and of the server' few_crates
 check 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
 check 'oldest Rust' oldest_rust
 suite 'cargo test' "$counts" cargo test --no-fail-fast
 check 'release build' cargo build --release --quiet
-suite 'other clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
+suite 'third-party clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
 suite 'Autobahn, the quick groups, server and client' '^([0-9]+) passed, ([0-9]+) failed$' scripts/autobahn.sh --quick
 check 'c1000k.sh with 40,000' million_in_small
 check 'c1000k.sh interrupted' interrupted

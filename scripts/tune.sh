@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
-# What a host needs for many connections, and which wall a program has hit.
+# Reports what a host needs for many connections, and which limit a program has hit.
 #
 #     scripts/tune.sh N [FLAG ...]
 #     scripts/tune.sh --watch PID|:PORT [--seconds N]
 #     scripts/tune.sh --check [FILE]
 #     scripts/tune.sh --shell
 #
-#   N                      builds Steadfast and runs `steadfast doctor --connections N` with these flags: what is there,
-#                          what N connections need, how to set it and how to undo that
-#   --watch PID            looks once a second at the counters of the network that this process is in, at its descriptor
-#   --watch :PORT          tables, memory and processor time, or at those of the program that listens on this port; says in words
-#                          which wall is hit. Ends when the process does, at Ctrl-C, or after --seconds N. Exit code 0:
-#                          none was hit; 1: one was
-#   --check [FILE]         runs every block of scripts/TUNING.md and compares what it prints with what stands below it
-#   --shell                a shell in a network of its own, where the blocks may be tried and nothing touches the host
+#   N                      builds Steadfast and runs `steadfast doctor --connections N` with these flags: what is
+#                          available, what N connections need, how to set it and how to undo that
+#   --watch PID            once a second, reads the network counters, descriptor tables, memory and CPU time of this
+#   --watch :PORT          process, or of the one that listens on this port, and names the limit that is hit. Ends when
+#                          the process does, at Ctrl-C, or after --seconds N. Exit code 0: no limit was hit; 1: one was
+#   --check [FILE]         runs every block of scripts/TUNING.md and compares its output with the text below it
+#   --shell                starts a shell in its own network namespace, to try the blocks without affecting the host
 #
-# STEADFAST=PROGRAM takes that one and builds none. scripts/TUNING.md says what is behind each of the limits.
+# STEADFAST=PROGRAM uses that program and builds none. scripts/TUNING.md explains each of the limits.
 set -euo pipefail
 export LC_ALL=C
 
@@ -28,7 +27,7 @@ die() {
 
 print_help() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; }
 
-# need PROGRAM ...: names all that are missing at once.
+# need PROGRAM ...: fails with the names of all that are missing.
 need() {
     local program missing=()
     for program; do
@@ -51,22 +50,22 @@ doctor() {
 
 # ---- a network of its own
 
-# Leaves in `apart` the command that runs another one in a network namespace of its own, with its loopback up.
+# Sets `apart` to a command prefix that runs a command in its own network namespace, with loopback up.
 find_namespace() {
     local flags
     for flags in '--net' '--map-root-user --net'; do
-        # Unquoted on purpose: a list of words.
+        # Unquoted on purpose: it is a list of words.
         if unshare $flags true 2>/dev/null; then
             apart=(unshare $flags bash -c 'ip link set lo up && exec "$@"' bash)
             return
         fi
     done
-    die 'may make no network namespace here: run it as root, or where users may have namespaces of their own'
+    die 'cannot create a network namespace; run this as root, or allow user namespaces'
 }
 
 # ---- the guide, block by block
 
-# Writes block K of the guide as K.sh, what it has to print as K.text, and where it stands as K.place.
+# Writes block K of the guide to K.sh, its expected output to K.text, and its line and heading to K.place.
 extract() {
     awk -v to="$2" '
         /^#/ && !fence { heading = $0; sub(/^#+ */, "", heading) }
@@ -83,13 +82,13 @@ extract() {
     ' "$1"
 }
 
-# Why a block cannot be run here, as far as its comments tell; says nothing if it can.
+# Prints why a block cannot run here, by its comments; prints nothing if it can.
 obstacle() {
-    local release wanted program
+    local release required program
     release=$(uname -r)
-    wanted=$(sed -n 's/^# Linux \([0-9.]*\) and newer$/\1/p' "$1")
-    if [[ -n $wanted ]] && ! printf '%s\n' "$wanted" "${release%%[!0-9.]*}" | sort -CV; then
-        echo "it needs Linux $wanted, this is $release"
+    required=$(sed -n 's/^# Linux \([0-9.]*\) and newer$/\1/p' "$1")
+    if [[ -n $required ]] && ! printf '%s\n' "$required" "${release%%[!0-9.]*}" | sort -CV; then
+        echo "it needs Linux $required, this is $release"
         return
     fi
     for program in $(sed -n 's/^# needs \(.*\)$/\1/p' "$1"); do
@@ -102,15 +101,15 @@ obstacle() {
     fi
 }
 
-# Whether lines of output are those of a pattern, line for line; spaces in a row count as one.
-is_as_said() {
+# Succeeds if output matches a pattern line by line; runs of spaces count as one.
+matches() {
     local -a lines patterns
     local at
     mapfile -t lines < <(sed 's/[[:space:]]\+/ /g; s/^ //; s/ $//; /^$/d' "$1")
     mapfile -t patterns < <(sed 's/[[:space:]]\+/ /g; s/^ //; s/ $//; /^$/d' "$2")
     ((${#lines[@]} == ${#patterns[@]})) || return 1
     for at in "${!patterns[@]}"; do
-        # Unquoted on purpose: a pattern.
+        # Unquoted on purpose: it is a pattern.
         [[ ${lines[at]} == ${patterns[at]} ]] || return 1
     done
 }
@@ -137,41 +136,41 @@ check() {
         ! grep -qx '# on the host' "$block.sh" || runner=()
         status=0
         timeout --kill-after=5 60 "${runner[@]}" bash "$block.sh" >"$block.out" 2>&1 </dev/null || status=$?
-        # What is shown to fail prints that it did; where nothing is said, it has to end well.
-        if if [[ -e $block.text ]]; then is_as_said "$block.out" "$block.text"; else ((status == 0)); fi; then
+        # A block without expected output must exit with 0.
+        if if [[ -e $block.text ]]; then matches "$block.out" "$block.text"; else ((status == 0)); fi; then
             passed=$((passed + 1))
             printf 'passed   %s\n' "$place"
         else
             failed=$((failed + 1))
             printf 'FAILED   %s (exit code %d); it printed\n' "$place" "$status"
             sed 's/^/    /' "$block.out"
-            [[ ! -e $block.text ]] || { echo '  in place of'; sed 's/^/    /' "$block.text"; }
+            [[ ! -e $block.text ]] || { echo '  instead of'; sed 's/^/    /' "$block.text"; }
         fi
     done
     printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
     ((failed == 0 && passed > 0))
 }
 
-# ---- which wall it is
+# ---- which limit is hit
 
-# What grows in /proc/net/netstat when a wall is hit, and what that means.
-walls=(
+# The counters of /proc/net/netstat that grow when a limit is hit, and what each means.
+limits=(
     'ListenOverflows|a listen queue is full: raise net.core.somaxconn and the backlog of listen(2), or accept faster'
     'TCPReqQFullDrop|half-open connections fill a listener, and SYN cookies are off: net.ipv4.tcp_syncookies=1'
     'TCPReqQFullDoCookies|half-open connections fill a listener, which answers with SYN cookies: raise its backlog'
-    'TCPTimeWaitOverflow|more in TIME_WAIT than net.ipv4.tcp_max_tw_buckets: some were forgotten early'
-    'TCPAbortOnMemory|reset for want of memory: too many orphans (net.ipv4.tcp_max_orphans), or net.ipv4.tcp_mem'
-    'TCPMemoryPressures|what is queued came over the second figure of net.ipv4.tcp_mem: buffers shrink'
+    'TCPTimeWaitOverflow|more sockets in TIME_WAIT than net.ipv4.tcp_max_tw_buckets: some were removed early'
+    'TCPAbortOnMemory|connections were reset for lack of memory: too many orphans (net.ipv4.tcp_max_orphans), or net.ipv4.tcp_mem'
+    'TCPMemoryPressures|queued data exceeded the second figure of net.ipv4.tcp_mem: buffers shrink'
     'TCPBacklogDrop|segments were dropped because a socket was busy: its receive buffer is small'
-    'RcvPruned|what had arrived was thrown away for want of receive buffer: net.ipv4.tcp_rmem or tcp_mem'
+    'RcvPruned|received data was dropped because the receive buffer is full: net.ipv4.tcp_rmem or tcp_mem'
 )
 logged='[Pp]ossible SYN flooding|nf_conntrack: .*table full|out of memory -- consider tuning tcp_mem|too many orphaned'
 logged+='|[Oo]ut of memory: Killed|oom-kill|file-max limit'
 
 hit=0
-wall() {
+report_limit() {
     hit=1
-    printf 'WALL %s\n' "$*"
+    printf 'LIMIT %s\n' "$*"
 }
 
 netstat_counters() {
@@ -179,7 +178,7 @@ netstat_counters() {
         /proc/net/netstat
 }
 
-# Descriptors of the fullest table of the process: each thread may have one of its own.
+# Prints the number of descriptors in the fullest table of a process; each thread may have its own table.
 fullest_table() {
     local count
     count=$(stat -c %s "/proc/$1"/task/*/fd 2>/dev/null | sort -n | tail -n 1) || true
@@ -188,7 +187,7 @@ fullest_table() {
     echo "$count"
 }
 
-# File NAME of the control group of a process, of either version; nothing where it cannot be seen.
+# Prints file NAME of the control group of a process, of either version; nothing if it is not visible.
 group_file() {
     local pid=$1 controller=$2 path root
     path=$(sed -n 's/^0:://p' "/proc/$pid/cgroup")
@@ -197,7 +196,7 @@ group_file() {
         path=$(sed -n "s/^[0-9]*:[^:]*\b$controller\b[^:]*://p" "/proc/$pid/cgroup")
         root+=/$controller
     fi
-    # In a container the path may be that of the host, which is not there.
+    # In a container the path may be that of the host, which does not exist here.
     cat "$root$path/$3" 2>/dev/null || cat "$root/$3" 2>/dev/null || true
 }
 
@@ -209,7 +208,7 @@ sum_of_dropped_packets() {
     echo "$sum"
 }
 
-# Sockets of the fullest route from one address of this network to one address and port, if ports may be the wall.
+# Prints the number of sockets on the fullest route from one local address to one address and port, and the route.
 fullest_route() {
     local low=$1 high=$2
     ss -Hant "sport ge :$low and sport le :$high" 2>/dev/null |
@@ -217,7 +216,7 @@ fullest_route() {
              END { for (route in count) if (count[route] > most) { most = count[route]; where = route } print most + 0, where }'
 }
 
-# Sets `now` to all that is compared from sample to sample.
+# Sets `now` to all counters that are compared between samples.
 sample() {
     local pid=$1 name value
     while read -r name value; do
@@ -231,21 +230,21 @@ sample() {
     now[log]=$(dmesg 2>/dev/null | grep -E "$logged" | tail -n 1) || true
 }
 
-# What has grown since the sample before.
+# Reports the counters that have grown since the previous sample.
 compare() {
-    local entry name grown memory='the control group is at its memory limit: first its caches go, then its processes'
-    for entry in "${walls[@]}" 'packets|the queue of a processor was full, packets were dropped: net.core.netdev_max_backlog' \
+    local entry name grown memory='the control group is at its memory limit: caches are reclaimed, then processes are killed'
+    for entry in "${limits[@]}" 'packets|the queue of a processor was full, packets were dropped: net.core.netdev_max_backlog' \
         "group_max|$memory" "group_failcnt|$memory" \
-        'group_oom_kill|a process of the control group was killed for want of memory' \
-        'group_nr_throttled|the processor quota of the control group (cpu.max) was used up'; do
+        'group_oom_kill|a process of the control group was killed for lack of memory' \
+        'group_nr_throttled|the CPU quota of the control group (cpu.max) was used up'; do
         name=${entry%%|*}
         grown=$((${now[$name]:-0} - ${before[$name]:-0}))
-        ((grown <= 0)) || wall "$grown times: ${entry#*|} [$name]"
+        ((grown <= 0)) || report_limit "$grown times: ${entry#*|} [$name]"
     done
-    [[ ${now[log]} == "${before[log]}" ]] || wall "the kernel says: ${now[log]}"
+    [[ ${now[log]} == "${before[log]}" ]] || report_limit "the kernel says: ${now[log]}"
 }
 
-# What is nearly full.
+# Reports what is nearly full.
 levels() {
     local pid=$1 limit table open most most_tracked low high count='' where tcp orphans waiting pages
     limit=$(awk '/^Max open files/ { print $4 }' "/proc/$pid/limits" 2>/dev/null) || true
@@ -256,30 +255,30 @@ levels() {
     printf '%(%T)T %d TCP sockets, %d orphans, %d in TIME_WAIT, %d pages queued; %d of %s descriptors, %d of %s files\n' \
         -1 "$tcp" "$orphans" "$waiting" "$pages" "$table" "${limit:-?}" "$open" "$most"
     if [[ $limit =~ ^[0-9]+$ ]] && ((table * 100 >= limit * 99)); then
-        wall "a descriptor table is full: $table of $limit: raise RLIMIT_NOFILE (prlimit --pid $pid --nofile=...)"
+        report_limit "a descriptor table is full: $table of $limit: raise RLIMIT_NOFILE (prlimit --pid $pid --nofile=...)"
     fi
-    # Divided first: by default it is the largest number there is.
-    ((open < most / 100 * 99)) || wall "files of the host: $open of $most: raise fs.file-max"
+    # Divided first: by default it is the largest 64-bit number.
+    ((open < most / 100 * 99)) || report_limit "files of the host: $open of $most: raise fs.file-max"
     if ((tcp + waiting >= high - low)); then
         read -r count where < <(fullest_route "$low" "$high")
         ((count * 100 < (high - low + 1) * 99)) ||
-            wall "ports from $where: $count of $((high - low + 1)): more source addresses or destination ports," \
+            report_limit "ports from $where: $count of $((high - low + 1)): more source addresses or destination ports," \
                 'or a wider net.ipv4.ip_local_port_range'
     fi
     if [[ -r /proc/sys/net/netfilter/nf_conntrack_count ]]; then
         most_tracked=$(cat /proc/sys/net/netfilter/nf_conntrack_max)
         count=$(cat /proc/sys/net/netfilter/nf_conntrack_count)
         ((most_tracked == 0 || count * 100 < most_tracked * 99)) ||
-            wall "connection tracking: $count of $most_tracked: raise net.netfilter.nf_conntrack_max, or notrack this traffic"
+            report_limit "connection tracking: $count of $most_tracked: raise net.netfilter.nf_conntrack_max, or notrack this traffic"
     fi
-    # Their own figures stand in the network of the host alone.
+    # Only the host's network namespace has this file.
     if [[ -r /proc/sys/net/ipv4/tcp_max_orphans ]]; then
-        ((orphans * 100 < $(cat /proc/sys/net/ipv4/tcp_max_orphans) * 99)) || wall "orphans: net.ipv4.tcp_max_orphans"
+        ((orphans * 100 < $(cat /proc/sys/net/ipv4/tcp_max_orphans) * 99)) || report_limit "orphans: net.ipv4.tcp_max_orphans"
     fi
 }
 
-# The process that listens on a port of this network. `ss -p` does not do: of each process it sees one table alone, that of
-# the first thread.
+# Prints the process that listens on a port of this network namespace. `ss -p` is not enough: it reads only the descriptor
+# table of the first thread.
 listener_of() {
     local inode
     inode=$(ss -Hltne "sport = :$1" | sed -n 's/.* ino:\([0-9]*\).*/\1/p' | head -n 1)
@@ -292,14 +291,14 @@ watch() {
     local -A before now
     if [[ $what =~ ^:[0-9]+$ ]]; then
         pid=$(listener_of "${what#:}")
-        [[ -n $pid ]] || die "nobody whom I may see listens on port ${what#:}"
+        [[ -n $pid ]] || die "no process listens on port ${what#:}, or it belongs to another user: run this as root"
     elif [[ $what =~ ^[0-9]+$ ]]; then
         pid=$what
     else
-        die "what is '$what'? expected a process id, or :PORT"
+        die "unknown argument '$what': expected a process id, or :PORT"
     fi
-    [[ -r /proc/$pid/limits ]] || die "there is no process $pid, or it is another user's: run it as root"
-    # All that is below /proc/net and /proc/sys/net is of the network that its reader is in.
+    [[ -r /proc/$pid/limits ]] || die "there is no process $pid, or it belongs to another user: run this as root"
+    # /proc/net and /proc/sys/net show the network namespace of the reader.
     if [[ $(readlink "/proc/$pid/ns/net") != "$(readlink /proc/self/ns/net)" ]]; then
         exec nsenter "--net=/proc/$pid/ns/net" bash "$0" --watch "$pid" ${seconds:+--seconds "$seconds"}
     fi
@@ -315,23 +314,23 @@ watch() {
         levels "$pid"
         compare
     done
-    ((hit)) || echo 'no wall was hit'
+    ((hit)) || echo 'no limit was hit'
     exit "$hit"
 }
 
 read_seconds() {
-    [[ $1 == --seconds && $2 =~ ^[1-9][0-9]{0,5}$ ]] || die "what is '$1 $2'? expected --seconds N"
+    [[ $1 == --seconds && $2 =~ ^[1-9][0-9]{0,5}$ ]] || die "unknown argument '$1 $2': expected --seconds N"
 }
 
 case ${1:-} in
 -h | --help) print_help ;;
---check) (($# <= 2)) || die '--check wants one file at most'; check "${@:2}" ;;
+--check) (($# <= 2)) || die '--check needs at most one file'; check "${@:2}" ;;
 --shell) need ip unshare; find_namespace; exec "${apart[@]}" "${SHELL:-bash}" ;;
 --watch)
     (($# == 2 || $# == 4)) || die 'expected --watch PID or --watch :PORT, and --seconds N'
     (($# == 2)) || read_seconds "$3" "$4"
     watch "$2" "${4:-}"
     ;;
-'' | *[!0-9]* | 0*) die "what is '${1:-}'? expected a number of connections, --watch, --check, --shell or --help" ;;
+'' | *[!0-9]* | 0*) die "unknown argument '${1:-}': expected a number of connections, --watch, --check, --shell or --help" ;;
 *) doctor "$@" ;;
 esac

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Clients for scripts/soak.sh that the flood does not have: rooms, broadcasts, long polls, files, uploads, a unix socket, and
-peers that misbehave. Healthy ones check every byte; what they lose is counted, with its reason, in a JSON file that is
-renewed every second.
+"""Clients of scripts/soak.sh that the flood lacks: chat rooms, broadcasts, long polls, files, uploads, a unix socket, and peers
+that misbehave. Healthy clients check every byte; lost ones are counted, with the reason, in a JSON file that is rewritten
+every second.
 
     peers.py HOST PORT UNIX_SOCKET FILES_FOLDER STATE_FILE SCALE
 """
@@ -17,18 +17,18 @@ import struct
 import sys
 
 HOST, PORT, UNIX, FOLDER, STATE, SCALE = sys.argv[1], int(sys.argv[2]), *sys.argv[3:6], float(sys.argv[6])
-# A patient client: what takes longer than this is lost.
+# A healthy client that waits longer than this is lost.
 PATIENCE_S = 60
 did, lost, reasons = collections.Counter(), collections.Counter(), []
 leaving = asyncio.Event()
 
 
 class Wrong(Exception):
-    """The server did something else than it should."""
+    """The server did something wrong."""
 
 
 def source():
-    """An address of its own for each twenty thousand connects: ports in TIME_WAIT are not free."""
+    """Returns a random source address: ports in TIME_WAIT are not free, so one address is not enough."""
     return f"127.0.9.{random.randrange(1, 200)}", 0
 
 
@@ -46,7 +46,7 @@ def frame(opcode, payload, fin=0x80):
 
 
 class Peer:
-    """One connection, HTTP first and perhaps a WebSocket."""
+    """A connection: HTTP at first, and a WebSocket after `upgrade`."""
 
     async def open(self, unix=False, buffer=None, limit=65536):
         if unix:
@@ -83,7 +83,7 @@ class Peer:
         return self
 
     async def frame(self):
-        """The next frame that is no ping; those are answered."""
+        """Returns the payload of the next frame; pings are answered and skipped."""
         while True:
             first, size = await self.read.readexactly(2)
             if size == 126:
@@ -99,7 +99,7 @@ class Peer:
             return payload
 
     async def leave(self):
-        """Closes as a WebSocket does."""
+        """Closes with a closing handshake."""
         self.write.write(frame(8, struct.pack(">H", 1000)))
         try:
             while True:
@@ -113,7 +113,7 @@ class Peer:
 
 
 async def pause(seconds):
-    """Sleeps, or returns early with True when it is time to go."""
+    """Sleeps; returns True, early, when the soak ends."""
     try:
         await asyncio.wait_for(leaving.wait(), seconds)
         return True
@@ -122,7 +122,7 @@ async def pause(seconds):
 
 
 def healthy(kind):
-    """Runs a healthy client again and again; what it does not survive is a loss."""
+    """Runs a healthy client again and again; any error counts as a loss."""
 
     def wrap(client):
         async def forever(*arguments):
@@ -150,7 +150,7 @@ def patient(waited):
 
 
 async def speak(peer, say, interval, hear):
-    """Says something at an interval, and hands what comes to `hear`, until it is time to go or the life is over."""
+    """Sends the result of `say` at an interval, and passes received messages to `hear`, until the client's time is over."""
     over = asyncio.get_running_loop().time() + random.uniform(60, 240)
 
     async def listen():
@@ -174,7 +174,7 @@ async def speak(peer, say, interval, hear):
 
 @healthy("broadcast")
 async def broadcast(peer, name, speaks):
-    """Of each life of a speaker all messages come, in order."""
+    """Checks that all messages of each sender arrive in order."""
     await patient(peer.open())
     await patient(peer.upgrade("/broadcast"))
     next_of, own, life = {}, [0], random.randrange(1 << 40)
@@ -195,7 +195,7 @@ async def broadcast(peer, name, speaks):
 
 @healthy("chat")
 async def chat(peer, room, name):
-    """What one says in a room, all in it hear in order."""
+    """Checks that everyone in a room receives each sender's messages in order."""
     await patient(peer.open())
     await patient(peer.upgrade(f"/chat/soak-{room}?name=n{name}"))
     next_of, own, life = {}, [0], random.randrange(1 << 40)
@@ -251,14 +251,14 @@ async def long_poll(peer):
 
 @healthy("files")
 async def files(peer, is_slow):
-    """Long files and long requests; a slow reader takes some 20 KB/s."""
+    """Downloads long files and uploads long bodies; a slow reader reads about 20 KB/s."""
     name = random.choice(sorted(os.listdir(FOLDER)))
     with open(os.path.join(FOLDER, name), "rb") as file:
         right = file.read()
     await patient(peer.open(buffer=8192 if is_slow else None, limit=8192))
     peer.write.write(f"GET /{name} HTTP/1.1\r\nHost: soak\r\n\r\n".encode())
     status, length = await patient(peer.head())
-    if status == 503:  # so many long files at a time; it says when to come again
+    if status == 503:  # too many long files at a time; try again later
         did["files put off"] += 1
         await pause(random.uniform(1, 5))
         return
@@ -286,7 +286,7 @@ async def files(peer, is_slow):
 
 
 async def misbehave(kind):
-    """One peer that is not healthy: however it ends is right."""
+    """Runs one misbehaving peer; any end of its connection is fine."""
     peer = Peer()
     try:
         await peer.open(buffer=4096)
@@ -323,18 +323,18 @@ async def misbehave(kind):
 
 
 async def bad(kind, per_s):
-    under_way = set()
+    running = set()
     while not await pause(random.expovariate(per_s)):
-        if len(under_way) < 60:
+        if len(running) < 60:
             task = asyncio.ensure_future(misbehave(kind))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-    for task in under_way:
+            running.add(task)
+            task.add_done_callback(running.discard)
+    for task in running:
         task.cancel()
-    await asyncio.gather(*under_way, return_exceptions=True)
+    await asyncio.gather(*running, return_exceptions=True)
 
 
-def tell():
+def write_state():
     state = {"did": did, "lost": sum(lost.values()), "by_kind": lost, "reasons": reasons[-20:]}
     with open(STATE + ".new", "w") as file:
         json.dump(state, file)
@@ -353,10 +353,10 @@ async def main():
     tasks += [bad("half message", 1), bad("never reads", 0.5), bad("reset", 1)]
     all_ = asyncio.gather(*tasks)
     while not all_.done():
-        tell()
+        write_state()
         await asyncio.wait([all_], timeout=1)
     await all_
-    tell()
+    write_state()
 
 
 asyncio.run(main())

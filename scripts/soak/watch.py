@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a soak and judges it; scripts/soak.sh starts this with the release build.
+"""Runs a soak and checks its results; scripts/soak.sh starts this with the release build.
 
     watch.py PROGRAM MINUTES CONNECTIONS CSV WORK_FOLDER
 """
@@ -23,8 +23,8 @@ SCALE = CONNECTIONS / 50_000
 RAMP_S = 50
 MIB = 1 << 20
 
-# What has to return to its place, and how much it may grow over the second half of the samples beside 2 % of its median:
-# what a host with other work, the timing of a storm and the allocator make of it.
+# The gauges that must stay flat, and how much each may grow over the second half of the samples, besides 2 % of its median:
+# room for other work of the host, the timing of storms and the allocator.
 SLACK = {
     "user_bytes": 4 * MIB,
     "tcp_bytes": 32 * MIB,
@@ -42,7 +42,7 @@ children = []
 
 
 class Failed(Exception):
-    """The soak is over, and this is why."""
+    """The soak has failed, for this reason."""
 
 
 def say(text):
@@ -58,7 +58,7 @@ def start(name, command, **options):
 
 
 def end_all():
-    """Ends what was started here, and only that."""
+    """Ends the processes that this script started, and no others."""
     for _, child in children:
         if child.poll() is None:
             child.terminate()
@@ -95,7 +95,7 @@ class Server:
         self.at_start, self.kinds_at_start = self.descriptors(), self.kinds()
 
     def stats(self):
-        """Over one connection that is kept: there is always a place for it."""
+        """Requests /stats over one connection that is kept open, so that the server always has a place for it."""
         for attempt in range(3):
             try:
                 if self.connection is None:
@@ -103,7 +103,7 @@ class Server:
                 self.connection.request("GET", "/stats", headers={"Host": "soak"})
                 return json.loads(self.connection.getresponse().read())
             except (OSError, http.client.HTTPException) as error:
-                # The server may close between two requests (keep-alive); a fresh connection has to be answered.
+                # The server may close between two requests (keep-alive); a new connection must be answered.
                 self.connection.close()
                 self.connection, last = None, error
         raise Failed(f"/stats is not answered: {last}")
@@ -114,8 +114,8 @@ class Server:
             self.connection = None
 
     def tables(self):
-        """The folders of all descriptor tables: that of the process, and those of reactors that have one of their own. Other
-        threads share that of the process, and one of them starts after the server has said that it is ready."""
+        """Yields the folders of all descriptor tables: that of the process, and those of reactors with their own table. Other
+        threads share the table of the process."""
         yield f"/proc/{self.child.pid}/fd"
         folder = f"/proc/{self.child.pid}/task"
         for task in os.listdir(folder) if self.has_own_tables else []:
@@ -127,7 +127,7 @@ class Server:
         return sum(len(os.listdir(table)) for table in self.tables())
 
     def kinds(self):
-        """What the descriptors are, for a message that says which of them were left."""
+        """Counts the descriptors by kind, for a message that says which were left."""
         kinds = collections.Counter()
         for table in self.tables():
             for name in os.listdir(table):
@@ -144,9 +144,9 @@ def kib_of(path, name):
 
 
 def slab_bytes():
-    """The slab memory of the host without its caches of files, which grow with whatever else the host does.
+    """Returns the slab memory of the host without file caches, which grow with other work of the host.
 
-    /proc/slabinfo is for root alone (slabinfo(5)); without it, the caches of files are counted too."""
+    /proc/slabinfo is readable by root only (slabinfo(5)); without it, file caches are included."""
     total = kib_of("/proc/meminfo", "Slab:")
     files = re.compile(r"buffer_head|dentry|extent_status|radix_tree_node|(?!sock_)\w*inode_cache")
     try:
@@ -190,7 +190,7 @@ def sample(server, floods, began):
         "client_cpu_s": round(sum(cpu_s(child.pid) for _, child in children if child is not server.child), 2),
     }
     row |= {name: messages[name] for name in ("in", "out", "delivered", "dropped", "queued")}
-    # Whatever else is a gauge of memory: bytes that are kept now.
+    # All other gauges of memory in /stats: bytes in use.
     for name, value in stats.get("memory", {}).items():
         if isinstance(value, int) and name not in ("user_bytes", "user_bytes_when_ready"):
             row[f"memory.{name}"] = value
@@ -198,7 +198,7 @@ def sample(server, floods, began):
 
 
 class Floods:
-    """The floods of a soak: those that run all the time, and one that is started again and again."""
+    """The floods of a soak: some run all the time, and one is started again and again."""
 
     def __init__(self, server):
         self.url = f"127.0.0.1:{server.port}"
@@ -210,7 +210,7 @@ class Floods:
         )
         steady("echo", 28_500, "ws:/echo", 400, "--payload", "20-2000")
         steady("compressed", 8_000, "ws:/echo", 100, "--payload", "600-4000", "--compression")
-        # A request has to come within the time for a head, and another within that for keep-alive.
+        # A request must arrive within the head timeout, and the next one within the keep-alive timeout.
         gets = ["ramp over_s=4", "reply", f"rate for_s={RAMP_S + hold} total_per_s={max(1, 60 * SCALE):.1f}"]
         self.start("http", n(1_000), "http:/small.bin", gets)
         self.start("push", n(6_000), "ws:/push", [f"ramp over_s={RAMP_S}", f"receive for_s={hold}"])
@@ -221,7 +221,7 @@ class Floods:
         self.churn()
 
     def churn(self):
-        """A whole life of connections: opened, used, closed."""
+        """Starts a flood whose connections are opened, used and closed."""
         self.lives += 1
         phases = ["ramp over_s=8", "reply messages=2", "rate for_s=8 total_per_s=30", "drain over_s=5"]
         self.start("churn", self.churn_connections, "ws:/", phases, "--compression")
@@ -229,7 +229,7 @@ class Floods:
     def start(self, name, connections, where, phases, *more):
         scheme, path = where.split(":")
         self.number += 1
-        # Addresses of its own for each: ports are counted for each of them.
+        # Each flood has its own source addresses, since ports are counted per address.
         base = {"churn": 100 + self.lives % 50}.get(name, self.number * 8)
         sources = f"127.0.{base}.1-127.0.{base}.4"
         command = [PROGRAM, "flood", f"{scheme}://{self.url}{path}", "--connections", str(connections), "--source", sources]
@@ -238,8 +238,8 @@ class Floods:
             command += ["--phase", phase]
         self.running[name] = start(name, [*command, *more])
 
-    def look(self, goes_on):
-        """Judges those that have ended."""
+    def check(self, goes_on):
+        """Checks the floods that have ended."""
         for name, child in list(self.running.items()):
             if child.poll() is None:
                 continue
@@ -250,7 +250,7 @@ class Floods:
                 report = json.load(open(f"{WORK}/{name}.json"))
             except (OSError, ValueError):
                 raise Failed(f"the flood '{name}' ended with {child.returncode}: {log[-2000:]}") from None
-            # Its exit code says too that the server has counted more, which is others' traffic.
+            # The exit code is not used: the server counts other clients too, so its figures differ from the flood's.
             counts, due = report["connections"], report["schedule"]
             if counts["lost"] or counts["closed"] != counts["planned"] or due["answered"] != due["due"]:
                 raise Failed(f"the flood '{name}' lost {counts['lost']}: {report['lost_by_cause']}, {due}: {log[-2000:]}")
@@ -269,7 +269,7 @@ def peers_state():
         return {"did": {}, "lost": 0, "by_kind": {}, "reasons": []}
 
 
-def look_at_peers(child):
+def check_peers(child):
     state = peers_state()
     if state["lost"]:
         raise Failed(f"{state['lost']} healthy peers were lost: {state['by_kind']}: {state['reasons']}")
@@ -278,7 +278,7 @@ def look_at_peers(child):
 
 
 def growth(rows, name):
-    """By how much a line through the samples rises from the first to the last: the median of all slopes (Theil and Sen)."""
+    """Returns how much a line through the samples rises from the first to the last: the median of all slopes (Theil-Sen)."""
     points = [(row["seconds"], row.get(name, 0)) for row in rows]
     if len(points) > 400:
         points = points[:: len(points) // 400 + 1]
@@ -316,7 +316,7 @@ def wait_for(what, seconds, reached):
 
 
 def watch(server, floods, peers):
-    """The samples of the time in which nothing but traffic changes."""
+    """Takes samples while the number of connections is constant."""
     began, rows = time.monotonic(), []
     interval = min(10.0, max(1.0, SECONDS / 120))
     with open(CSV, "w", newline="") as file:
@@ -330,8 +330,8 @@ def watch(server, floods, peers):
             writer.writerow(row)
             file.flush()
             rows.append(row)
-            floods.look(goes_on=True)
-            look_at_peers(peers)
+            floods.check(goes_on=True)
+            check_peers(peers)
             if server.child.poll() is not None:
                 raise Failed(f"the server ended with {server.child.returncode}: {open(f'{WORK}/serve.log').read()[-2000:]}")
             if time.monotonic() - told >= 30:
@@ -344,22 +344,22 @@ def watch(server, floods, peers):
 
 
 def finish(server, floods, peers):
-    """All go; then nothing is left of them."""
-    say("all leave")
+    """Ends all clients, and checks that nothing is left of them."""
+    say("all clients leave")
     peers.terminate()
 
     def gone():
-        floods.look(goes_on=False)
-        look_at_peers(peers)
+        floods.check(goes_on=False)
+        check_peers(peers)
         return not floods.running and peers.poll() is not None
 
-    # The storms may have taken longer than was planned.
+    # The storms may take longer than planned.
     wait_for("the clients to finish", 180 + SECONDS, gone)
     state = peers_state()
     say(f"peers: {json.dumps(state['did'])}")
     idle = [kind for kind in ("broadcast heard", "chat heard", "long polls", "unix echoes", "files", "garbage") if not state["did"].get(kind)]
     if idle:
-        raise Failed(f"nothing came of: {', '.join(idle)}")
+        raise Failed(f"these peers did nothing: {', '.join(idle)}")
     stats = {}
 
     def empty():
@@ -367,7 +367,7 @@ def finish(server, floods, peers):
         stats = server.stats()
         return stats["connections"]["now"] == 1 and stats["messages"]["queued"] == 0
 
-    # Those that do not close are resets within some deadlines.
+    # Connections that do not close are reset after some deadlines.
     wait_for("the last connection to end", 180, empty)
     server.close()
     try:
@@ -383,19 +383,19 @@ def finish(server, floods, peers):
 
 def soak():
     server = Server()
-    say(f"{CONNECTIONS} connections come within {RAMP_S} s")
+    say(f"opening {CONNECTIONS} connections within {RAMP_S} s")
     floods = Floods(server)
     peers = start("peers", [sys.executable, os.path.join(os.path.dirname(__file__), "peers.py"), "127.0.0.1", str(server.port),
                             server.unix, server.files, f"{WORK}/peers.json", str(SCALE)])
 
-    def here():
-        floods.look(goes_on=True)
+    def all_open():
+        floods.check(goes_on=True)
         return server.stats()["connections"]["now"] >= 0.97 * CONNECTIONS
 
-    wait_for("the connections", RAMP_S * 3, here)
+    wait_for("the connections", RAMP_S * 3, all_open)
     rows = watch(server, floods, peers)
     finish(server, floods, peers)
-    say(f"{floods.finished} connections of floods were opened and closed, and none was lost")
+    say(f"{floods.finished} connections of the floods were opened and closed, and none was lost")
     judge(rows)
 
 

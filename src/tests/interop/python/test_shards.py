@@ -216,13 +216,13 @@ def test_what_was_asked_wrongly_is_said_by_the_shards(network, serving):
         ("left --", "shards.sh HOST ... -- URL"),
         ("left -- ws://127.0.0.1/ --shard 1/2", "--shard"),
         ("left -- ws://127.0.0.1/ --start-at=5", "--start-at"),
-        ("left -- ws://127.0.0.1/ --json FILE", "in front of --"),
+        ("left -- ws://127.0.0.1/ --json FILE", "before --"),
         ("--start-in soon left -- ws://127.0.0.1/", "not 'soon'"),
         ("--jason FILE left -- ws://127.0.0.1/", "--jason"),
-        ("--json", "--json wants something"),
+        ("--json", "--json needs an argument"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments, said):
+def test_wrong_usage_is_reported_on_one_line(arguments, said):
     command = [SHARDS, *arguments.split()]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=DEADLINE)
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -1,4 +1,4 @@
-"""`scripts/tune.sh`: what its guide says is true here, and it names the wall that a program hits."""
+"""`scripts/tune.sh`: its guide is true on this kernel, and it names the limit that a program hits."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def test_a_statement_that_is_not_true_is_found(tmp_path, block, printed, holds):
     assert f"{word:8} 11: Second" in done.stdout
 
 
-# What runs into a wall, again and again, so that each look finds it: as the body of a loop, and what is set before.
+# Programs that hit a limit again and again, so that each sample shows it: the setup, the loop's body, the counter, the advice.
 LISTEN = """
 import itertools, os, resource, socket, time
 def listener(port, backlog): return socket.create_server(("127.0.0.1", port), backlog=backlog)
@@ -160,7 +160,7 @@ def turn(): pass
 
 
 def watched(tmp_path, setup, program, what="$!"):
-    """What the watcher says of a program in a network of its own."""
+    """Runs the watcher on a program in its own network namespace; returns what it printed."""
     seed = tmp_path / "seed.py"
     turns = "for _ in itertools.count():\n    turn()\n    time.sleep(0.05)\n"
     seed.write_text(f"{LISTEN}\n{program}\nprint('begun', flush=True)\n{turns}")
@@ -179,26 +179,26 @@ def watched(tmp_path, setup, program, what="$!"):
 
 @needs_sandbox
 @pytest.mark.parametrize("name", SEEDS)
-def test_the_wall_is_named(tmp_path, name):
+def test_limit_that_is_hit_is_named(tmp_path, name):
     setup, program, counter, advice = SEEDS[name]
     done = watched(tmp_path, setup, program)
-    named = [line for line in done.stdout.splitlines() if line.startswith("WALL") and counter in line]
+    named = [line for line in done.stdout.splitlines() if line.startswith("LIMIT") and counter in line]
     assert named and all(advice in line for line in named), done.stdout
     assert done.returncode == 1, done.stdout
 
 
 @needs_sandbox
-def test_whoever_hits_no_wall_is_told_so(tmp_path):
+def test_program_within_its_limits_is_reported_as_such(tmp_path):
     done = watched(tmp_path, "", "echo = listener(7000, 100)\ndef turn(): len(kept) < 5 and reach(7000)", what=":7000")
-    walls = [line for line in done.stdout.splitlines() if line.startswith("WALL")]
+    limits = [line for line in done.stdout.splitlines() if line.startswith("LIMIT")]
     assert "10 TCP sockets" in done.stdout or "11 TCP sockets" in done.stdout, done.stdout
-    assert all(any(mark in line for mark in OF_THE_HOST) for line in walls), done.stdout
-    assert walls or (done.returncode == 0 and "no wall was hit" in done.stdout), done.stdout
+    assert all(any(mark in line for mark in OF_THE_HOST) for line in limits), done.stdout
+    assert limits or (done.returncode == 0 and "no limit was hit" in done.stdout), done.stdout
 
 
 @needs_sandbox
-def test_each_table_of_a_server_is_seen(tmp_path):
-    # So low a limit that every reactor has a table of its own; what is asked for fills one of them.
+def test_every_descriptor_table_of_a_server_is_counted(tmp_path):
+    # The limit is so low that every reactor has its own table; the connections fill one of them.
     script = f"""
         ip link set lo up
         coproc (ulimit -n 200; exec {BINARY} serve --listen 127.0.0.1:7000 --max-connections 500)
@@ -220,20 +220,20 @@ def test_each_table_of_a_server_is_seen(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "what is ''?"),
-        (["--whatch", "1"], "what is '--whatch'?"),
+        ([], "unknown argument ''"),
+        (["--whatch", "1"], "unknown argument '--whatch'"),
         (["--watch"], "--watch PID or --watch :PORT"),
-        (["--watch", "x1"], "what is 'x1'?"),
+        (["--watch", "x1"], "unknown argument 'x1'"),
         (["--watch", "4194305"], "no process 4194305"),
-        (["--watch", "1", "--seconds", "0"], "'--seconds 0'?"),
+        (["--watch", "1", "--seconds", "0"], "'--seconds 0'"),
         (["--check", "/nowhere/guide.md"], "cannot read /nowhere/guide.md"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments, said):
+def test_wrong_usage_is_reported_on_one_line(arguments, said):
     done = run(TUNE, *arguments)
     assert done.returncode == 2 and said in done.stdout and done.stdout.count("\n") == 1, done.stdout
 
 
-def test_a_number_is_for_the_doctor():
+def test_number_argument_runs_the_doctor():
     done = run(TUNE, 1000, "--no-measure", "--json", env=dict(os.environ, STEADFAST=BINARY))
     assert json.loads(done.stdout)["connections"] == 1000
