@@ -7,7 +7,7 @@ use steadfast::doctor::{Applied, apply};
 use steadfast::doctor::{Costs, Query, Role, examine};
 
 #[test]
-fn sysctls_that_are_too_low_are_set() {
+fn apply_raises_low_sysctls() {
     let made_up = MadeUp::host();
     made_up.sysctl("fs/epoll/max_user_watches", "5000");
     made_up.sysctl("net/ipv4/ip_local_port_range", "40000\t40999");
@@ -29,7 +29,7 @@ fn sysctls_that_are_too_low_are_set() {
 }
 
 #[test]
-fn what_cannot_be_set_is_told() {
+fn apply_reports_a_sysctl_that_cannot_be_set() {
     let made_up = MadeUp::host();
     made_up.sysctl("fs/epoll/max_user_watches", "5000");
     let diagnosis = examine(&Query::new(10_000, Role::Both), &made_up.read(), &Costs::default());
@@ -55,7 +55,7 @@ pub(crate) fn in_namespace(script: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn the_kernels_sysctls_are_set_and_set_back_by_what_is_printed() {
+fn printed_undo_commands_restore_the_sysctls() {
     let script = r#"
         cd /proc/sys/net
         sysctl() { echo "${2#*=}" >"$(echo "${2%%=*}" | sed 's#^net\.##; s#\.#/#g')"; }
@@ -85,7 +85,7 @@ fn the_kernels_sysctls_are_set_and_set_back_by_what_is_printed() {
 }
 
 #[test]
-fn the_script_is_one_that_sh_reads() {
+fn script_is_valid_for_sh() {
     let ended = run("", &["doctor", "--connections", "4000000000", "--no-measure", "--script"]);
     assert_eq!((ended.code(), ended.err.len()), (4, 0), "{ended:?}");
     let text = ended.out.join("\n") + "\n";
@@ -105,7 +105,7 @@ fn the_script_is_one_that_sh_reads() {
 }
 
 #[test]
-fn a_script_for_what_fits_changes_nothing() {
+fn script_changes_nothing_if_the_connections_fit() {
     let ended = run("", &["doctor", "--connections", "10", "--no-measure", "--script"]);
     assert_eq!((ended.code(), ended.err.len()), (0, 0), "{ended:?}");
     assert_eq!(ended.out.last().map(String::as_str), Some("# Nothing needs to be changed."));

@@ -25,7 +25,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 }
 
 #[test]
-fn what_fits() {
+fn connections_that_fit_exit_with_0() {
     let _alone = alone();
     let ended = run("", &["doctor", "--connections", "1000"]);
     assert_eq!(ended.code(), 0, "{ended:?}");
@@ -55,7 +55,7 @@ fn what_fits() {
 }
 
 #[test]
-fn what_does_not_fit() {
+fn connections_that_do_not_fit_exit_with_4() {
     let ended = run("", &["doctor", "--connections", "4000000000", "--role", "server", "--no-measure"]);
     assert_eq!(ended.code(), 4, "{ended:?}");
     assert!(ended.out.iter().any(|line| line.contains("TOO LOW")), "{ended:?}");
@@ -64,7 +64,7 @@ fn what_does_not_fit() {
 }
 
 #[test]
-fn the_schema_of_the_json() {
+fn json_has_the_documented_members() {
     let _alone = alone();
     let (ended, value) = json("", &["--connections", "1000", "--explain"]);
     assert_eq!(ended.code(), 0, "{ended:?}");
@@ -100,7 +100,7 @@ fn the_schema_of_the_json() {
 }
 
 #[test]
-fn what_a_connection_costs_is_measured_here() {
+fn measured_costs_are_plausible() {
     let _alone = alone();
     let (ended, value) = json("ulimit -n 20000 2>/dev/null || true", &["--connections", "1000"]);
     let costs = &value["costs"];
@@ -111,7 +111,7 @@ fn what_a_connection_costs_is_measured_here() {
 }
 
 #[test]
-fn tables_of_a_small_limit() {
+fn small_descriptor_limit_needs_more_tables() {
     let (ended, value) = json("ulimit -n 200", &["--connections", "3000", "--role", "server", "--no-measure"]);
     assert_eq!((ended.code(), &value["fits"]), (4, &json!(false)));
     let most = &value["forecast"]["server"];
@@ -132,7 +132,7 @@ fn tables_of_a_small_limit() {
 }
 
 #[test]
-fn a_server_starts_with_what_is_forecast_and_with_no_more() {
+fn server_starts_with_the_forecast_number_and_no_more() {
     let (_, value) = json("ulimit -n 150", &["--connections", "10", "--no-measure"]);
     let most = value["forecast"]["server"]["connections"].as_u64().expect("a number");
     let max = ["--max-connections", &most.to_string()];
@@ -144,7 +144,7 @@ fn a_server_starts_with_what_is_forecast_and_with_no_more() {
 }
 
 #[test]
-fn tables_that_a_sandbox_forbids() {
+fn forbidden_unshare_is_reported() {
     if !has_strace() {
         return;
     }
@@ -162,7 +162,7 @@ fn tables_that_a_sandbox_forbids() {
 }
 
 #[test]
-fn ports_of_a_network_namespace() {
+fn ports_of_a_network_namespace_limit_the_forecast() {
     let script = r#"
         echo 40000 40999 >/proc/sys/net/ipv4/ip_local_port_range
         echo 40100-40199 >/proc/sys/net/ipv4/ip_local_reserved_ports
@@ -177,14 +177,14 @@ fn ports_of_a_network_namespace() {
 }
 
 #[test]
-fn loopback_that_is_down_is_not_measured() {
+fn measurement_fails_if_loopback_is_down() {
     let Some(lines) = in_namespace(r#""$0" doctor --connections 10 2>&1"#) else { return };
     assert!(lines[0].starts_with("steadfast: cannot measure what a connection costs here: "), "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("in the kernel (default)")), "{lines:?}");
 }
 
 #[test]
-fn myths_are_named_when_asked() {
+fn explain_lists_the_myths() {
     let ended = run("", &["doctor", "--connections", "10", "--no-measure", "--explain"]);
     let text = ended.out.join("\n");
     for name in [
@@ -203,7 +203,7 @@ fn myths_are_named_when_asked() {
 }
 
 #[test]
-fn flags_out_of_range() {
+fn doctor_refuses_flags_out_of_range() {
     let cases: [(&[&str], &[&str]); 8] = [
         (&["--connections", "0"], &["--connections", "'0'", "1.."]),
         (&["--connections", "5000000000"], &["--connections", "'5000000000'", "4294967295"]),

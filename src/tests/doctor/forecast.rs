@@ -32,13 +32,13 @@ fn capacity(connections: u64, limit: Limit) -> Capacity {
 }
 
 #[test]
-fn a_row_for_each_wall_in_order() {
+fn rows_are_in_the_order_of_the_limits() {
     let limits: Vec<Limit> = examined(&large()).rows.iter().map(|row| row.limit).collect();
     assert_eq!(limits, LIMITS);
 }
 
 #[test]
-fn files_of_the_host_bind_who_has_no_privilege() {
+fn file_max_binds_only_without_privilege() {
     let host = Host { file_max: Some(500_000), files: 2000, ..large() };
     let forecast = examined(&host).forecast;
     // A descriptor for each end, and an epoll instance, a wake-up and a listener or none for each of two reactors.
@@ -51,7 +51,7 @@ fn files_of_the_host_bind_who_has_no_privilege() {
 }
 
 #[test]
-fn watches_are_the_users() {
+fn epoll_watches_of_the_user_are_subtracted() {
     let host = Host { max_user_watches: Some(100_000), watches: 20_000, ..large() };
     let diagnosis = examined(&host);
     assert_eq!(diagnosis.forecast.server, capacity(80_000 - 2 * 2, Limit::EpollWatches));
@@ -66,7 +66,7 @@ fn watches_are_the_users() {
 }
 
 #[test]
-fn ports_of_the_sources_there_are() {
+fn ports_are_counted_for_each_source_address() {
     let both = Query { sources: Some(3), destinations: 2, ..query(Role::Both) };
     let diagnosis = examine(&both, &large(), &Costs::default());
     assert_eq!(diagnosis.forecast.both, capacity(3 * 2 * 28_232, Limit::Ports));
@@ -86,7 +86,7 @@ fn ports_of_the_sources_there_are() {
 }
 
 #[test]
-fn what_the_server_was_asked_for() {
+fn max_connections_of_the_server_is_a_limit() {
     let limited = Query { max_connections: Some(5000), ..query(Role::Both) };
     let diagnosis = examine(&limited, &large(), &Costs::default());
     assert_eq!((diagnosis.forecast.server, diagnosis.forecast.both), {
@@ -99,7 +99,7 @@ fn what_the_server_was_asked_for() {
 }
 
 #[test]
-fn a_server_that_is_asked_for_more_than_its_tables_hold_does_not_start() {
+fn server_beyond_its_descriptor_tables_does_not_fit() {
     let host = Host { nofile: (200, 200), ..large() };
     let limited = Query { max_connections: Some(5000), ..Query::new(100, Role::Both) };
     let diagnosis = examine(&limited, &host, &Costs::default());
@@ -111,7 +111,7 @@ fn a_server_that_is_asked_for_more_than_its_tables_hold_does_not_start() {
 }
 
 #[test]
-fn tracked_connections_have_an_entry_each() {
+fn each_tracked_connection_needs_one_entry() {
     let host = Host { conntrack: Some(Conntrack { max: 262_144, count: 144 }), ..large() };
     assert_eq!(row(&examined(&host), Limit::Conntrack).verdict, Verdict::DoesNotBind);
     let tracked = Costs { is_tracked: true, ..Costs::default() };
@@ -123,7 +123,7 @@ fn tracked_connections_have_an_entry_each() {
 }
 
 #[test]
-fn memory_of_the_host_and_of_a_group() {
+fn memory_of_host_and_group_limit_connections() {
     let mut host = large();
     host.memory.available_bytes = 8000 * MIB;
     let costs = Costs::default();
@@ -149,7 +149,7 @@ fn memory_of_the_host_and_of_a_group() {
 }
 
 #[test]
-fn tables_run_out_where_each_holds_the_wake_ups_of_all() {
+fn table_fills_up_with_the_eventfds_of_all_reactors() {
     let host = Host { nofile: (200, 200), ..large() };
     let diagnosis = examined(&host);
     for (role, hashed, listeners) in [(Role::Server, true, 1), (Role::Client, false, 0)] {
@@ -173,7 +173,7 @@ fn tables_run_out_where_each_holds_the_wake_ups_of_all() {
 }
 
 #[test]
-fn one_table_has_to_do_where_unshare_is_forbidden() {
+fn without_unshare_there_is_one_descriptor_table() {
     let host = Host { own_tables: false, nofile: (20_000, 20_000), ..large() };
     let diagnosis = examined(&host);
     // Reserve, and for each of two reactors epoll, its waker, a wake-up, and a listener.
@@ -185,7 +185,7 @@ fn one_table_has_to_do_where_unshare_is_forbidden() {
 }
 
 #[test]
-fn reactors_that_are_named_hold_what_their_tables_hold() {
+fn given_reactors_hold_what_their_tables_hold() {
     let host = Host { nofile: (1000, 1000), ..large() };
     let one = Query { reactors: Some(1), ..Query::new(10_000, Role::Server) };
     let diagnosis = examine(&one, &host, &Costs::default());
@@ -203,7 +203,7 @@ fn reactors_that_are_named_hold_what_their_tables_hold() {
 }
 
 #[test]
-fn threads_of_a_group() {
+fn pids_limit_of_a_group_limits_threads() {
     let mut host = Host { nofile: (1000, 1000), ..large() };
     let made_up = MadeUp::host();
     made_up.file("proc/self/cgroup", "0::/one\n");
@@ -229,7 +229,7 @@ fn threads_of_a_group() {
 }
 
 #[test]
-fn soft_walls_end_nobody() {
+fn soft_limits_do_not_reduce_the_forecast() {
     let host = Host {
         max_orphans: Some(1),
         max_tw_buckets: Some(1),
@@ -247,7 +247,7 @@ fn soft_walls_end_nobody() {
 }
 
 #[test]
-fn each_side_has_walls_that_are_not_the_others() {
+fn server_and_client_have_different_limits() {
     let of = |role| examine(&query(role), &large(), &Costs::default());
     let verdicts = |role, limits: [Limit; 3]| limits.map(|limit| row(&of(role), limit).verdict);
     let limits = [Limit::Ports, Limit::Backlog, Limit::MaxConnections];
@@ -281,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn so_many_fit_and_one_more_does_not(host in hosts(), sources in prop::option::of(1_u64..40)) {
+    fn forecast_number_fits_and_one_more_does_not(host in hosts(), sources in prop::option::of(1_u64..40)) {
         for role in [Role::Server, Role::Client, Role::Both] {
             let query = Query { sources, ..query(role) };
             let Capacity { connections, limit } = examine(&query, &host, &Costs::default()).forecast.of(role);

@@ -35,7 +35,7 @@ fn left(host: &Host) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn version_2_with_a_limit_above() {
+fn limit_of_a_parent_group_is_found_in_version_2() {
     let made_up = within("0::/system.slice/steadfast.service\n", V2);
     v2_memory(&made_up, "system.slice/steadfast.service/", "max", 10 * MIB, "");
     v2_memory(&made_up, "system.slice/", "1073741824", 200 * MIB, "");
@@ -48,7 +48,7 @@ fn version_2_with_a_limit_above() {
 }
 
 #[test]
-fn pages_of_files_are_given_up_and_those_that_run_are_not() {
+fn page_cache_is_available_and_mapped_pages_are_not() {
     let stat = format!(
         "anon 1000\nfile {}\nfile_mapped {}\ninactive_file {}\nactive_file {}\n",
         70 * MIB,
@@ -70,7 +70,7 @@ fn pages_of_files_are_given_up_and_those_that_run_are_not() {
 }
 
 #[test]
-fn version_1_says_no_limit_with_a_large_number() {
+fn version_1_writes_no_limit_as_a_large_number() {
     let made_up = within("4:memory:/a/b\n0::/\n", V1_MEMORY);
     v1_memory(&made_up, "a/b/", 9_223_372_036_854_771_712, MIB, "");
     v1_memory(&made_up, "", 9_223_372_036_854_771_712, MIB, "");
@@ -80,7 +80,7 @@ fn version_1_says_no_limit_with_a_large_number() {
 }
 
 #[test]
-fn a_container_sees_its_own_group_as_the_root() {
+fn group_of_a_container_is_found_at_the_root() {
     // Without a namespace for groups the path is the host's, and the mount shows it from there on.
     let mount = "32 31 0:29 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
     let made_up = within("4:memory:/docker/abc\n", mount);
@@ -99,7 +99,7 @@ fn a_container_sees_its_own_group_as_the_root() {
 }
 
 #[test]
-fn a_hybrid_host_has_memory_in_version_1() {
+fn memory_group_of_a_hybrid_host_is_found_in_version_1() {
     let mounts = format!("{V1_MEMORY}41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
     let made_up = within("5:cpu,cpuacct:/\n4:memory:/one\n1:name=systemd:/\n0::/two\n", &mounts);
     v1_memory(&made_up, "one/", 64 * MIB, 4 * MIB, "");
@@ -107,7 +107,7 @@ fn a_hybrid_host_has_memory_in_version_1() {
 }
 
 #[test]
-fn numbers_of_threads() {
+fn pids_limits_are_read() {
     let made_up = within("0::/one/two\n", V2);
     made_up.file("sys/fs/cgroup/one/two/pids.max", "max\n");
     made_up.file("sys/fs/cgroup/one/pids.max", "100\n");
@@ -118,7 +118,7 @@ fn numbers_of_threads() {
 }
 
 #[test]
-fn processor_time() {
+fn cpu_quota_is_read() {
     let made_up = within("0::/one\n", V2);
     assert_eq!(made_up.read().cpu, None);
     made_up.file("sys/fs/cgroup/one/cpu.max", "max 100000\n");

@@ -5,7 +5,7 @@ use steadfast::doctor::host::Conntrack;
 use steadfast::doctor::{Costs, Limit, Query, Role, examine};
 
 #[test]
-fn a_host_is_read() {
+fn host_figures_are_read() {
     let host = MadeUp::host().read();
     assert_eq!(host.nofile, (1024, 1_048_576));
     assert_eq!((host.nr_open, host.table()), (Some(1_048_576), 1_048_576));
@@ -23,7 +23,7 @@ fn a_host_is_read() {
 }
 
 #[test]
-fn a_host_that_tells_nothing_has_no_walls_but_the_documented() {
+fn unreadable_host_has_only_documented_defaults() {
     let host = MadeUp::empty().read();
     assert_eq!((host.nofile, host.ports), ((1024, 4096), 28_232));
     assert_eq!((host.nr_open, host.file_max, host.max_user_watches, host.somaxconn), (None, None, None, None));
@@ -34,7 +34,7 @@ fn a_host_that_tells_nothing_has_no_walls_but_the_documented() {
 }
 
 #[test]
-fn reserved_ports_count_where_they_lie_in_the_range() {
+fn reserved_ports_outside_the_range_do_not_count() {
     for (range, reserved, ports, within) in [
         ("32768\t60999", "8080,32768,40000-40099", 28_131, 101),
         ("32768\t60999", "1-40000,60990-65535", 20_989, 7243),
@@ -51,7 +51,7 @@ fn reserved_ports_count_where_they_lie_in_the_range() {
 }
 
 #[test]
-fn who_is_exempt() {
+fn capabilities_exempt_from_limits() {
     let status = |uid: u32, set: &str| format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{set}\n");
     let first = "0 0 4294967295";
     // CAP_SYS_ADMIN is bit 21, CAP_SYS_RESOURCE bit 24.
@@ -74,7 +74,7 @@ fn who_is_exempt() {
 }
 
 #[test]
-fn the_smaller_of_threads_and_process_ids_binds() {
+fn smaller_of_threads_max_and_pid_max_binds() {
     let made_up = MadeUp::host();
     made_up.sysctl("kernel/pid_max", "32768");
     let host = made_up.read();
@@ -82,7 +82,7 @@ fn the_smaller_of_threads_and_process_ids_binds() {
 }
 
 #[test]
-fn a_container_does_not_see_what_is_the_hosts() {
+fn sysctls_of_the_host_are_unseen_in_a_container() {
     let made_up = MadeUp::host();
     for name in ["net/core/netdev_max_backlog", "net/ipv4/tcp_mem", "net/ipv4/tcp_max_orphans"] {
         made_up.remove(&format!("proc/sys/{name}"));
@@ -93,7 +93,7 @@ fn a_container_does_not_see_what_is_the_hosts() {
 }
 
 #[test]
-fn connection_tracking_without_a_limit_has_none() {
+fn conntrack_max_of_0_is_no_limit() {
     let made_up = MadeUp::host();
     made_up.sysctl("net/netfilter/nf_conntrack_max", "262144");
     made_up.sysctl("net/netfilter/nf_conntrack_count", "17");
@@ -103,7 +103,7 @@ fn connection_tracking_without_a_limit_has_none() {
 }
 
 #[test]
-fn a_limit_beyond_nr_open_is_worth_nr_open() {
+fn descriptor_limit_is_capped_by_nr_open() {
     let made_up = MadeUp::host();
     made_up.file("proc/self/limits", "Max open files            unlimited            unlimited            files\n");
     made_up.sysctl("fs/nr_open", "5000");
@@ -113,7 +113,7 @@ fn a_limit_beyond_nr_open_is_worth_nr_open() {
 }
 
 #[test]
-fn this_host_is_read() {
+fn figures_of_this_host_are_plausible() {
     let host = steadfast::doctor::Host::probe(&steadfast::doctor::Tree::new("/"));
     let nofile = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     assert_eq!(host.nofile, (nofile.current.unwrap_or(u64::MAX), nofile.maximum.unwrap_or(u64::MAX)));

@@ -30,14 +30,14 @@ fn assert_warns(arguments: &[&str], connections: u64, role: &str) {
 }
 
 #[test]
-fn serve_warns() {
+fn serve_warns_if_connections_do_not_fit() {
     let connections = too_many("server");
     let number = connections.to_string();
     assert_warns(&["serve", "--listen", "127.0.0.1:0", "--max-connections", &number], connections, "server");
 }
 
 #[test]
-fn flood_warns() {
+fn flood_warns_if_connections_do_not_fit() {
     let connections = too_many("both");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("tcp://{}", listener.local_addr().expect("its address"));

@@ -55,27 +55,27 @@ fn assert_survives(error: &str) {
 }
 
 #[test]
-fn no_descriptor_in_the_table() {
+fn accept_resumes_after_emfile() {
     assert_survives("EMFILE");
 }
 
 #[test]
-fn no_descriptor_in_the_system() {
+fn accept_resumes_after_enfile() {
     assert_survives("ENFILE");
 }
 
 #[test]
-fn no_buffer_space() {
+fn accept_resumes_after_enobufs() {
     assert_survives("ENOBUFS");
 }
 
 #[test]
-fn no_memory() {
+fn accept_resumes_after_enomem() {
     assert_survives("ENOMEM");
 }
 
 #[test]
-fn connections_that_are_gone_before_they_are_accepted() {
+fn connection_aborted_before_accept_is_skipped() {
     if !has_strace() {
         return;
     }
@@ -86,7 +86,7 @@ fn connections_that_are_gone_before_they_are_accepted() {
 }
 
 #[test]
-fn an_error_that_stays_does_not_take_the_reactor() {
+fn persistent_accept_error_does_not_occupy_the_reactor() {
     if !has_strace() {
         return;
     }

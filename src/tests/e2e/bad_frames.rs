@@ -129,17 +129,17 @@ fn frames_that_break_the_protocol_close_with_1002() {
 }
 
 #[test]
-fn text_that_is_no_utf8_closes_with_1007() {
+fn invalid_utf8_closes_with_1007() {
     assert_failed(broken_text());
 }
 
 #[test]
-fn what_is_too_much_closes_with_1008_or_1009() {
+fn exceeded_limit_closes_with_1008_or_1009() {
     assert_failed(beyond_limits());
 }
 
 #[test]
-fn a_storm_of_control_frames_closes_with_1008() {
+fn too_many_control_frames_close_with_1008() {
     let local = Local::start(strict());
     let mut stats = Wire::connect(local.address);
     let before = stats.stats();
@@ -154,7 +154,7 @@ fn a_storm_of_control_frames_closes_with_1008() {
 }
 
 #[test]
-fn limits_are_taken_to_the_last_byte() {
+fn messages_at_the_limit_are_accepted() {
     let local = Local::start(strict());
     let mut wire = Wire::websocket(local.address);
     wire.echo(&[7; 1000]);
@@ -171,7 +171,7 @@ fn limits_are_taken_to_the_last_byte() {
 }
 
 #[test]
-fn a_close_is_answered_with_its_own_code() {
+fn close_is_answered_with_its_own_code() {
     let local = Local::start(strict());
     let mut stats = Wire::connect(local.address);
     let before = stats.stats();

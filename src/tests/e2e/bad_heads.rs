@@ -101,17 +101,17 @@ fn assert_refused(local: &Local, cases: Vec<Bad>) {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn malformed_request_is_refused() {
     assert_refused(&Local::start(quick()), not_requests());
 }
 
 #[test]
-fn what_is_no_upgrade_is_refused() {
+fn malformed_upgrade_is_refused() {
     assert_refused(&Local::start(quick()), not_upgrades());
 }
 
 #[test]
-fn an_upgrade_where_there_is_none_closes() {
+fn upgrade_on_a_plain_route_closes() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     wire.send(&[upgrade("/echo", "/stats").as_bytes(), GET_STATS].concat());
@@ -121,7 +121,7 @@ fn an_upgrade_where_there_is_none_closes() {
 }
 
 #[test]
-fn garbage_is_refused_as_soon_as_it_shows() {
+fn garbage_is_refused_at_the_first_invalid_byte() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     // No end of a line, let alone of a head.
@@ -203,7 +203,7 @@ fn head_that_does_not_end_is_answered_408_and_one_that_never_begins_is_not() {
 }
 
 #[test]
-fn the_deadline_of_a_head_is_for_all_of_it() {
+fn head_deadline_covers_the_whole_head() {
     let local = Local::start(hasty());
     let mut neighbour = Wire::websocket(local.address);
     let mut slow = Wire::connect(local.address);

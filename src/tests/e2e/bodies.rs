@@ -57,7 +57,7 @@ fn assert_echoed(wire: &mut Wire, body: &[u8]) {
 }
 
 #[test]
-fn content_comes_back_and_the_connection_stays() {
+fn body_is_echoed_and_the_connection_stays_open() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     for length in [0, 1, 2, 4096, 65_536, 100_000, LIMIT] {
@@ -73,7 +73,7 @@ fn content_comes_back_and_the_connection_stays() {
 }
 
 #[test]
-fn content_in_one_write_is_answered_in_order() {
+fn pipelined_bodies_are_answered_in_order() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     let bodies: Vec<Vec<u8>> = (0..40).map(|at| bytes(at * at * 3)).collect();
@@ -94,7 +94,7 @@ fn content_in_one_write_is_answered_in_order() {
 }
 
 #[test]
-fn content_may_come_byte_by_byte_with_extensions_and_a_trailer() {
+fn chunked_body_may_arrive_byte_by_byte_with_extensions_and_a_trailer() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     let framed = b"3;name=value\r\nabc\r\n00A \r\n0123456789\r\n0;last\r\nX-Trailer: Content-Length: 5\r\n\r\n";
@@ -111,7 +111,7 @@ fn content_may_come_byte_by_byte_with_extensions_and_a_trailer() {
 }
 
 #[test]
-fn content_that_nobody_asked_for_is_read_and_forgotten() {
+fn unused_body_is_read_and_discarded() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     let smuggled = GET_STATS.as_bytes();
@@ -130,7 +130,7 @@ fn content_that_nobody_asked_for_is_read_and_forgotten() {
 }
 
 #[test]
-fn a_post_says_how_long_it_is() {
+fn post_without_length_is_answered_411() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     wire.send(&[&*request("POST /echo", "", b""), GET_STATS.as_bytes()].concat());
@@ -154,7 +154,7 @@ pub(crate) fn assert_refused(address: SocketAddr, request: &[u8], status: u16) {
 }
 
 #[test]
-fn content_beyond_the_limit_is_refused_when_it_shows() {
+fn body_beyond_the_limit_is_refused_at_once() {
     let local = Local::start(with_limit(1000));
     let server = Serve::start(&["--max-body-bytes", "1000"]);
     assert_eq!(server.said[1], "limits: max_body_bytes 1000 (default 1048576)");
@@ -181,7 +181,7 @@ fn content_beyond_the_limit_is_refused_when_it_shows() {
 }
 
 #[test]
-fn a_server_may_take_no_content_at_all() {
+fn body_limit_of_0_refuses_every_body() {
     let local = Local::start(with_limit(0));
     let mut wire = Wire::connect(local.address);
     for request in [post(b""), chunked(b"", &[1])] {
@@ -194,7 +194,7 @@ fn a_server_may_take_no_content_at_all() {
 }
 
 #[test]
-fn content_that_trickles_is_answered_408() {
+fn slow_body_is_answered_408() {
     let local = Local::start(hasty(1000, 1));
     let mut stats = Wire::connect(local.address);
     let before = stats.stats();
@@ -243,7 +243,7 @@ fn content_that_trickles_is_answered_408() {
 }
 
 #[test]
-fn content_that_comes_fast_enough_takes_the_time_it_needs() {
+fn body_at_the_minimum_rate_may_take_any_time() {
     // What comes with the head pays for a hundred seconds more; the head's own time alone would be over.
     let local = Local::start(hasty(10, 3));
     let mut wire = Wire::connect(local.address);
@@ -257,7 +257,7 @@ fn content_that_comes_fast_enough_takes_the_time_it_needs() {
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[test]
-fn who_asks_before_sending_is_told_to_go_on() {
+fn expect_100_continue_is_answered_100() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     for expect in ["Expect: 100-continue\r\n", "expect: 100-Continue\r\nExpect: 100-continue\r\n"] {
@@ -284,7 +284,7 @@ fn who_asks_before_sending_is_told_to_go_on() {
 }
 
 #[test]
-fn who_asks_before_sending_is_refused_at_once() {
+fn expect_100_continue_beyond_the_limit_is_refused_at_once() {
     let local = Local::start(quick());
     let mut stats = Wire::connect(local.address);
     let sized = "Content-Length: 45\r\n";

@@ -39,7 +39,7 @@ fn messages_come_back_in_order_and_the_close_is_answered() {
 }
 
 #[test]
-fn the_end_says_who_began_it() {
+fn ending_tells_which_side_closed_first() {
     let cases: [(Vec<u8>, Ending); 3] = [
         (
             [&[CLOSE, 5][..], &close_body(4001, b"bye")].concat(),
@@ -67,7 +67,7 @@ fn the_end_says_who_began_it() {
 
 /// A ping that comes is answered though the program only waits; and a wait ends for whatever else it listens to.
 #[test]
-fn a_wait_ends_for_either() {
+fn wait_returns_for_the_socket_and_for_other_descriptors() {
     let door = Door::open();
     let url = door.url.clone();
     let asking = thread::spawn(move || Client::connect(&config(&url)).expect("a connection"));
@@ -85,7 +85,7 @@ fn a_wait_ends_for_either() {
 }
 
 #[test]
-fn settings_that_cannot_be_sent() {
+fn invalid_settings_are_refused() {
     let base = config("ws://127.0.0.1:1/");
     let cases = [
         Config { subprotocols: vec!["a b".into()], ..base.clone() },

@@ -27,7 +27,7 @@ fn assert_last_error_has(ended: &Ended, words: &[&str]) {
 }
 
 #[test]
-fn what_is_piped_gets_its_answer() {
+fn piped_lines_are_answered() {
     let local = Local::start(quick());
     let url = echo_of(local.address);
     let ended = piped(&url, &[], b"hi\n");
@@ -37,14 +37,14 @@ fn what_is_piped_gets_its_answer() {
 }
 
 #[test]
-fn a_line_is_a_message_whatever_its_end() {
+fn line_is_a_message_with_any_line_end() {
     let local = Local::start(quick());
     let ended = piped(&echo_of(local.address), &[], "a\n\nb\r\n \u{e4}\t\nlast".as_bytes());
     assert_well(&ended, &["text: a", "text: ", "text: b", "text:  \u{e4}\\t", "text: last"]);
 }
 
 #[test]
-fn lines_may_be_binary() {
+fn lines_can_be_sent_as_binary() {
     let local = Local::start(quick());
     let long = [&[0xab; 65][..], b"\n"].concat();
     let input = [b"\x00\xff\x1b\r\n\nx\n", &long[..]].concat();
@@ -54,7 +54,7 @@ fn lines_may_be_binary() {
 }
 
 #[test]
-fn a_long_line_is_one_message() {
+fn long_line_is_one_message() {
     let local = Local::start(quick());
     let line = "0123456789abcdef".repeat(1 << 16);
     let ended = piped(&echo_of(local.address), &[], line.as_bytes());
@@ -63,7 +63,7 @@ fn a_long_line_is_one_message() {
 
 /// More than all buffers on the way hold: whoever waited for the other to read first would wait for ever.
 #[test]
-fn neither_side_blocks_the_other() {
+fn sending_and_receiving_do_not_block_each_other() {
     let local = Local::start(quick());
     let line = "x".repeat(100_000);
     let ended = piped(&echo_of(local.address), &[], format!("{line}\n").repeat(300).as_bytes());
@@ -72,7 +72,7 @@ fn neither_side_blocks_the_other() {
 }
 
 #[test]
-fn a_line_that_is_no_text_is_not_sent() {
+fn line_with_invalid_utf8_is_not_sent() {
     let local = Local::start(quick());
     let ended = piped(&echo_of(local.address), &[], b"a\nb\xff\nc\n");
     assert_eq!((ended.code(), &ended.out[..]), (1, &["text: a".to_owned(), "text: c".to_owned()][..]), "{ended:?}");
@@ -81,7 +81,7 @@ fn a_line_that_is_no_text_is_not_sent() {
 }
 
 #[test]
-fn the_request_has_what_was_asked_for() {
+fn request_carries_the_given_flags() {
     let door = Door::open();
     let arguments = ["--subprotocol", "v2.chat", "--subprotocol", "chat", "--origin", "https://example.org"];
     let headers = ["--header", "X-One: a b", "--header", "Cookie:c=d"];
@@ -105,7 +105,7 @@ fn the_request_has_what_was_asked_for() {
 }
 
 #[test]
-fn a_subprotocol_that_the_server_does_not_have() {
+fn unsupported_subprotocol_is_not_negotiated() {
     let upgrade = Policy { subprotocols: vec!["chat".into()], ..Policy::default() };
     let local = Local::start(Config { upgrade, ..quick() });
     let url = echo_of(local.address);
@@ -118,7 +118,7 @@ fn a_subprotocol_that_the_server_does_not_have() {
 }
 
 #[test]
-fn compression_is_agreed_upon_and_told() {
+fn negotiated_compression_is_printed() {
     let compression = Some(Compression { context_takeover: true, ..Compression::default() });
     let local = Local::start(Config { upgrade: Policy { compression, ..Policy::default() }, ..quick() });
     let lines: Vec<String> = (0..50).map(|number| format!("{number} {}", "as before, ".repeat(100))).collect();
@@ -140,7 +140,7 @@ fn compression_is_agreed_upon_and_told() {
 }
 
 #[test]
-fn what_is_sent_is_compressed() {
+fn sent_messages_are_compressed() {
     let door = Door::open();
     let (running, mut input) = connect(&door.url, &["--compression"]);
     let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -156,7 +156,7 @@ fn what_is_sent_is_compressed() {
 }
 
 #[test]
-fn the_time_is_sent_again_and_again() {
+fn time_is_sent_at_the_interval() {
     let local = Local::start(quick());
     // Its input has ended from the start: it stays for what comes by itself.
     let (mut running, input) = connect(&echo_of(local.address), &["--every", "0.05"]);
@@ -196,7 +196,7 @@ fn pings_are_sent_and_their_pongs_timed() {
 }
 
 #[test]
-fn a_second_is_the_default_of_ping() {
+fn ping_interval_defaults_to_one_second() {
     let local = Local::start(quick());
     let (mut running, input) = connect(&echo_of(local.address), &["--ping"]);
     let line = running.next_line().expect("a pong");
@@ -206,7 +206,7 @@ fn a_second_is_the_default_of_ping() {
 }
 
 #[test]
-fn either_signal_closes_with_1000() {
+fn sigint_and_sigterm_close_with_1000() {
     for signal in ["INT", "TERM"] {
         let door = Door::open();
         let (mut running, input) = connect(&door.url, &[]);
@@ -224,7 +224,7 @@ fn either_signal_closes_with_1000() {
 }
 
 #[test]
-fn a_second_signal_means_now() {
+fn second_signal_ends_the_program_at_once() {
     let door = Door::open();
     let (mut running, input) = connect(&door.url, &[]);
     let _peer = door.upgraded("");
@@ -239,7 +239,7 @@ fn a_second_signal_means_now() {
 }
 
 #[test]
-fn the_first_signal_means_now_before_the_connection_is_open() {
+fn signal_before_the_connection_is_open_ends_the_program_at_once() {
     let door = Door::open();
     let (running, input) = connect(&door.url, &[]);
     let _peer = door.asked();
@@ -249,7 +249,7 @@ fn the_first_signal_means_now_before_the_connection_is_open() {
 }
 
 #[test]
-fn a_peer_that_never_answers_the_close() {
+fn unanswered_close_ends_with_an_error() {
     let door = Door::open();
     let (mut running, input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");
@@ -263,7 +263,7 @@ fn a_peer_that_never_answers_the_close() {
 }
 
 #[test]
-fn a_peer_that_never_answers_the_last_ping() {
+fn unanswered_last_ping_ends_with_an_error() {
     let door = Door::open();
     let (mut running, mut input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");
@@ -283,7 +283,7 @@ fn a_peer_that_never_answers_the_last_ping() {
 
 /// What comes between the last line and its pong is an answer, however late.
 #[test]
-fn what_was_piped_is_waited_for() {
+fn replies_to_piped_lines_are_awaited() {
     let door = Door::open();
     let (mut running, mut input) = connect(&door.url, &["--binary"]);
     let mut peer = door.upgraded("");
@@ -305,7 +305,7 @@ fn what_was_piped_is_waited_for() {
 
 /// Many a server sends its pong while it still works at what came before.
 #[test]
-fn answers_behind_the_pong_are_waited_for() {
+fn replies_after_the_pong_are_awaited() {
     let door = Door::open();
     let (mut running, mut input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");
@@ -324,7 +324,7 @@ fn answers_behind_the_pong_are_waited_for() {
 }
 
 #[test]
-fn a_server_that_has_no_answers_is_no_error() {
+fn server_without_replies_is_not_an_error() {
     let door = Door::open();
     let (running, mut input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");
@@ -339,7 +339,7 @@ fn a_server_that_has_no_answers_is_no_error() {
 }
 
 #[test]
-fn a_peer_that_closes_is_answered_and_quoted() {
+fn close_of_the_peer_is_answered_and_printed() {
     let cases: [(&[u8], i32, &str, &str); 6] = [
         (&close_body(1000, b""), 0, "close (1000)", "closed by the peer with 1000 (normal)"),
         (&close_body(1001, b"bye"), 0, "close (1001): bye", "closed by the peer with 1001 (going away): bye"),
@@ -370,7 +370,7 @@ fn a_peer_that_closes_is_answered_and_quoted() {
 }
 
 #[test]
-fn a_peer_that_vanishes() {
+fn vanished_peer_ends_with_1006() {
     for reset in [false, true] {
         let door = Door::open();
         let (mut running, input) = connect(&door.url, &[]);
@@ -388,7 +388,7 @@ fn a_peer_that_vanishes() {
 }
 
 #[test]
-fn a_message_larger_than_is_taken() {
+fn oversize_message_closes_with_1009() {
     let local = Local::start(quick());
     let ended = piped(&echo_of(local.address), &["--max-message-bytes", "5"], b"12345\n123456\n");
     assert_eq!((ended.code(), &ended.out[..]), (1, &["text: 12345".to_owned()][..]));
@@ -396,7 +396,7 @@ fn a_message_larger_than_is_taken() {
 }
 
 #[test]
-fn a_line_larger_than_the_server_takes() {
+fn oversize_line_is_closed_by_the_server() {
     let local = Local::start(quick());
     let ended = piped(&echo_of(local.address), &[], "x".repeat((1 << 20) + 1).as_bytes());
     assert_eq!((ended.code(), ended.out.len()), (1, 1), "{ended:?}");
@@ -404,7 +404,7 @@ fn a_line_larger_than_the_server_takes() {
 }
 
 #[test]
-fn a_server_cannot_drive_the_terminal() {
+fn control_characters_of_the_server_are_escaped() {
     let door = Door::open();
     let (mut running, input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");
@@ -426,7 +426,7 @@ fn a_server_cannot_drive_the_terminal() {
 }
 
 #[test]
-fn a_closed_stdout_ends_it_quietly() {
+fn closed_stdout_ends_the_program_quietly() {
     let door = Door::open();
     let (stdin, input) = pipe().expect("a pipe");
     let (output, stdout) = pipe().expect("a pipe");

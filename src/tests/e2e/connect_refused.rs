@@ -26,7 +26,7 @@ fn told(answer: &str, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn refusals_of_our_own_server() {
+fn refusals_of_steadfast_are_explained() {
     let local = Local::start(quick());
     let nothing = format!("ws://{}/nothing", local.address);
     assert_no_connection(&piped(&nothing, &[], b"hi"), &["404 Not Found", "nothing at /nothing"]);
@@ -37,7 +37,7 @@ fn refusals_of_our_own_server() {
 }
 
 #[test]
-fn a_refusal_says_what_may_help() {
+fn refusal_suggests_what_may_help() {
     let cases: [(&str, &[&str]); 9] = [
         ("302 Found\r\nLocation: ws://b/c", &["302 Found", "redirects to ws://b/c;"]),
         ("308 x", &["308 Permanent Redirect", "does not say where"]),
@@ -59,7 +59,7 @@ fn a_refusal_says_what_may_help() {
 }
 
 #[test]
-fn an_answer_that_is_none() {
+fn response_that_is_not_http_is_refused() {
     let upgrade = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
     assert_no_connection(&told(&format!("{upgrade}\r\n"), &[]), &["Sec-WebSocket-Accept"]);
     assert_no_connection(&told("HTTP/1.1 101 x\r\n\r\n", &[]), &["without Upgrade"]);
@@ -70,7 +70,7 @@ fn an_answer_that_is_none() {
 }
 
 #[test]
-fn a_server_that_does_not_answer() {
+fn silent_server_times_out() {
     let door = Door::open();
     let (running, input) = connect(&door.url, &["--connect-timeout-s", "1"]);
     let _peer = door.asked();
@@ -79,7 +79,7 @@ fn a_server_that_does_not_answer() {
 }
 
 #[test]
-fn nobody_listens() {
+fn refused_connect_is_reported() {
     let ended = piped("ws://127.0.0.1:1/", &[], b"");
     assert_no_connection(&ended, &["127.0.0.1:1 is not reachable", "refused"]);
     // No label of a name is as long as that (RFC 1035 section 2.3.4), so nobody need be asked for it.
@@ -89,7 +89,7 @@ fn nobody_listens() {
 
 /// A name with more than one address is tried at each of them: many a server listens on one kind alone.
 #[test]
-fn a_name_is_tried_at_all_its_addresses() {
+fn all_addresses_of_a_name_are_tried() {
     let local = Local::start(quick());
     let ended = piped(&format!("ws://localhost:{}/echo", local.address.port()), &[], b"hi");
     assert_eq!((ended.code(), &ended.out[..]), (0, &["text: hi".to_owned()][..]), "{ended:?}");
@@ -97,7 +97,7 @@ fn a_name_is_tried_at_all_its_addresses() {
 
 /// A peer that goes on and on, and says nothing that would be shown: it does not keep the program from its end.
 #[test]
-fn a_peer_that_never_pauses() {
+fn endless_response_does_not_block() {
     let door = Door::open();
     let (mut running, input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");
@@ -115,7 +115,7 @@ fn a_peer_that_never_pauses() {
 
 /// Pings are no answers: what was piped is not waited for because of them.
 #[test]
-fn a_peer_that_only_pings() {
+fn peer_that_only_pings_does_not_block() {
     let door = Door::open();
     let (running, mut input) = connect(&door.url, &[]);
     let mut peer = door.upgraded("");

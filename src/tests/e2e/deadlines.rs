@@ -11,7 +11,7 @@ fn with(deadlines: Deadlines) -> Local {
 }
 
 #[test]
-fn who_answers_pings_stays_and_who_does_not_is_closed_with_1001() {
+fn connection_without_pongs_is_closed_with_1001() {
     // Far apart, so that a pong may take seconds.
     let deadlines = Deadlines { ping_s: 1, idle_s: 6, close_s: 1, ..Deadlines::default() };
     let local = with(deadlines);
@@ -31,7 +31,7 @@ fn who_answers_pings_stays_and_who_does_not_is_closed_with_1001() {
 }
 
 #[test]
-fn messages_are_signs_of_life_too() {
+fn messages_count_as_activity() {
     let deadlines = Deadlines { ping_s: u32::MAX, idle_s: 4, close_s: 1, ..Deadlines::default() };
     let local = with(deadlines);
     let since = Instant::now();
@@ -49,7 +49,7 @@ fn messages_are_signs_of_life_too() {
 }
 
 #[test]
-fn between_requests_a_connection_is_closed_without_a_word() {
+fn idle_connection_between_requests_is_closed_silently() {
     let local = with(Deadlines { keep_alive_s: 3, close_s: 1, ..Deadlines::default() });
     let mut neighbour = Wire::websocket(local.address);
     let mut wire = Wire::connect(local.address);
@@ -62,7 +62,7 @@ fn between_requests_a_connection_is_closed_without_a_word() {
 }
 
 #[test]
-fn who_does_not_answer_a_close_is_reset() {
+fn unanswered_close_is_reset() {
     let local = with(Deadlines { close_s: 1, ..Deadlines::default() });
     let mut deaf = Wire::websocket(local.address);
     // Talking on is no answer either.
@@ -79,7 +79,7 @@ fn who_does_not_answer_a_close_is_reset() {
 
 /// What it was sent lies in the socket when the server closes: to take it takes longer than a close may.
 #[test]
-fn who_still_takes_what_came_before_the_close_is_not_reset() {
+fn peer_that_still_reads_before_the_close_is_not_reset() {
     const BYTES: usize = 1 << 20;
     let local = with(Deadlines { close_s: 1, ..Deadlines::default() });
     let mut wire = Wire::connect(local.address);
@@ -101,7 +101,7 @@ fn who_still_takes_what_came_before_the_close_is_not_reset() {
 }
 
 #[test]
-fn who_was_failed_and_stays_is_reset() {
+fn failed_connection_that_stays_open_is_reset() {
     let local = with(Deadlines { close_s: 1, ..Deadlines::default() });
     let mut stats = Wire::connect(local.address);
     let mut neighbour = Wire::websocket(local.address);
@@ -131,7 +131,7 @@ fn talk_until_reset(wire: &mut Wire, bytes: &[u8]) {
 }
 
 #[test]
-fn who_takes_nothing_of_what_is_queued_is_reset() {
+fn peer_that_reads_none_of_its_queue_is_reset() {
     let local = with(Deadlines { stalled_s: 1, close_s: 1, ..Deadlines::default() });
     let mut stats = Wire::connect(local.address);
     let mut neighbour = Wire::websocket(local.address);
@@ -143,7 +143,7 @@ fn who_takes_nothing_of_what_is_queued_is_reset() {
 }
 
 #[test]
-fn raw_bytes_that_nobody_takes_are_reset() {
+fn raw_connection_that_does_not_read_is_reset() {
     let server = Serve::start(&["--protocol", "tcp", "--stalled-timeout-s", "1"]);
     let mut silent = Wire::connect(server.address());
     let mut stalled = Wire::connect(server.address());

@@ -62,7 +62,7 @@ fn rows<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
 }
 
 #[test]
-fn rows_of_the_doctor_are_in_its_readme() {
+fn doctor_rows_are_in_the_readme() {
     let readme = include_str!("../../doctor/README.md");
     let ended = run("", &["doctor", "--connections", "1000000", "--no-measure"]);
     let (printed, documented) = (rows(ended.out.iter().map(String::as_str)), rows(readme.lines()));
@@ -89,7 +89,7 @@ fn wordings<'a>(lines: impl IntoIterator<Item = &'a String>) -> BTreeSet<String>
 }
 
 #[test]
-fn first_minute_of_the_readme_is_what_is_printed() {
+fn first_minute_of_the_readme_matches_the_output() {
     let server = Serve::start(&[]);
     let said = wordings(server.said.iter().chain([&"ready".to_owned()]));
     assert_eq!(shown("steadfast serve").into_iter().collect::<BTreeSet<_>>(), said);

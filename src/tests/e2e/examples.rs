@@ -103,7 +103,7 @@ fn state() {
 }
 
 #[test]
-fn they_are_short() {
+fn examples_are_short() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/examples");
     let files: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("examples").map(|entry| entry.expect("one").path()).collect();

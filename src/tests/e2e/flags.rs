@@ -19,7 +19,7 @@ pub(crate) fn assert_refused(setup: &str, arguments: &[&str], words: &[&str]) ->
 }
 
 #[test]
-fn settings_that_defeat_each_other_are_refused() {
+fn contradictory_settings_are_refused() {
     let cases: [(&[&str], &[&str]); 5] = [
         (&["--ping-interval-s", "6", "--idle-timeout-s", "3"], &["6 s (--ping-interval-s)", "timeout of 3 s", "2 s"]),
         (&["--ping-interval-s", "200"], &["ping interval of 200 s", "timeout of 100 s", "99 s"]),
@@ -39,7 +39,7 @@ fn settings_that_defeat_each_other_are_refused() {
 }
 
 #[test]
-fn flags_of_serve_out_of_range() {
+fn serve_refuses_flags_out_of_range() {
     let cases: [(&[&str], &[&str]); 21] = [
         (&["--max-connections", "0"], &["--max-connections", "'0'", "1"]),
         (&["--max-connections", "many"], &["--max-connections", "'many'"]),
@@ -69,7 +69,7 @@ fn flags_of_serve_out_of_range() {
 }
 
 #[test]
-fn flags_of_flood_out_of_range() {
+fn flood_refuses_flags_out_of_range() {
     let url = "tcp://127.0.0.1:1";
     let cases: [(&[&str], &[&str]); 18] = [
         (&[], &["URL"]),
@@ -97,7 +97,7 @@ fn flags_of_flood_out_of_range() {
 }
 
 #[test]
-fn flags_of_connect_out_of_range() {
+fn connect_refuses_flags_out_of_range() {
     let url = "ws://127.0.0.1:1/";
     let cases: [(&[&str], &[&str]); 21] = [
         (&[], &["URL"]),
@@ -128,13 +128,13 @@ fn flags_of_connect_out_of_range() {
 }
 
 #[test]
-fn more_connections_than_there_are_ports() {
+fn more_connections_than_ports_are_refused() {
     let arguments = ["flood", "tcp://127.0.0.1:1", "--connections", "1000000", "--source", "127.0.0.1"];
     assert_refused("", &arguments, &["1000000 connections", "--source", "and there are 1"]);
 }
 
 #[test]
-fn a_port_that_another_program_has() {
+fn port_of_another_program_is_refused() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = other.local_addr().expect("its address").to_string();
     assert_refused("", &["serve", "--listen", &address], &[&address, "in use", "another port"]);
@@ -143,7 +143,7 @@ fn a_port_that_another_program_has() {
 }
 
 #[test]
-fn a_port_that_another_steadfast_has() {
+fn port_of_another_steadfast_is_refused() {
     let first = Serve::start(&[]);
     let address = first.address().to_string();
     assert_refused("", &["serve", "--listen", &address], &[&address, "in use", "another port"]);
@@ -154,13 +154,13 @@ fn a_port_that_another_steadfast_has() {
 }
 
 #[test]
-fn an_address_that_is_not_of_this_host() {
+fn foreign_address_is_refused() {
     // Kept for documentation, RFC 5737.
     assert_refused("", &["serve", "--listen", "192.0.2.1:8080"], &["192.0.2.1:8080", "address of this host"]);
 }
 
 #[test]
-fn a_start_that_fails_leaves_no_socket_file_behind() {
+fn failed_start_leaves_no_socket_file() {
     let scratch = Scratch::new();
     let path = scratch.file("socket");
     let other = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -177,7 +177,7 @@ fn number_after(line: &str, before: &str) -> u32 {
 }
 
 #[test]
-fn tables_that_a_sandbox_forbids() {
+fn forbidden_unshare_is_reported() {
     if !has_strace() {
         return;
     }
@@ -202,7 +202,7 @@ fn tables_that_a_sandbox_forbids() {
 }
 
 #[test]
-fn a_limit_too_low_for_serve_is_refused_with_one_that_will_do() {
+fn serve_names_a_sufficient_descriptor_limit() {
     for more in [&[][..], &["--max-connections", "1000"], &["--reactors", "8"]] {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
         let line = assert_refused("ulimit -n 64", &arguments, &["RLIMIT_NOFILE", "64", "ulimit -n"]);
@@ -214,7 +214,7 @@ fn a_limit_too_low_for_serve_is_refused_with_one_that_will_do() {
 }
 
 #[test]
-fn a_limit_too_low_for_flood_is_refused_with_one_that_will_do() {
+fn flood_names_a_sufficient_descriptor_limit() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let arguments = ["flood", &url, "--connections", "100"];
@@ -225,7 +225,7 @@ fn a_limit_too_low_for_flood_is_refused_with_one_that_will_do() {
 }
 
 #[test]
-fn too_few_reactors_are_refused_with_a_number_that_will_do() {
+fn serve_names_a_sufficient_number_of_reactors() {
     let more = ["--max-connections", "500", "--reactors"];
     let arguments = [&["serve", "--listen", "127.0.0.1:0"], &more[..], &["2"]].concat();
     let line = assert_refused("ulimit -n 200", &arguments, &["--reactors 2", "RLIMIT_NOFILE 200"]);

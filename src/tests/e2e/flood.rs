@@ -106,7 +106,7 @@ fn raw_bytes() {
 }
 
 #[test]
-fn no_message_at_all_before_the_hold() {
+fn flood_without_messages_holds_its_connections() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/", server.address());
     let (ended, report) = flood(&[&url, "--connections", "30", "--messages", "0", "--trickle", "0", "--hold", "0.2"]);
@@ -118,7 +118,7 @@ fn no_message_at_all_before_the_hold() {
 }
 
 #[test]
-fn the_hold_trickles_checked_messages() {
+fn hold_sends_and_checks_a_trickle_of_messages() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/", server.address());
     let (ended, report) = flood(&[&url, "--connections", "10", "--trickle", "50", "--hold", "1"]);
@@ -150,7 +150,7 @@ fn serve_range() -> (Serve, u16) {
 }
 
 #[test]
-fn a_range_of_ports_is_dealt_out_evenly() {
+fn connections_are_spread_evenly_over_a_range_of_ports() {
     let (server, first) = serve_range();
     assert!(server.said[0].contains(&format!("127.0.0.1:{first}-{} (ws)", first + 2)), "{}", server.said[0]);
     for port in first..first + 3 {
@@ -163,7 +163,7 @@ fn a_range_of_ports_is_dealt_out_evenly() {
 }
 
 #[test]
-fn two_targets_get_half_each() {
+fn connections_are_spread_evenly_over_targets() {
     let (one, two) = (Serve::start_counting(), Serve::start_counting());
     let urls = [&one, &two].map(|server| format!("ws://{}/echo", server.address()));
     let (ended, report) = flood(&[&urls[0], &urls[1], "--connections", "40"]);
@@ -192,7 +192,7 @@ fn foreign_echo() -> (SocketAddr, Receiver<IpAddr>) {
 }
 
 #[test]
-fn sources_are_used_against_any_server() {
+fn given_sources_are_used() {
     let (address, peers) = foreign_echo();
     let url = format!("tcp://{address}");
     let (ended, report) =
@@ -209,7 +209,7 @@ fn sources_are_used_against_any_server() {
 }
 
 #[test]
-fn a_rate_is_never_exceeded() {
+fn connect_rate_is_never_exceeded() {
     let (address, _peers) = foreign_echo();
     let (ended, report) = flood(&[&format!("tcp://{address}"), "--connections", "60", "--connect-rate", "40"]);
     assert_whole(&ended, &report, 60);
@@ -221,7 +221,7 @@ fn a_rate_is_never_exceeded() {
 }
 
 #[test]
-fn in_flight_bounds_what_is_under_way() {
+fn in_flight_limits_concurrent_connects() {
     // Takes one connection at a time, and answers the next only when the last was answered.
     let server = Serve::start(&["--reactors", "1"]);
     let url = format!("ws://{}/echo", server.address());
@@ -231,7 +231,7 @@ fn in_flight_bounds_what_is_under_way() {
 }
 
 #[test]
-fn several_tables_in_the_flood_and_in_the_server() {
+fn several_descriptor_tables_work_on_both_sides() {
     let server = Serve::start_under("ulimit -n 200", &["--max-connections", "400"]);
     let scratch = Scratch::new();
     let file = scratch.file("report.json");

@@ -69,14 +69,14 @@ fn read_head(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 #[test]
-fn nobody_listens() {
+fn refused_connect_is_reported() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let report = assert_lost(&[&format!("ws://{address}/")], 20, &json!({ "refused": 20 }));
     assert_eq!(count(&report, "opened"), 0);
 }
 
 #[test]
-fn another_path_or_another_protocol() {
+fn wrong_path_or_protocol_is_reported() {
     let server = Serve::start(&[]);
     let address = server.address();
     assert_lost(&[&format!("ws://{address}/nothing")], 10, &json!({ "status 404": 10 }));
@@ -88,7 +88,7 @@ fn another_path_or_another_protocol() {
 }
 
 #[test]
-fn replies_that_are_not_what_was_sent() {
+fn wrong_replies_are_reported() {
     let shouting = foreign(|mut stream| {
         let mut bytes = [0; 20];
         loop {
@@ -111,7 +111,7 @@ fn replies_that_are_not_what_was_sent() {
 }
 
 #[test]
-fn a_server_that_says_nothing() {
+fn silent_server_is_reported_as_a_timeout() {
     let silent = foreign(|mut stream| until_gone(&mut stream));
     let timeouts = ["--connect-timeout-s", "1", "--reply-timeout-s", "1"];
     let ws = format!("ws://{silent}/");
@@ -123,7 +123,7 @@ fn a_server_that_says_nothing() {
 }
 
 #[test]
-fn a_server_that_leaves_in_the_middle() {
+fn server_that_ends_midway_is_reported() {
     let leaving = foreign(|mut stream| {
         let mut bytes = [0; 20];
         stream.read_exact(&mut bytes)?;
@@ -138,7 +138,7 @@ fn a_server_that_leaves_in_the_middle() {
 }
 
 #[test]
-fn a_server_that_hears_the_request_and_leaves() {
+fn server_that_closes_after_the_request_is_reported() {
     // With nothing unread, so that it is a proper end of the stream and no reset.
     let leaving = foreign(|mut stream| read_head(&mut stream).map(drop));
     for scheme in ["ws", "http"] {
@@ -147,7 +147,7 @@ fn a_server_that_hears_the_request_and_leaves() {
 }
 
 #[test]
-fn a_server_that_leaves_at_once() {
+fn server_that_closes_at_once_is_reported() {
     let leaving = foreign(|_| Ok(()));
     for scheme in ["tcp", "ws", "http"] {
         let url = format!("{scheme}://{leaving}/");
@@ -161,7 +161,7 @@ fn a_server_that_leaves_at_once() {
 }
 
 #[test]
-fn answers_that_are_no_handshake() {
+fn invalid_handshakes_are_reported() {
     let cases: [(&[u8], &str); 4] = [
         (b"hello\r\n\r\n", "protocol error: malformed response"),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "status 503"),
@@ -181,7 +181,7 @@ fn answers_that_are_no_handshake() {
 }
 
 #[test]
-fn a_server_that_is_full() {
+fn full_server_is_reported() {
     let server = Serve::start(&["--max-connections", "6"]);
     // Asking /stats takes a place only before and between; the six are held all through the connect phase.
     let url = format!("ws://{}/echo", server.address());
@@ -203,7 +203,7 @@ fn report_of(file: &Path) -> Value {
 }
 
 #[test]
-fn an_interrupt_in_the_hold_closes_and_reports() {
+fn interrupt_during_the_hold_closes_and_reports() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     for signal in ["INT", "TERM"] {
@@ -222,7 +222,7 @@ fn an_interrupt_in_the_hold_closes_and_reports() {
 }
 
 #[test]
-fn an_interrupt_while_connecting_accounts_for_those_not_begun() {
+fn interrupt_while_connecting_accounts_for_unopened_connections() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     let file = scratch.file("report.json");
@@ -263,14 +263,14 @@ fn deaf_to_closes() -> SocketAddr {
 }
 
 #[test]
-fn a_server_that_does_not_answer_a_close() {
+fn unanswered_closes_are_reported() {
     let url = format!("ws://{}/", deaf_to_closes());
     let report = assert_lost(&[&url], 5, &json!({ "timeout: close": 5 }));
     assert_eq!(count(&report, "held"), 5);
 }
 
 #[test]
-fn a_second_interrupt_means_now() {
+fn second_interrupt_ends_the_flood_at_once() {
     let url = format!("ws://{}/", deaf_to_closes());
     let scratch = Scratch::new();
     let mut flood = spawn(&scratch.file("x"), &[&url, "--connections", "5", "--hold", "3600"]);
@@ -283,7 +283,7 @@ fn a_second_interrupt_means_now() {
 }
 
 #[test]
-fn a_server_that_is_killed_in_the_hold_loses_all() {
+fn server_killed_during_the_hold_loses_all_connections() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     let file = scratch.file("report.json");
@@ -301,7 +301,7 @@ fn a_server_that_is_killed_in_the_hold_loses_all() {
 }
 
 #[test]
-fn a_server_that_stops_in_the_hold_says_so() {
+fn server_stopped_during_the_hold_closes_with_1001() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     let file = scratch.file("report.json");

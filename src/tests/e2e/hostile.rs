@@ -119,7 +119,7 @@ fn server(more: &str) -> Serve {
 }
 
 #[test]
-fn a_declared_gibibyte_costs_at_most_128_bytes_while_nothing_of_it_comes() {
+fn declared_gibibyte_costs_at_most_128_bytes_before_it_arrives() {
     const FEW: usize = 1_000;
     const HEADER_BYTES: usize = 14;
     // As many as leave other tests of this process enough of its table.
@@ -266,7 +266,7 @@ fn long_and_short(period: &[u8]) -> Vec<u8> {
 /// What is short on the wire and long in memory counts as what it becomes: for a peer that takes no answers, one of them
 /// waits, and not as many as fit into a buffer of what was received.
 #[test]
-fn messages_that_inflate_are_answered_one_in_a_turn() {
+fn inflating_messages_are_answered_one_per_iteration() {
     let server = server("--compression");
     let (pid, address) = (server.running.pid(), server.address());
     Wire::websocket(address).echo(b"idle");

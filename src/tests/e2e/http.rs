@@ -70,7 +70,7 @@ fn head_is_answered_like_get_without_the_body() {
 }
 
 #[test]
-fn who_says_close_is_answered_and_closed() {
+fn request_with_connection_close_is_answered_and_closed() {
     let local = Local::start(quick());
     let requests = [
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -87,7 +87,7 @@ fn who_says_close_is_answered_and_closed() {
 }
 
 #[test]
-fn http_1_0_stays_open_when_it_asks_to() {
+fn http_1_0_with_keep_alive_stays_open() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     for _ in 0..2 {
@@ -121,7 +121,7 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn the_page_and_the_echo_take_an_upgrade_from_their_own_origin() {
+fn upgrade_from_the_same_origin_is_accepted() {
     let local = Local::start(quick());
     for (path, more) in [("/", ""), ("/echo?room=1", "Origin: http://a\r\n"), ("/", "Origin: HTTP://A\r\n")] {
         let mut wire = Wire::connect(local.address);
@@ -133,7 +133,7 @@ fn the_page_and_the_echo_take_an_upgrade_from_their_own_origin() {
 }
 
 #[test]
-fn stats_tell_what_happened() {
+fn stats_count_what_happened() {
     let local = Local::start(quick());
     let mut stats = Wire::connect(local.address);
     let mut wires = [Wire::websocket(local.address), Wire::websocket(local.address)];

@@ -40,7 +40,7 @@ fn a_method_that_is_not_allowed_keeps_the_connection() {
 }
 
 #[test]
-fn what_requires_an_upgrade_says_so_in_connection_too() {
+fn status_426_names_upgrade_in_connection() {
     let local = Local::start(quick());
     for request in [request("GET /echo", "", b""), UPGRADE.replace("Version: 13", "Version: 8").into()] {
         let (mut wire, answer) = ask(local.address, &request);
@@ -54,7 +54,7 @@ fn what_requires_an_upgrade_says_so_in_connection_too() {
 }
 
 #[test]
-fn options_tell_what_there_is() {
+fn options_lists_the_allowed_methods() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     let (page, echo) = ("GET, HEAD, OPTIONS", "GET, HEAD, OPTIONS, POST");
@@ -134,7 +134,7 @@ fn assert_dated(address: SocketAddr, request: &[u8], status: u16) {
 }
 
 #[test]
-fn answers_say_when_they_were_made() {
+fn responses_have_a_date() {
     let local = Local::start(hasty(1024, 1));
     // Without a connection the reactor sleeps, and has to look at the clock when it wakes up.
     std::thread::sleep(Duration::from_millis(3200));
@@ -210,7 +210,7 @@ const BAD_CHUNKS: [(&str, &str); 8] = [
 ];
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused() {
+fn ambiguous_framing_is_refused() {
     let local = Local::start(quick());
     let mut stats = Wire::connect(local.address);
     let mut neighbour = Wire::websocket(local.address);
@@ -234,7 +234,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn what_trails_a_body_has_a_limit() {
+fn trailer_has_a_limit() {
     let local = Local::start(quick());
     let long = "x".repeat(20 << 10);
     for body in

@@ -30,7 +30,7 @@ fn serves(setup: &str, more: &[&str]) -> bool {
 }
 
 #[test]
-fn a_server_for_a_million_starts_in_any_memory_or_says_what_it_needs() {
+fn server_for_a_million_starts_or_names_the_memory_it_needs() {
     let started = ADDRESS_SPACES.map(|kib| serves(&format!("ulimit -v {kib}"), &["--max-connections", "1000000"]));
     assert!(!started[0] && started[8] && started.is_sorted(), "{started:?}");
     assert!(started[5], "not with 200 MB: {started:?}");
@@ -40,7 +40,7 @@ fn a_server_for_a_million_starts_in_any_memory_or_says_what_it_needs() {
 }
 
 #[test]
-fn other_commands_do_with_any_memory_or_say_what_they_need() {
+fn other_commands_run_or_name_the_memory_they_need() {
     let scratch = Scratch::new();
     let report = scratch.file("none.json");
     for kib in ADDRESS_SPACES {

@@ -117,13 +117,13 @@ fn open_compressed_fragments_are_bounded() {
 }
 
 #[test]
-fn fragments_that_inflate_to_much_are_bounded() {
+fn fragments_with_large_inflated_size_are_bounded() {
     let fragment = frame(BINARY & !FIN | RSV1, &deflated(&vec![0; 900_000]));
     assert_bounded("--compression", MIB, |address| upgraded(address, "permessage-deflate"), &fragment);
 }
 
 #[test]
-fn windows_that_are_kept_are_bounded() {
+fn kept_compression_windows_are_bounded() {
     let message = frame(BINARY | RSV1, &deflated(b"a window of mine"));
     let flags = "--compression --compression-takeover --compression-window-bits 15 --compression-min-bytes 1";
     assert_bounded(flags, 100 << 10, |address| upgraded(address, "permessage-deflate"), &message);
@@ -155,7 +155,7 @@ fn queues_of_receivers_that_do_not_read_are_bounded() {
 
 /// What is not touched is not counted: 60 fragments that inflate to 40,000 bytes are no reason to refuse anything.
 #[test]
-fn fragments_that_inflate_to_little_take_little() {
+fn fragments_with_small_inflated_size_take_little_memory() {
     let server = start("--compression");
     let mut stats = Wire::connect(server.address());
     let mut peers: Vec<_> = (0..30).map(|_| upgraded(server.address(), "permessage-deflate")).collect();
@@ -173,7 +173,7 @@ fn fragments_that_inflate_to_little_take_little() {
 
 /// `zlib_rs` ends the process where there is no memory for a window: so there has to be.
 #[test]
-fn a_limit_of_address_space_is_no_end_of_the_process() {
+fn address_space_limit_does_not_end_the_process() {
     raise_nofile();
     let flags = ["--compression", "--max-buffer-bytes", "134217728", "--reactors", "2", "--max-connections", "4000"];
     let server = Serve::start_under("ulimit -v 262144", &flags);
@@ -199,7 +199,7 @@ fn a_limit_of_address_space_is_no_end_of_the_process() {
 }
 
 #[test]
-fn a_message_that_comes_too_slowly_is_closed_with_1008() {
+fn slow_message_is_closed_with_1008() {
     let server = start("--message-timeout-s 1 --min-message-bytes-per-s 1000");
     let address = server.address();
     let mut stats = Wire::connect(address);

@@ -202,7 +202,7 @@ fn pause_of(seconds: u64) {
 
 /// recv(2) stops in front of urgent data (tcp(7), SO_OOBINLINE), so a short read does not mean that all has been read.
 #[test]
-fn what_follows_urgent_data_is_read_at_once() {
+fn data_after_urgent_data_is_read_at_once() {
     let local = Local::start(quick());
     let mut wire = Wire::websocket(local.address);
     for count in 0..50_u8 {

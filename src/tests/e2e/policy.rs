@@ -80,7 +80,7 @@ const ALL_ANSWERS: [(&str, u16); 9] = [
 ];
 
 #[test]
-fn the_owners_fields_stand_once_in_every_answer() {
+fn configured_fields_are_once_in_every_response() {
     let fields = ["X-Served-By: this one", "strict-transport-security:max-age=1", "X-Empty:", "X-Name: Käse"];
     let response_fields = fields.map(str::to_owned).into();
     let local = Local::start(Config { response_fields, ..quick() });
@@ -100,7 +100,7 @@ fn the_owners_fields_stand_once_in_every_answer() {
 }
 
 #[test]
-fn no_field_stands_twice_in_an_answer() {
+fn no_response_has_a_field_twice() {
     let local = Local::start(Config { response_fields: vec!["X-Once: 1".into()], ..quick() });
     for (request, _) in ALL_ANSWERS {
         let (_, answer) = ask(local.address, request);
@@ -112,7 +112,7 @@ fn no_field_stands_twice_in_an_answer() {
 }
 
 #[test]
-fn the_owner_may_say_what_the_server_is() {
+fn server_field_can_be_configured() {
     let local = Local::start(Config { response_fields: vec!["server: mine".into()], ..quick() });
     for (request, _) in ALL_ANSWERS {
         let (_, answer) = ask(local.address, request);
@@ -142,7 +142,7 @@ const BAD_FIELDS: [(&str, &str); 17] = [
 ];
 
 #[test]
-fn fields_that_would_break_an_answer_are_refused_at_start() {
+fn invalid_response_fields_are_refused_at_start() {
     let right = "expected";
     for (field, why) in BAD_FIELDS {
         let value = format!("{field:?}");
@@ -159,7 +159,7 @@ fn fields_that_would_break_an_answer_are_refused_at_start() {
 }
 
 #[test]
-fn flags_of_the_policy_out_of_range() {
+fn policy_flags_out_of_range_are_refused() {
     let no_token = |name| (vec!["--subprotocol", name], vec!["--subprotocol", "no token", "such as chat"]);
     let cases = [
         no_token(""),
@@ -264,7 +264,7 @@ fn a_hook_refuses_with_its_own_status_fields_and_body() {
 }
 
 #[test]
-fn a_hook_sees_the_request_and_those_it_lets_in_go_on() {
+fn hook_sees_the_request_and_can_accept_it() {
     let keeper = Doorkeeper::default();
     let local = keeper.start();
     let request = upgrade_with("X-Word: sesame\r\nx-word: please\r\n");
@@ -280,7 +280,7 @@ fn a_hook_sees_the_request_and_those_it_lets_in_go_on() {
 }
 
 #[test]
-fn a_hook_is_asked_about_right_upgrades_alone() {
+fn hook_is_called_only_for_valid_upgrades() {
     let keeper = Doorkeeper::default();
     let local = keeper.start();
     let cases = [
@@ -309,7 +309,7 @@ fn a_hook_is_asked_about_right_upgrades_alone() {
 }
 
 #[test]
-fn a_refusal_cannot_be_made_into_anything_else() {
+fn refusal_cannot_have_another_status_class() {
     // 101 would leave the client believing in what is not there.
     for status in [0, 100, 101, 199, 600, 999, u16::MAX] {
         assert_eq!(StatusCode::try_from(status), Err(InvalidStatus(status)));
@@ -359,7 +359,7 @@ fn storm(address: SocketAddr) -> (Wire, Answer, usize) {
 }
 
 #[test]
-fn a_storm_of_upgrades_is_let_in_at_its_rate() {
+fn upgrades_are_accepted_at_the_limited_rate() {
     let local = Local::start(Config { reactors: Some(1), max_upgrades_per_s: 1, ..quick() });
     let server = Serve::start(&["--reactors", "1", "--max-upgrades-per-s", "1"]);
     assert_eq!(server.said[1], "limits: max_upgrades_per_s 1 (default 4294967295)");
@@ -440,14 +440,14 @@ fn a_small_read_buffer_takes_large_messages() {
 }
 
 #[test]
-fn a_receive_buffer_may_be_asked_for() {
+fn receive_buffer_size_is_set() {
     let server = Serve::start(&["--socket-receive-buffer-bytes", "65536"]);
     Wire::websocket(server.address()).echo(&[7; 1 << 20]);
     server.stop();
 }
 
 #[test]
-fn the_kernel_takes_no_more_than_the_send_buffer_that_was_asked_for() {
+fn send_buffer_size_limits_what_the_kernel_takes() {
     let send_bytes = 4096;
     let local =
         Local::start(Config { socket_buffers: SocketBuffers { send_bytes, ..SocketBuffers::default() }, ..quick() });

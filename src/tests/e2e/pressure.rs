@@ -123,23 +123,23 @@ fn assert_bounded(message_bytes: usize) {
 }
 
 #[test]
-fn small_messages_to_one_who_does_not_read_are_bounded() {
+fn queue_of_small_messages_is_bounded() {
     assert_bounded(1 << 10);
 }
 
 #[test]
-fn messages_that_share_a_turn_are_bounded() {
+fn messages_of_one_iteration_are_bounded() {
     // Several lie whole in what is read at once, and each is sent from there.
     assert_bounded(16 << 10);
 }
 
 #[test]
-fn large_messages_to_one_who_does_not_read_are_bounded() {
+fn queue_of_large_messages_is_bounded() {
     assert_bounded(MIB);
 }
 
 #[test]
-fn raw_bytes_to_one_who_does_not_read_are_bounded() {
+fn queue_of_raw_bytes_is_bounded() {
     let server = Serve::start(&["--protocol", "tcp"]);
     let mut wire = Wire::connect(server.address());
     SockRef::from(&wire.socket).set_recv_buffer_size(64 << 10).expect("a small buffer");
@@ -161,7 +161,7 @@ fn raw_bytes_to_one_who_does_not_read_are_bounded() {
 }
 
 #[test]
-fn raw_bytes_come_back_behind_a_half_close() {
+fn raw_bytes_are_echoed_after_a_half_close() {
     let local = Local::start(Config { protocol: Protocol::Tcp, ..quick() });
     for bytes in [0, 1, 100, 64 << 10, 4 * MIB] {
         let wire = Wire::connect(local.address);
@@ -179,7 +179,7 @@ fn raw_bytes_come_back_behind_a_half_close() {
 }
 
 #[test]
-fn what_was_asked_before_a_half_close_is_answered() {
+fn requests_before_a_half_close_are_answered() {
     let local = Local::start(quick());
     let mut wire = Wire::connect(local.address);
     wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -197,7 +197,7 @@ fn what_was_asked_before_a_half_close_is_answered() {
 }
 
 #[test]
-fn the_end_in_the_middle_of_something_ends_the_connection() {
+fn end_of_stream_within_a_message_ends_the_connection() {
     let local = Local::start(quick());
     let mut stats = Wire::connect(local.address);
     let mut request = Wire::connect(local.address);

@@ -40,17 +40,17 @@ fn assert_ten(reactors: usize) {
 }
 
 #[test]
-fn the_eleventh_of_ten_waits_until_one_goes() {
+fn connection_beyond_the_limit_waits_for_a_place() {
     assert_ten(1);
 }
 
 #[test]
-fn ten_are_ten_over_all_reactors_together() {
+fn connection_limit_is_shared_by_all_reactors() {
     assert_ten(4);
 }
 
 #[test]
-fn those_that_wait_all_get_their_turn() {
+fn waiting_connections_are_all_served() {
     const PLACES: usize = 9;
     let local = Local::start(Config { max_connections: Some(PLACES), reactors: Some(4), ..quick() });
     let open = AtomicUsize::new(0);
@@ -73,7 +73,7 @@ fn those_that_wait_all_get_their_turn() {
 }
 
 #[test]
-fn tables_of_their_own_hold_exactly_what_was_planned() {
+fn own_descriptor_tables_hold_exactly_the_planned_number() {
     // For the other ends, all of which are here.
     raise_nofile();
     let server = Serve::start_under("ulimit -n 200", &["--max-connections", "500", "--close-timeout-s", "30"]);

@@ -15,7 +15,7 @@ fn failing(error: &str) -> Serve {
 }
 
 #[test]
-fn a_reactor_that_cannot_wait_for_events_ends_the_server_with_an_error_that_names_it() {
+fn epoll_error_ends_the_server_and_names_the_reactor() {
     if !has_strace() {
         return;
     }

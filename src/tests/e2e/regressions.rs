@@ -42,7 +42,7 @@ fn sized(body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_reactor_that_had_nothing_to_do_knows_what_time_it_is() {
+fn idle_reactor_has_the_current_time() {
     let local = Local::start(Config { deadlines: Deadlines { head_s: 2, ..Deadlines::default() }, ..quick() });
     // Longer than the deadline, without a connection: nothing but time can pass here.
     thread::sleep(Duration::from_millis(3000));
@@ -56,7 +56,7 @@ fn a_reactor_that_had_nothing_to_do_knows_what_time_it_is() {
 }
 
 #[test]
-fn a_chunked_page_of_any_number_of_chunks_comes_to_its_end() {
+fn chunked_page_with_any_number_of_chunks_ends() {
     // The head, the chunks and the end are an event each; a turn takes 32.
     for chunks in [28, 29, 30, 31, 32, 62, 63, 64] {
         let address = pages(move |_| {
@@ -69,7 +69,7 @@ fn a_chunked_page_of_any_number_of_chunks_comes_to_its_end() {
 }
 
 #[test]
-fn a_page_that_nothing_was_compared_with_is_not_said_to_be_compared() {
+fn page_without_a_comparison_is_reported_as_status_only() {
     for messages in ["0", "1"] {
         let address = pages(|number| sized(if number == 7 { "another" } else { "the page" }));
         let url = format!("http://{address}/");
@@ -107,7 +107,7 @@ fn an_interrupt_while_replies_are_due_ends_the_flood() {
 }
 
 #[test]
-fn a_server_that_resets_behind_the_close_handshake_has_closed() {
+fn reset_after_the_closing_handshake_counts_as_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("its address");
     thread::spawn(move || {

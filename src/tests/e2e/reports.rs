@@ -29,7 +29,7 @@ fn assert_refused(ended: &Ended, said: &str) {
 }
 
 #[test]
-fn a_flood_writes_what_it_was_asked_for() {
+fn flood_writes_the_requested_files() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     let (csv, html) = (scratch.file("report.csv"), scratch.file("report.html"));
@@ -55,7 +55,7 @@ fn a_flood_writes_what_it_was_asked_for() {
 }
 
 #[test]
-fn a_broken_assertion_is_named_with_its_figure() {
+fn failed_assertion_is_printed_with_its_figure() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let good = ["--assert", "lost == 0", "--assert", "opened >= 100%", "--assert", "connect.max < 1000s"];
@@ -80,7 +80,7 @@ fn a_broken_assertion_is_named_with_its_figure() {
 }
 
 #[test]
-fn a_flood_that_fails_is_not_an_assertion_that_does() {
+fn failed_flood_and_failed_assertion_have_different_exit_codes() {
     // Nobody listens there any more.
     let gone = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let url = format!("tcp://{gone}");
@@ -91,7 +91,7 @@ fn a_flood_that_fails_is_not_an_assertion_that_does() {
 }
 
 #[test]
-fn what_cannot_be_judged_or_written_is_refused_before_the_flood() {
+fn invalid_assertions_and_files_are_refused_before_the_flood() {
     // Whoever connected would wait in the queue of this listener.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let url = format!("tcp://{}", listener.local_addr().expect("its address"));
@@ -160,7 +160,7 @@ fn changed(from: &Path, to: &Path, pointer: &str, value: Value) {
 }
 
 #[test]
-fn reports_that_would_end_the_program_are_refused() {
+fn hostile_reports_are_refused() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     let [good, bad] = ["good.json", "bad.json"].map(|name| scratch.file(name));
@@ -249,7 +249,7 @@ fn escape_sequences_of_files_and_arguments_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn files_that_are_no_reports_are_named() {
+fn file_that_is_not_a_report_is_named() {
     let server = Serve::start(&[]);
     let scratch = Scratch::new();
     let [good, bad] = ["good.json", "bad.json"].map(|name| scratch.file(name));

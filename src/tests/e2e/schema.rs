@@ -211,7 +211,7 @@ fn every_member_of_a_report_is_in_the_readme() {
 }
 
 #[test]
-fn a_report_has_the_members_that_are_told() {
+fn report_has_the_documented_members() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let phases = [
@@ -239,7 +239,7 @@ fn a_report_has_the_members_that_are_told() {
 }
 
 #[test]
-fn a_report_of_nothing_has_them_too() {
+fn empty_report_has_the_documented_members() {
     let gone = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let (_, report) = flood(&[&format!("tcp://{gone}"), "--connections", "3"]);
     REPORT.check(&report, "report");

@@ -5,7 +5,7 @@ use crate::wire::{BINARY, CLOSE, Frame, UPGRADE, Wire, close_body, frame};
 use std::net::TcpStream;
 
 #[test]
-fn the_first_line_says_where_and_how() {
+fn first_line_has_address_and_plan() {
     let server = Serve::start(&["--max-connections", "100", "--reactors", "3"]);
     let address = server.address();
     assert_eq!(
@@ -17,7 +17,7 @@ fn the_first_line_says_where_and_how() {
 }
 
 #[test]
-fn limits_that_differ_are_told() {
+fn changed_limits_are_printed() {
     let arguments = ["--head-timeout-s", "7", "--max-fragments", "1024", "--max-message-bytes", "9"];
     let server = Serve::start(&arguments);
     let [_, limits] = &server.said[..] else { panic!("{server:?}") };
@@ -96,7 +96,7 @@ fn either_signal_closes_with_1001() {
 }
 
 #[test]
-fn a_second_signal_means_now() {
+fn second_signal_ends_the_program_at_once() {
     let server = Serve::start(&["--close-timeout-s", "3600"]);
     let mut deaf = Wire::websocket(server.address());
     server.running.signal("TERM");
@@ -106,7 +106,7 @@ fn a_second_signal_means_now() {
 }
 
 #[test]
-fn a_server_in_a_process_stops_and_leaves_its_port() {
+fn library_server_stops_and_frees_its_port() {
     let local = Local::start(quick());
     let mut wire = Wire::websocket(local.address);
     local.server.stop();
@@ -120,7 +120,7 @@ fn a_server_in_a_process_stops_and_leaves_its_port() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_exit_with_0() {
     for arguments in
         [&["--help"][..], &["serve", "--help"], &["flood", "--help"], &["connect", "--help"], &["--version"]]
     {

@@ -120,7 +120,7 @@ fn path_with_needless_encoding_is_the_same_path() {
 
 /// RFC 9110 sections 12.4.2 and 12.5.1.
 #[test]
-fn html_goes_to_no_client_that_rules_it_out() {
+fn html_is_not_sent_to_a_client_that_excludes_it() {
     let local = Local::start(quick());
     let get = |path: &str, accept: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
     let mut cases = vec![
@@ -167,7 +167,7 @@ fn upgrade_from(host: &str, origin: &str) -> String {
 }
 
 #[test]
-fn origin_passes_where_it_is_that_of_the_host() {
+fn origin_of_the_host_is_accepted() {
     let local = Local::start(quick());
     assert_answers(
         &local,

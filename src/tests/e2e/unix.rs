@@ -52,7 +52,7 @@ fn requests_and_messages_come_through_a_path() {
 }
 
 #[test]
-fn a_path_holds_exactly_what_was_planned() {
+fn unix_socket_holds_exactly_the_planned_number() {
     let scratch = Scratch::new();
     let path = scratch.file("socket");
     let server = serve(&path, &["--reactors", "3", "--max-connections", "20"]);
@@ -133,7 +133,7 @@ fn a_full_socket_of_another_program_does_not_hold_up_the_start() {
 }
 
 #[test]
-fn the_socket_of_another_kind_is_refused() {
+fn socket_of_another_kind_is_refused() {
     let scratch = Scratch::new();
     let path = scratch.file("socket");
     let other = UnixDatagram::bind(&path).expect("a socket");
@@ -143,7 +143,7 @@ fn the_socket_of_another_kind_is_refused() {
 }
 
 #[test]
-fn a_socket_that_has_replaced_ours_stays_when_the_server_stops() {
+fn replaced_socket_file_stays_when_the_server_stops() {
     let scratch = Scratch::new();
     let path = scratch.file("socket");
     let server = serve(&path, &[]);
@@ -165,7 +165,7 @@ fn a_socket_that_has_replaced_ours_stays_when_the_server_stops() {
 }
 
 #[test]
-fn a_name_with_an_at_sign_is_an_abstract_socket() {
+fn name_with_at_sign_is_an_abstract_socket() {
     let name = format!("steadfast-{}", std::process::id());
     let listen = format!("unix:@{name}");
     let start = || Serve::of(steadfast("", &["serve", "--listen", &listen, "--reactors", "3"]));
@@ -188,7 +188,7 @@ fn a_name_with_an_at_sign_is_an_abstract_socket() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_not_touched() {
+fn file_that_is_not_a_socket_is_not_touched() {
     let scratch = Scratch::new();
     let path = scratch.file("notes");
     std::fs::write(&path, "dear diary").expect("a file");
@@ -197,7 +197,7 @@ fn a_file_that_is_no_socket_is_not_touched() {
 }
 
 #[test]
-fn a_flood_does_not_speak_to_paths() {
+fn flood_refuses_unix_socket_targets() {
     let ended = Running::spawn(steadfast("", &["flood", "unix:/run/socket"])).ended();
     assert_eq!((ended.code(), ended.err.len()), (2, 1), "{ended:?}");
 }

@@ -16,7 +16,7 @@ fn says(ended: &Ended, line: &str) {
 }
 
 #[test]
-fn a_page_without_end_is_lost_with_its_cause() {
+fn page_without_end_ends_the_connection_with_its_cause() {
     for head in ["Content-Length: 99999999999", "Transfer-Encoding: chunked", "Connection: close"] {
         let address = foreign(move |mut stream| {
             read_head(&mut stream)?;
@@ -40,7 +40,7 @@ fn a_page_without_end_is_lost_with_its_cause() {
 }
 
 #[test]
-fn a_page_may_be_as_long_as_it_is_said_to() {
+fn page_of_the_maximum_length_is_accepted() {
     let address = foreign(|mut stream| {
         loop {
             read_head(&mut stream)?;
@@ -56,7 +56,7 @@ fn a_page_may_be_as_long_as_it_is_said_to() {
 }
 
 #[test]
-fn a_head_without_end_is_lost_with_its_cause() {
+fn head_without_end_ends_the_connection_with_its_cause() {
     let endless = |line: &'static str| {
         foreign(move |mut stream| {
             read_head(&mut stream)?;
@@ -82,7 +82,7 @@ fn a_head_without_end_is_lost_with_its_cause() {
 }
 
 #[test]
-fn interim_answers_without_end_do_not_put_a_deadline_off() {
+fn endless_interim_responses_do_not_extend_the_deadline() {
     for (scheme, cause) in [("http", "4 timeout: reply"), ("ws", "4 timeout: connect")] {
         let address = foreign(|mut stream| {
             read_head(&mut stream)?;
@@ -110,7 +110,7 @@ fn telling(stats: String) -> std::net::SocketAddr {
 }
 
 #[test]
-fn an_answer_about_statistics_that_is_too_long_is_not_read_and_that_is_said() {
+fn oversize_stats_response_is_skipped_with_a_warning() {
     let stats = format!("{{\"server\":\"steadfast\",\"x\":[{}0]}}", "0,".repeat(7 << 20));
     let url = format!("ws://{}/", telling(stats));
     let (ended, report) = flood(&[&url, "--connections", "5"]);
@@ -121,7 +121,7 @@ fn an_answer_about_statistics_that_is_too_long_is_not_read_and_that_is_said() {
 }
 
 #[test]
-fn an_answer_about_statistics_that_makes_no_sense_is_a_strangers() {
+fn malformed_stats_response_is_taken_for_a_foreign_server() {
     for stats in [
         "[".repeat(1 << 20),
         format!("{{\"server\":\"steadfast\",\"x\":{}", "[".repeat(1 << 19)),
@@ -135,7 +135,7 @@ fn an_answer_about_statistics_that_makes_no_sense_is_a_strangers() {
 }
 
 #[test]
-fn figures_of_any_size_are_compared() {
+fn stats_of_any_size_are_compared() {
     let most = u64::MAX;
     let counters = format!("{{\"upgraded\":{most},\"messages_in\":{most},\"messages_delivered\":{most}}}");
     let connections = format!("{{\"now\":{most},\"max\":{most}}}");
@@ -148,7 +148,7 @@ fn figures_of_any_size_are_compared() {
 }
 
 #[test]
-fn messages_that_there_is_no_memory_for_are_refused() {
+fn payload_beyond_the_available_memory_is_refused() {
     let ended = bounded(&["ws://127.0.0.1:9/", "--connections", "5", "--payload", "1073741824"]);
     assert_eq!((ended.code(), ended.err.len()), (2, 1), "{ended:?}");
     for word in ["no memory", "1073741824 bytes", "--payload", "ulimit -v"] {

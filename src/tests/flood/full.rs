@@ -16,7 +16,7 @@ fn filled(places: &str, connections: &str) -> (crate::host::Ended, Value) {
 }
 
 #[test]
-fn a_full_server_answers_over_the_connection_of_the_first_question() {
+fn full_server_answers_stats_on_the_kept_connection() {
     let (ended, report) = filled("41", "40");
     assert_whole(&ended, &report, 40);
     assert_agrees(&report);
@@ -26,7 +26,7 @@ fn a_full_server_answers_over_the_connection_of_the_first_question() {
 }
 
 #[test]
-fn a_server_with_too_few_places_answers_too() {
+fn server_with_too_few_places_still_answers_stats() {
     let (ended, report) = filled("40", "60");
     assert_sums(&ended, &report, 60);
     // One place is taken by the questions.
@@ -38,7 +38,7 @@ fn a_server_with_too_few_places_answers_too() {
 }
 
 #[test]
-fn a_question_takes_no_place_that_a_connection_needs() {
+fn stats_request_takes_no_place_of_a_connection() {
     let (ended, report) = filled("40", "40");
     assert_whole(&ended, &report, 40);
     assert_agrees(&report);

@@ -31,7 +31,7 @@ proptest! {
     }
 
     #[test]
-    fn adding_is_recording_all(one in values(), two in values()) {
+    fn added_histograms_equal_one_that_recorded_all(one in values(), two in values()) {
         let all = recorded(&[&one[..], &two].concat());
         let mut sum = recorded(&one);
         sum.add(&recorded(&two));
@@ -46,7 +46,7 @@ proptest! {
     }
 
     #[test]
-    fn quantiles_are_right_to_three_digits(mut values in prop::collection::vec(1..600_000_000_u64, 1..200)) {
+    fn quantiles_are_exact_to_three_digits(mut values in prop::collection::vec(1..600_000_000_u64, 1..200)) {
         let latency = recorded(&values);
         values.sort_unstable();
         for share in [0.5_f64, 0.9, 0.95, 0.99, 1.0] {
@@ -57,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn measures_are_kept_apart(values in prop::collection::vec((0..MEASURES.len(), 0..1_000_000_u64), 0..100)) {
+    fn measures_are_recorded_separately(values in prop::collection::vec((0..MEASURES.len(), 0..1_000_000_u64), 0..100)) {
         let (mut one, mut two, mut all) = (Latencies::default(), Latencies::default(), Latencies::default());
         for (at, (measure, us)) in values.iter().enumerate() {
             let half = if at % 2 == 0 { &mut one } else { &mut two };
@@ -77,7 +77,7 @@ proptest! {
 }
 
 #[test]
-fn figures_that_do_not_belong_to_their_histogram_are_refused() {
+fn figures_that_differ_from_their_histogram_are_refused() {
     let mut written = serde_json::to_value(recorded(&[1, 2, 3])).expect("JSON");
     written["samples"] = 4.into();
     assert!(serde_json::from_value::<Latency>(written.clone()).is_err());

@@ -27,22 +27,22 @@ fn assert_kills(how: How, cause: &str, answered: u64) {
 }
 
 #[test]
-fn closed_instead_of_answered() {
+fn connection_closed_instead_of_answered_is_lost_with_its_cause() {
     assert_kills(How::Close, "close code 4000", PLANNED - 20);
 }
 
 #[test]
-fn gone_instead_of_answered() {
+fn connection_ended_instead_of_answered_is_lost_with_its_cause() {
     assert_kills(How::Abort, "closed by peer", PLANNED - 20);
 }
 
 #[test]
-fn closed_in_the_hold() {
+fn connection_closed_during_the_hold_is_lost_with_its_cause() {
     assert_kills(How::CloseInHold, "close code 4000", PLANNED);
 }
 
 #[test]
-fn whoever_looks_on_sees_every_connection_at_every_tick() {
+fn states_sum_to_the_planned_connections_at_every_tick() {
     let local = Local::serve(killing(Server::from(quick()), How::Close, 7, 300));
     let scenario: Scenario = "
         [[phase]]

@@ -30,7 +30,7 @@ fn assert_disputed(ended: &crate::host::Ended, report: &Value, planned: u64, wha
 }
 
 #[test]
-fn another_guest_is_a_difference() {
+fn another_client_of_the_server_is_reported_as_a_difference() {
     let local = Local::start(quick());
     let url = format!("ws://{}/echo", local.address);
     let mut flooding = Flooding::start(
@@ -80,7 +80,7 @@ fn relay(client: TcpStream, server: TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn messages_that_never_came_to_the_server_are_a_difference() {
+fn messages_that_did_not_reach_the_server_are_reported_as_a_difference() {
     let local = Local::start(quick());
     let url = format!("ws://{}/echo", swallowing(local.address));
     let (ended, report) = flood(&[&url, "--connections", "20", "--messages", "3", "--trickle", "0"]);
@@ -98,7 +98,7 @@ fn in_turn(servers: [SocketAddr; 2], which: fn(usize) -> usize) -> SocketAddr {
 }
 
 #[test]
-fn several_servers_behind_one_address_are_not_compared() {
+fn several_servers_at_one_address_are_not_reconciled() {
     let servers = [(); 2].map(|()| Local::start(quick()));
     let addresses = [&servers[0], &servers[1]].map(|local| local.address);
     // The second way the first two questions go to the same one, and what was two is found out in the end.
@@ -111,7 +111,7 @@ fn several_servers_behind_one_address_are_not_compared() {
 }
 
 #[test]
-fn two_targets_and_those_that_are_not_asked_are_not_compared() {
+fn several_targets_are_not_reconciled() {
     let (one, two) = (Local::start(quick()), Local::start(quick()));
     let raw = Local::start(Config { protocol: steadfast::server::Protocol::Tcp, ..quick() });
     let [ws, other, http] = [
@@ -128,7 +128,7 @@ fn two_targets_and_those_that_are_not_asked_are_not_compared() {
 }
 
 #[test]
-fn a_server_that_begins_anew_is_not_compared() {
+fn restarted_server_is_not_reconciled() {
     let server = Serve::start(&[]);
     let address = server.address().to_string();
     let url = format!("ws://{address}/echo");

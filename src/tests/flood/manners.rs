@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use steadfast::server::{Config, Deadlines};
 
 #[test]
-fn a_host_that_may_be_somebody_elses_is_refused() {
+fn public_target_is_refused_without_confirmation() {
     // Kept for documentation, RFC 5737 and RFC 3849: nobody is there.
     for (url, address) in [
         ("ws://192.0.2.1/", "192.0.2.1"),
@@ -51,12 +51,12 @@ fn assert_never_begins(arguments: &[&str]) {
 }
 
 #[test]
-fn whoever_says_that_it_is_his_host_is_believed() {
+fn public_target_is_accepted_with_confirmation() {
     assert_never_begins(&["ws://192.0.2.1/", "--i-own-this-host"]);
 }
 
 #[test]
-fn before_its_time_a_flood_sends_nothing_at_all() {
+fn flood_sends_nothing_before_its_start_time() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("its address");
     for scheme in ["ws", "http", "tcp"] {
@@ -84,12 +84,12 @@ fn assert_interruptible(scenario: &[&str], opened: u64) {
 }
 
 #[test]
-fn an_interrupt_ends_a_ramp() {
+fn interrupt_ends_a_ramp() {
     assert_interruptible(&["ramp over_s=3600"], 0);
 }
 
 #[test]
-fn an_interrupt_ends_a_ramp_in_steps_before_the_next_step() {
+fn interrupt_ends_a_ramp_in_steps_before_the_next_step() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let ramp = phases(&["ramp over_s=3600 steps=20"]);
@@ -106,12 +106,12 @@ fn an_interrupt_ends_a_ramp_in_steps_before_the_next_step() {
 }
 
 #[test]
-fn an_interrupt_ends_a_rate() {
+fn interrupt_ends_a_rate() {
     assert_interruptible(&["ramp", "rate per_s=50 for_s=3600"], 40);
 }
 
 #[test]
-fn an_interrupt_ends_a_flood_whose_server_has_stalled() {
+fn interrupt_ends_a_flood_of_a_stalled_server() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let scenario = phases(&["ramp", "rate per_s=50 for_s=3600"]);
@@ -130,18 +130,18 @@ fn an_interrupt_ends_a_flood_whose_server_has_stalled() {
 }
 
 #[test]
-fn an_interrupt_ends_what_receives() {
+fn interrupt_ends_a_receive_phase() {
     assert_interruptible(&["ramp", "receive for_s=3600"], 40);
     assert_interruptible(&["ramp", "slow for_s=3600 share=0.5"], 40);
 }
 
 #[test]
-fn an_interrupt_ends_a_drain_that_has_time() {
+fn interrupt_shortens_a_drain() {
     assert_interruptible(&["ramp", "reply", "drain over_s=3600"], 40);
 }
 
 #[test]
-fn an_interrupt_before_a_drain_that_has_time_does_not_wait_for_it() {
+fn interrupt_before_a_drain_skips_its_pace() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let scenario = phases(&["ramp", "hold for_s=3600", "drain over_s=3600"]);
@@ -155,7 +155,7 @@ fn an_interrupt_before_a_drain_that_has_time_does_not_wait_for_it() {
 }
 
 #[test]
-fn an_interrupt_ends_a_storm_whose_connections_do_not_come_back() {
+fn interrupt_ends_a_storm_whose_connections_do_not_reopen() {
     let granted = AtomicUsize::new(0);
     let address = stranger(move |_| granted.fetch_add(1, Ordering::Relaxed) < 20);
     let url = format!("ws://{address}/");
@@ -171,7 +171,7 @@ fn an_interrupt_ends_a_storm_whose_connections_do_not_come_back() {
 }
 
 #[test]
-fn a_flood_ends_by_itself_and_says_how_long_each_phase_was() {
+fn flood_reports_the_length_of_each_phase() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let scenario = phases(&[
@@ -215,7 +215,7 @@ fn half_deaf() -> SocketAddr {
 }
 
 #[test]
-fn after_an_interrupt_what_does_not_close_in_time_is_reset() {
+fn connection_that_does_not_close_after_an_interrupt_is_reset() {
     let url = format!("ws://{}/", half_deaf());
     let limits = ["--connections", "20", "--interrupt-s", "1"];
     let mut flooding = Flooding::start(&[&[url.as_str()], &limits[..], &phases(&["ramp", "hold for_s=3600"])].concat());
@@ -230,7 +230,7 @@ fn after_an_interrupt_what_does_not_close_in_time_is_reset() {
 }
 
 #[test]
-fn an_interrupt_may_leave_no_time_at_all() {
+fn interrupt_with_zero_grace_resets_at_once() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let limits = ["--connections", "20", "--interrupt-s", "0"];
@@ -245,7 +245,7 @@ fn an_interrupt_may_leave_no_time_at_all() {
 }
 
 #[test]
-fn a_second_interrupt_ends_at_once_with_the_report() {
+fn second_interrupt_resets_at_once_and_reports() {
     let url = format!("ws://{}/", half_deaf());
     let limits = ["--connections", "20", "--interrupt-s", "3600"];
     let mut flooding = Flooding::start(&[&[url.as_str()], &limits[..], &phases(&["ramp", "hold for_s=3600"])].concat());
@@ -265,7 +265,7 @@ fn a_second_interrupt_ends_at_once_with_the_report() {
 }
 
 #[test]
-fn a_flood_that_nobody_interrupts_says_nothing_of_it() {
+fn report_without_an_interrupt_does_not_mention_one() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let (ended, report) = flood(&[&url, "--connections", "3"]);
@@ -275,7 +275,7 @@ fn a_flood_that_nobody_interrupts_says_nothing_of_it() {
 }
 
 #[test]
-fn pings_are_answered_and_counted() {
+fn pings_of_the_server_are_answered_and_counted() {
     let deadlines = Deadlines { ping_s: 1, ..quick().deadlines };
     let local = Local::start(Config { deadlines, ..quick() });
     let url = format!("ws://{}/echo", local.address);
@@ -288,7 +288,7 @@ fn pings_are_answered_and_counted() {
 }
 
 #[test]
-fn replies_are_not_late_while_the_flood_was_stopped() {
+fn reply_during_a_pause_of_the_flood_is_not_late() {
     let (may_answer, was_asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (gate, asked) = (Arc::clone(&may_answer), Arc::clone(&was_asked));
     let address = foreign(move |mut client| {

@@ -27,7 +27,7 @@ fn lines(head: &str) -> Vec<&str> {
 }
 
 #[test]
-fn an_upgrade_has_the_fields_and_the_offers() {
+fn upgrade_carries_the_fields_and_offers() {
     let (tell, heads) = channel();
     let address = stranger(move |head| tell.send(head.to_owned()).is_ok());
     let url = format!("ws://{address}/path?query=1");
@@ -55,7 +55,7 @@ fn an_upgrade_has_the_fields_and_the_offers() {
 }
 
 #[test]
-fn nothing_is_offered_that_was_not_asked_for() {
+fn upgrade_offers_nothing_by_default() {
     let (tell, heads) = channel();
     let address = stranger(move |head| tell.send(head.to_owned()).is_ok());
     let (ended, report) = flood(&[&format!("ws://{address}/"), "--connections", "3"]);
@@ -68,7 +68,7 @@ fn nothing_is_offered_that_was_not_asked_for() {
 }
 
 #[test]
-fn a_subprotocol_that_was_not_offered_is_no_answer() {
+fn unoffered_subprotocol_is_a_protocol_error() {
     let address = foreign(|mut stream| {
         let head = read_head(&mut stream)?;
         grant(&mut stream, &head, "Sec-WebSocket-Protocol: v3.chat\r\n")?;
@@ -82,7 +82,7 @@ fn a_subprotocol_that_was_not_offered_is_no_answer() {
 }
 
 #[test]
-fn a_request_has_the_fields() {
+fn request_carries_the_fields() {
     let (tell, heads) = channel();
     let address = foreign(move |mut stream| {
         loop {
@@ -130,7 +130,7 @@ fn lengths(payload: &str) -> Vec<usize> {
 }
 
 #[test]
-fn lengths_are_drawn_from_what_was_asked_for() {
+fn message_lengths_follow_the_distribution() {
     // Which message is how long depends on its number alone: these are the same in every run.
     assert!(lengths("77").iter().all(|&length| length == 77));
     let uniform = lengths("100-300");
@@ -148,7 +148,7 @@ fn lengths_are_drawn_from_what_was_asked_for() {
 }
 
 #[test]
-fn raw_messages_have_drawn_lengths_too() {
+fn raw_message_lengths_follow_the_distribution() {
     let local = Local::start(Config { protocol: steadfast::server::Protocol::Tcp, ..quick() });
     let url = format!("tcp://{}", local.address);
     let (ended, report) =
@@ -158,7 +158,7 @@ fn raw_messages_have_drawn_lengths_too() {
 }
 
 #[test]
-fn what_is_compressed_is_shorter_on_the_wire() {
+fn compressed_message_is_shorter_on_the_wire() {
     let upgrade = Policy { compression: Some(Compression::default()), ..Policy::default() };
     let local = Local::start(Config { upgrade, ..quick() });
     let url = format!("ws://{}/echo", local.address);

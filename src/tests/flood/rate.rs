@@ -50,7 +50,7 @@ fn stalled(connections: u64, per_s: u64, for_s: u64) -> Value {
 }
 
 #[test]
-fn a_stall_is_seen_by_all_who_were_due_in_it() {
+fn stall_raises_the_response_time_of_every_message_due_in_it() {
     let report = stalled(500, 1, 5);
     // A fifth of the messages were due within the second, evenly: one of twenty had to wait for all but a quarter of it.
     let response = &report["response"];
@@ -59,7 +59,7 @@ fn a_stall_is_seen_by_all_who_were_due_in_it() {
 }
 
 #[test]
-fn who_waits_in_a_stall_is_not_taken_for_one_who_had_nothing_to_send() {
+fn connection_that_waits_in_a_stall_still_has_its_messages_measured() {
     let report = stalled(10, 20, 4);
     let mean_us = |name: &str| report[name]["mean_us"].as_f64().expect("a mean");
     // Of each connection's 80 messages twenty waited for half a second on average, and only the first of them as one that
@@ -69,7 +69,7 @@ fn who_waits_in_a_stall_is_not_taken_for_one_who_had_nothing_to_send() {
 }
 
 #[test]
-fn who_waits_for_an_answer_from_before_is_late_and_leaves_nothing_out() {
+fn connection_with_an_earlier_unanswered_message_sends_all_due_messages() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let phases = phases(&["ramp", "hold for_s=0.5 trickle_per_s=200", "rate per_s=5 for_s=2"]);
@@ -86,7 +86,7 @@ fn who_waits_for_an_answer_from_before_is_late_and_leaves_nothing_out() {
 }
 
 #[test]
-fn each_protocol_has_a_rate() {
+fn constant_rate_works_for_each_protocol() {
     let local = Local::start(quick());
     let raw = Local::start(steadfast::server::Config { protocol: Protocol::Tcp, ..quick() });
     let urls = [
@@ -104,7 +104,7 @@ fn each_protocol_has_a_rate() {
 }
 
 #[test]
-fn a_server_that_goes_in_the_middle_ends_the_schedule_and_not_the_books() {
+fn server_that_ends_during_a_schedule_leaves_consistent_counts() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let phases = phases(&["ramp", "rate per_s=50 for_s=2"]);
@@ -134,14 +134,14 @@ fn rate(connections: u32, for_s: f64, per_s: Option<f64>, total_per_s: Option<f6
 }
 
 #[test]
-fn a_rate_that_is_no_whole_number_of_microseconds_makes_no_message_more() {
+fn rate_with_a_fractional_interval_sends_the_exact_number_of_messages() {
     // 333,333 us six times are two microseconds less than two seconds.
     assert_eq!(rate(10, 2.0, Some(3.0), None).schedule.due, 60);
     assert_eq!(rate(3, 0.5, Some(700.0), None).schedule.due, 1050);
 }
 
 #[test]
-fn a_rate_of_all_together_is_that_of_all_together() {
+fn total_rate_is_shared_by_all_connections() {
     assert_eq!(rate(7, 2.0, None, Some(14.0)).schedule.due, 28);
     // Thirty among nine: a worker's own part may end with half a message.
     let report = rate(9, 1.0, None, Some(30.0));
@@ -149,7 +149,7 @@ fn a_rate_of_all_together_is_that_of_all_together() {
 }
 
 #[test]
-fn a_rate_of_less_than_one_message_reaches_some() {
+fn rate_below_one_message_reaches_some_connections() {
     let report = rate(20, 1.0, Some(0.5), None);
     assert_eq!(report.schedule.due, 10);
 }

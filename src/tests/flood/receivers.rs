@@ -63,7 +63,7 @@ fn receive(local: &Local, phase: &str) -> (crate::host::Ended, Value) {
 }
 
 #[test]
-fn what_has_a_stamp_has_an_age() {
+fn message_with_a_timestamp_has_an_age() {
     let server = Serve::start(&["--push-interval", "0.1"]);
     let url = format!("ws://{}/push", server.address());
     let began = Instant::now();
@@ -81,7 +81,7 @@ fn what_has_a_stamp_has_an_age() {
 }
 
 #[test]
-fn what_has_no_stamp_has_no_age() {
+fn message_without_a_timestamp_has_no_age() {
     // Without end: the first may come before the flood has begun to count.
     let local = pushing(usize::MAX, 50, Duration::from_millis(20));
     let (ended, report) = receive(&local, "receive for_s=600 messages=3");
@@ -92,7 +92,7 @@ fn what_has_no_stamp_has_no_age() {
 }
 
 #[test]
-fn nobody_waits_for_those_who_are_lost() {
+fn lost_receiver_does_not_delay_the_phase() {
     const EVERY: Duration = Duration::from_millis(20);
     let came = AtomicUsize::new(0);
     let address = foreign(move |mut stream| {
@@ -173,7 +173,7 @@ fn push_until_given_up(server: &Handle, news: &Receiver<News>) -> usize {
 }
 
 #[test]
-fn who_does_not_read_is_lost_and_nobody_else() {
+fn only_connections_that_do_not_read_are_lost() {
     let (tell, news) = channel();
     // What is closed as too slow hears of that when it reads, and not a reset.
     let deadlines = Deadlines { close_s: 60, ..Deadlines::default() };
@@ -203,7 +203,7 @@ fn who_does_not_read_is_lost_and_nobody_else() {
 }
 
 #[test]
-fn who_reads_slowly_and_keeps_up_is_not_lost() {
+fn slow_reader_that_keeps_up_is_not_lost() {
     let local = pushing(10, 100, Duration::from_millis(20));
     let (ended, report) = receive(&local, "slow for_s=2 share=0.5 bytes_per_s=100000");
     assert_whole(&ended, &report, ALL as u64);
@@ -212,7 +212,7 @@ fn who_reads_slowly_and_keeps_up_is_not_lost() {
 }
 
 #[test]
-fn who_reads_more_slowly_than_is_sent_has_all_in_the_end() {
+fn slow_reader_receives_everything_in_the_end() {
     // Less than fits on the way: nobody is given up, and what was left unread is read when the phase is over.
     let local = pushing(10, 1000, Duration::from_millis(20));
     let (ended, report) = receive(&local, "slow for_s=1.5 share=0.5 bytes_per_s=2000");

@@ -12,7 +12,7 @@ fn assert_refused(arguments: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn flags_that_make_no_sense() {
+fn invalid_flags_are_refused() {
     let cases: [(&[&str], &[&str]); 25] = [
         (&["--shard", "0/2"], &["--shard", "'0/2'", "1/4"]),
         (&["--shard", "3/2"], &["--shard", "'3/2'", "1/4"]),
@@ -46,7 +46,7 @@ fn flags_that_make_no_sense() {
 }
 
 #[test]
-fn phases_that_make_no_sense() {
+fn invalid_phases_are_refused() {
     let cases: [(&[&str], &[&str]); 14] = [
         (&["jump"], &["jump", "ramp", "drain"]),
         (&["hold"], &["hold", "for_s", "hold for_s=30"]),
@@ -70,7 +70,7 @@ fn phases_that_make_no_sense() {
 }
 
 #[test]
-fn files_that_make_no_sense() {
+fn invalid_scenario_files_are_refused() {
     let scratch = Scratch::new();
     let file = scratch.file("scenario.toml");
     let name = text(&file).to_owned();
@@ -90,7 +90,7 @@ fn files_that_make_no_sense() {
 }
 
 #[test]
-fn receivers_of_what_nobody_pushes() {
+fn receive_is_refused_for_servers_that_do_not_push() {
     for url in ["http://127.0.0.1:1/", "tcp://127.0.0.1:1"] {
         for phase in ["receive for_s=1", "slow for_s=1 share=0.5"] {
             let ended = run("", &["flood", url, "--phase", "ramp", "--phase", phase]);

@@ -60,7 +60,7 @@ over_s = 0.2
 ";
 
 #[test]
-fn a_file_with_all_that_there_is() {
+fn scenario_file_with_every_phase_is_read() {
     let scratch = Scratch::new();
     let file = scratch.file("scenario.toml");
     std::fs::write(&file, ALL).expect("a file");
@@ -83,7 +83,7 @@ fn a_file_with_all_that_there_is() {
 }
 
 #[test]
-fn a_line_says_the_same_as_a_table() {
+fn phase_on_a_line_equals_phase_as_a_table() {
     let scenario: Scenario = ALL.parse().expect("a scenario");
     let lines = [
         "ramp connections=20 over_s=0.4 steps=2",
@@ -103,7 +103,7 @@ fn a_line_says_the_same_as_a_table() {
 }
 
 #[test]
-fn figures_out_of_range_are_told_with_their_key() {
+fn value_out_of_range_is_refused_with_its_key() {
     for (phase, key, value) in [
         ("ramp connections=0", "connections", "1"),
         ("ramp connections=-1", "connections", "-1"),
@@ -156,7 +156,7 @@ fn kind() -> impl Strategy<Value = &'static str> {
 
 proptest! {
     #[test]
-    fn unknown_keys_are_refused_by_name(phase in kind(), key in "[a-z_]{1,14}", value in 0..1000_u32) {
+    fn unknown_key_is_refused_by_name(phase in kind(), key in "[a-z_]{1,14}", value in 0..1000_u32) {
         prop_assume!(!KEYS.contains(&key.as_str()) && key != "bytes_per_s");
         prop_assert!(phase.parse::<Phase>().is_ok());
         let wrong = format!("{phase} {key}={value}").parse::<Phase>().expect_err("a key of nobody").to_string();
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn shares_are_from_nothing_to_all(share in any::<f64>()) {
+    fn share_must_be_from_0_to_1(share in any::<f64>()) {
         let phase = Phase::Storm { share };
         let read = format!("storm share={share:?}").parse::<Phase>();
         // A float of TOML is written with an exponent just as Rust does.
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn ramps_open_all_connections_and_no_more(
+    fn ramps_must_open_exactly_all_connections(
         parts in prop::collection::vec(1..50_000_u32, 1..6),
         leaves_last in any::<bool>(),
         between in prop::collection::vec(kind(), 0..4),
@@ -217,7 +217,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_follows_a_drain_and_nothing_comes_before_a_ramp() {
+fn scenario_must_begin_with_a_ramp_and_end_with_a_drain() {
     for wrong in [&["drain"][..], &["hold for_s=1", "ramp"], &["ramp", "drain", "drain"], &["ramp", "drain", "check"]] {
         let phases = wrong.iter().map(|phase| phase.parse().expect("a phase")).collect();
         assert!(Scenario { phases }.planned(10).is_err(), "{wrong:?}");

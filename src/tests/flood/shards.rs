@@ -33,7 +33,7 @@ fn both(url: &str, more: &[&str]) -> [Value; 2] {
 }
 
 #[test]
-fn two_shards_on_one_host_have_nothing_in_common() {
+fn shards_on_one_host_share_no_source_address() {
     let (tell, told) = channel();
     let address = foreign(move |mut stream| {
         let from = stream.peer_addr()?.ip();
@@ -60,7 +60,7 @@ fn two_shards_on_one_host_have_nothing_in_common() {
 }
 
 #[test]
-fn rates_are_those_of_all_shards_and_nobody_is_compared() {
+fn rates_are_divided_among_shards_and_shards_are_not_reconciled() {
     let local = Local::start(quick());
     let url = format!("ws://{}/echo", local.address);
     let phases = crate::rig::phases(&["ramp per_s=1000", "rate total_per_s=100 for_s=1", "storm share=0.5"]);
@@ -75,7 +75,7 @@ fn rates_are_those_of_all_shards_and_nobody_is_compared() {
 
 proptest! {
     #[test]
-    fn the_parts_of_all_shards_are_all_and_no_two_have_one_in_common(connections in 1..1_000_000_u32, count in 1..64_u32) {
+    fn shards_are_disjoint_and_cover_everything(connections in 1..1_000_000_u32, count in 1..64_u32) {
         let target: steadfast::flood::target::Target = "tcp://127.0.0.1:1".parse().expect("a target");
         let mut next = 0;
         for index in 1..=count {
@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_shard_is_refused(text in "[0-9]{0,6}/?-?[0-9]{0,6}") {
+    fn invalid_shard_is_refused(text in "[0-9]{0,6}/?-?[0-9]{0,6}") {
         let numbers = text.split_once('/').and_then(|(index, count)| Some((index.parse::<u32>().ok()?, count.parse::<u32>().ok()?)));
         let right = numbers.is_some_and(|(index, count)| index >= 1 && index <= count && count <= 100_000);
         prop_assert_eq!(text.parse::<Shard>().is_ok(), right, "{}", text);

@@ -23,7 +23,7 @@ fn share_of(sizes: &Sizes, length: u32, count: u64) -> f64 {
 
 proptest! {
     #[test]
-    fn all_are_within_bounds_and_the_same_each_time(sizes in any_sizes(), number in any::<u64>()) {
+    fn lengths_are_within_bounds_and_reproducible(sizes in any_sizes(), number in any::<u64>()) {
         let length = sizes.of(number);
         prop_assert!(length >= 1 && length <= sizes.max_bytes());
         match &sizes {
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn a_range_has_both_of_its_ends(least in 1..100_000_u32, more in 1..60_u32) {
+    fn range_includes_both_ends(least in 1..100_000_u32, more in 1..60_u32) {
         let sizes = Sizes::Uniform(least, least + more);
         // Each length comes about eighty times.
         let lengths: Vec<usize> = numbers(80 * u64::from(more + 1)).map(|number| sizes.of(number)).collect();
@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn each_length_comes_as_often_as_its_weight_says(weights in prop::collection::vec(1..1000_u32, 1..6)) {
+    fn lengths_occur_by_their_weights(weights in prop::collection::vec(1..1000_u32, 1..6)) {
         let list: Vec<(u32, u32)> = weights.iter().zip(1..).map(|(&weight, length)| (length, weight)).collect();
         let sizes = Sizes::Weighted(list.clone());
         let all: u32 = weights.iter().sum();
@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn an_exponential_distribution_has_its_mean(mean in 50..100_000_u32) {
+    fn exponential_distribution_has_the_given_mean(mean in 50..100_000_u32) {
         let sizes = Sizes::Exponential(mean);
         let sum: usize = numbers(20_000).map(|number| sizes.of(number)).sum();
         let found = sum as f64 / 20_000.0 / f64::from(mean);
@@ -78,7 +78,7 @@ proptest! {
 }
 
 #[test]
-fn the_longest_there_are() {
+fn longest_lengths_are_accepted() {
     for text in ["1073741824", "1-1073741824", "exp:1073741824", "1073741824:4294967295,1:4294967295"] {
         let sizes: Sizes = text.parse().expect(text);
         assert_eq!(sizes.max_bytes(), 1 << 30, "{text}");

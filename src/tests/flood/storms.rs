@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 #[test]
-fn exactly_the_share_comes_back() {
+fn storm_resets_and_reopens_exactly_its_share() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let scenario = phases(&["ramp", "reply", "storm share=0.29", "check", "storm share=1", "reply", "check"]);
@@ -30,7 +30,7 @@ fn exactly_the_share_comes_back() {
 }
 
 #[test]
-fn a_storm_of_none_drops_none() {
+fn storm_with_share_0_resets_nothing() {
     let server = Serve::start(&[]);
     let url = format!("ws://{}/echo", server.address());
     let scenario = phases(&["ramp", "storm share=0", "check"]);
@@ -41,7 +41,7 @@ fn a_storm_of_none_drops_none() {
 }
 
 #[test]
-fn who_is_refused_when_it_comes_back_is_lost() {
+fn connection_refused_after_a_storm_is_lost() {
     const ALL: usize = 40;
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let url = format!("tcp://{}", listener.local_addr().expect("its address"));
@@ -61,7 +61,7 @@ fn who_is_refused_when_it_comes_back_is_lost() {
 }
 
 #[test]
-fn who_is_not_upgraded_when_it_comes_back_is_lost() {
+fn connection_without_upgrade_after_a_storm_is_lost() {
     let granted = AtomicUsize::new(0);
     // Of twenty that come back the first five are granted what they want.
     let address = stranger(move |_| granted.fetch_add(1, Ordering::Relaxed) < 45);

@@ -152,7 +152,7 @@ def sampled(server):
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY], ids=["text", "binary"])
 @pytest.mark.parametrize("size", [LIMIT, 1100, 64], ids=["whole", "in-a-thousand", "in-crumbs"])
-async def test_bomb_is_refused_and_not_held(compressing, opcode, size):
+async def test_compression_bomb_is_refused_without_keeping_it(compressing, opcode, size):
     idle = await warmed_up(compressing)
     frames = b"".join(compressed_frames(opcode, pieces(bomb(), size)))
     with no_more_than(compressing, LIMIT + SLACK), sampled(compressing) as peak:
@@ -167,7 +167,7 @@ async def test_bomb_is_refused_and_not_held(compressing, opcode, size):
         await echoed(wire, bytes(LIMIT))
 
 
-async def test_what_is_inflated_so_far_is_what_is_held(compressing):
+async def test_memory_is_that_of_the_inflated_part(compressing):
     """Fragment by fragment, and the server at rest after each."""
     idle = await warmed_up(compressing)
     inflater, inflated = zlib.decompressobj(-15), 0

@@ -20,7 +20,7 @@ def coded(code, reason=b""):
     "code, reason",
     [(1000, "done"), (1000, ""), (1001, "going"), (1011, "oops"), (3000, "grüße 🦀"), (4999, "x" * 123)],
 )
-async def test_our_code_comes_back(server, code, reason):
+async def test_close_code_is_echoed(server, code, reason):
     async with opened(server) as client:
         await client.send("last")
         assert await client.recv() == "last"
@@ -40,7 +40,7 @@ async def test_empty_close_is_answered_by_a_close(server):
         assert await wire.rest() == b""
 
 
-async def test_what_follows_a_close_is_not_echoed(server):
+async def test_data_after_a_close_is_ignored(server):
     async with await Wire.upgraded(server) as wire:
         await wire.send(frame(TEXT, b"before") + frame(CLOSE, coded(1000)) + frame(TEXT, b"behind"))
         assert await wire.frame() == (0x81, b"before")
@@ -150,7 +150,7 @@ async def test_signal_closes_one_that_is_within_a_message():
         assert await asyncio.to_thread(server.wait) == 0
 
 
-async def test_signal_ends_those_that_never_became_a_websocket():
+async def test_signal_ends_connections_without_upgrade():
     with Server("--listen", "127.0.0.1:0") as server:
         async with await Wire.to(server) as idle, await Wire.to(server) as half, await Wire.to(server) as kept:
             await half.send(upgrade()[:40])

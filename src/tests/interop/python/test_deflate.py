@@ -76,7 +76,7 @@ def parameters(value):
 
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
-async def test_what_is_agreed_upon_and_what_comes_back(deflating, offer):
+async def test_negotiated_parameters_and_echoes(deflating, offer):
     server, keeps, bits = deflating
     async with offering(server, **offer) as client:
         assert len(client.protocol.extensions) == 1
@@ -88,21 +88,21 @@ async def test_what_is_agreed_upon_and_what_comes_back(deflating, offer):
                 assert await client.recv() == message
 
 
-async def test_the_client_of_every_day(deflating_server):
+async def test_default_client_negotiates_compression(deflating_server):
     async with opened(deflating_server) as client:
         assert "permessage-deflate" in client.response.headers["Sec-WebSocket-Extensions"]
         await client.send(words(5000))
         assert await client.recv() == words(5000)
 
 
-async def test_who_does_not_offer_is_not_answered(deflating_server):
+async def test_compression_is_not_negotiated_without_an_offer(deflating_server):
     async with opened(deflating_server, compression=None) as client:
         assert "Sec-WebSocket-Extensions" not in client.response.headers
         await client.send(words(5000))
         assert await client.recv() == words(5000)
 
 
-async def test_fragments_with_a_ping_among_them(deflating_server):
+async def test_ping_between_compressed_fragments(deflating_server):
     async with opened(deflating_server) as client:
         parts = [words(3000), "", words(100_000), "end"]
 
@@ -122,7 +122,7 @@ async def closed_with(client):
     return client.close_code
 
 
-async def test_what_is_too_long_once_inflated_is_closed_with_1009(deflating_server):
+async def test_oversize_inflated_message_is_closed_with_1009(deflating_server):
     async with opened(deflating_server) as client:
         await client.send(bytes(LIMIT))
         assert await client.recv() == bytes(LIMIT)
@@ -131,7 +131,7 @@ async def test_what_is_too_long_once_inflated_is_closed_with_1009(deflating_serv
         assert await closed_with(client) == 1009
 
 
-async def test_text_that_is_not_utf_8_once_inflated_is_closed_with_1007(deflating_server):
+async def test_invalid_utf_8_after_inflation_is_closed_with_1007(deflating_server):
     async with opened(deflating_server) as client:
         await client.send(b"\xc3\x28" * 500, text=True)
         assert await closed_with(client) == 1007
@@ -165,7 +165,7 @@ async def traffic(server, exchange):
         (("--compression-takeover",), 200, False),
     ],
 )
-async def test_a_repeat_is_short_if_the_window_is_kept_and_reaches_there(flags, size, short):
+async def test_repeated_message_is_short_if_the_window_is_kept(flags, size, short):
     times = 30
     with Server("--listen", "127.0.0.1:0", "--compression", *flags) as server:
         async with opened(server) as client:
@@ -179,7 +179,7 @@ async def test_a_repeat_is_short_if_the_window_is_kept_and_reaches_there(flags, 
     assert (sent < times * size // 2) == short, f"{sent} bytes"
 
 
-async def test_words_are_short_on_the_wire(deflating_server):
+async def test_text_is_compressed_on_the_wire(deflating_server):
     async with opened(deflating_server) as client:
 
         async def exchange():

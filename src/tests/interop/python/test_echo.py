@@ -21,7 +21,7 @@ async def drained(pieces):
         yield piece
 
 
-async def test_compression_that_was_offered_is_declined(server):
+async def test_offered_compression_is_declined(server):
     async with opened(server, compression="deflate") as client:
         assert "permessage-deflate" in client.request.headers["Sec-WebSocket-Extensions"]
         assert "Sec-WebSocket-Extensions" not in client.response.headers
@@ -109,7 +109,7 @@ async def test_pings_among_messages(server):
         await asyncio.gather(*pongs)
 
 
-async def test_pong_that_nobody_asked_for(server):
+async def test_unsolicited_pong_is_ignored(server):
     async with opened(server) as client:
         await client.pong(b"unsolicited")
         await client.pong()
@@ -117,19 +117,19 @@ async def test_pong_that_nobody_asked_for(server):
         assert await client.recv() == "still here"
 
 
-async def test_subprotocol_that_nobody_speaks_is_not_chosen(server):
+async def test_unsupported_subprotocol_is_not_chosen(server):
     async with opened(server, subprotocols=["chat", "superchat"]) as client:
         assert client.subprotocol is None
 
 
-async def test_headers_of_others(server):
+async def test_unknown_headers_are_ignored(server):
     headers = {"Cookie": "a=b; c=d", "X-Long": "x" * 4000}
     async with opened(server, additional_headers=headers) as client:
         await client.send("in")
         assert await client.recv() == "in"
 
 
-async def test_pages_of_this_host_may_connect_and_those_of_others_may_not(server):
+async def test_only_pages_of_the_same_origin_may_connect(server):
     own = server.uri("").replace("ws", "http", 1)
     async with opened(server, origin=own) as client:
         await client.send("in")

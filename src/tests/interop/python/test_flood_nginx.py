@@ -110,7 +110,7 @@ async def test_all_are_answered(tmp_path, path):
         ("/fails", 500, ["status 500"]),
     ],
 )
-async def test_every_tenth_is_ended(tmp_path, path, status, causes):
+async def test_every_tenth_connection_ended_by_the_server_is_reported(tmp_path, path, status, causes):
     lost = CONNECTIONS // 10
     result, statuses = await run(tmp_path, path, messages=2)
     result.assert_lost(CONNECTIONS, lost)
@@ -118,7 +118,7 @@ async def test_every_tenth_is_ended(tmp_path, path, status, causes):
     assert statuses == {200: result.report["replies"], status: lost}
 
 
-async def test_all_are_ended_when_they_have_had_what_a_connection_may(tmp_path):
+async def test_keep_alive_limit_of_the_server_is_reported(tmp_path):
     result, statuses = await run(tmp_path, "/thrice", messages=3)
     result.assert_lost(CONNECTIONS, CONNECTIONS)
     result.assert_causes(CUT, CONNECTIONS)

@@ -83,7 +83,7 @@ async def test_tcp_every_tenth_goes_wrong(tmp_path, reply):
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http", "tcp"])
-async def test_nobody_listens(tmp_path, scheme):
+async def test_refused_connect_is_reported(tmp_path, scheme):
     # Bound and not listening: refuses, and no other process can take the port meanwhile.
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

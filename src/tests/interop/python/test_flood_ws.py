@@ -48,7 +48,7 @@ async def test_many_and_the_report(tmp_path):
         assert {"user_bytes_per_connection", "kernel_bytes_per_connection"} <= set(result.report["memory"][side])
 
 
-async def test_request_is_the_one_that_was_asked_for(tmp_path):
+async def test_request_carries_the_given_fields(tmp_path):
     async with websocket_peer() as peer:
         await flood(f"ws://127.0.0.1:{peer.port}/some/path?a=b&c=%20", tmp_path, connections=1)
         await peer.everyone_left.wait()

@@ -112,7 +112,7 @@ async def test_upgrade_byte_by_byte(server):
         assert await wire.frame() == (0x81, b"drop by drop")
 
 
-async def test_frames_right_behind_the_head(server):
+async def test_frames_in_the_same_segment_as_the_head(server):
     async with await Wire.to(server) as wire:
         await wire.send(upgrade() + frame(TEXT, b"one") + frame(TEXT, b"two"))
         assert (await wire.response()).status == 101
@@ -157,7 +157,7 @@ async def test_unknown_path(server, path):
 
 @pytest.mark.parametrize("path", ["/", "/echo", "/stats"])
 @pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
-async def test_wrong_method_names_the_right_one(server, method, path):
+async def test_wrong_method_is_answered_with_allow(server, method, path):
     response = await answer(server, get(path, method=method, extra="Content-Length: 0\r\n"))
     assert response.status == 405
     assert "get" in response.tokens("allow")
@@ -179,25 +179,25 @@ NO_UPGRADE = {
 
 
 @pytest.mark.parametrize("request_bytes", NO_UPGRADE.values(), ids=NO_UPGRADE)
-async def test_no_upgrade_where_one_is_needed(server, request_bytes):
+async def test_missing_upgrade_is_answered_426(server, request_bytes):
     response = await answer(server, request_bytes)
     assert response.status == 426
     assert response.tokens("upgrade") == {"websocket"}
 
 
 @pytest.mark.parametrize("version", ["0", "8", "12", "14", "113"])
-async def test_wrong_version_names_the_right_one(server, version):
+async def test_wrong_version_is_answered_with_the_supported_one(server, version):
     response = await only_answer(server, upgrade(Sec_WebSocket_Version=version))
     assert response.status == 426
     assert response.headers["sec-websocket-version"] == "13"
 
 
 @pytest.mark.parametrize("version", ["thirteen", "", None])
-async def test_version_that_is_none(server, version):
+async def test_invalid_version_is_refused(server, version):
     assert (await only_answer(server, upgrade(Sec_WebSocket_Version=version))).status in (400, 426)
 
 
-async def test_upgrade_that_the_connection_header_does_not_name(server):
+async def test_upgrade_without_connection_upgrade_is_refused(server):
     assert (await only_answer(server, upgrade(Connection="keep-alive"))).status in (400, 426)
 
 

@@ -66,7 +66,7 @@ async def test_curl_sends_a_file(roomy, tmp_path, size, ask):
 
 
 @needs_curl
-async def test_curl_is_told_at_once_that_a_file_is_not_wanted(server, tmp_path):
+async def test_curl_upload_is_refused_at_once(server, tmp_path):
     file = tmp_path / "file"
     file.write_bytes(noise(2 * LIMIT))
     small = tmp_path / "small"

@@ -34,7 +34,7 @@ async def stays_open(kind, folder):
             assert await client.recv() == "still here"
 
 
-async def test_the_pings_keep_it_open(tmp_path):
+async def test_pings_keep_the_proxied_connection_open(tmp_path):
     # All at once, as each does nothing but wait.
     async with asyncio.TaskGroup() as group:
         for kind in PROXIES:
@@ -44,7 +44,7 @@ async def test_the_pings_keep_it_open(tmp_path):
 
 
 @each_proxy
-async def test_without_them_the_proxy_ends_it(kind, tmp_path):
+async def test_proxy_ends_a_connection_without_pings(kind, tmp_path):
     server, proxy = started(kind, tmp_path, 60)
     with server:
         async with proxy, opened_at(proxy.uri()) as client:

@@ -71,7 +71,7 @@ async def test_tcp_echoes_more_than_fits_into_its_buffers(raw):
         assert back == data
 
 
-async def test_tcp_half_close_still_gets_everything(raw):
+async def test_tcp_half_close_still_receives_everything(raw):
     data = os.urandom(1 << 18)
 
     async def push(wire):
@@ -83,7 +83,7 @@ async def test_tcp_half_close_still_gets_everything(raw):
         assert back == data
 
 
-async def test_tcp_many_get_their_own(raw):
+async def test_each_of_many_tcp_connections_gets_its_own_bytes(raw):
     async def one(number):
         async with await Wire.to(raw) as wire:
             for turn in range(10):

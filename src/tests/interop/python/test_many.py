@@ -10,7 +10,7 @@ from wire import BINARY, TEXT, Wire, frame, get, upgrade
 CONNECTIONS = 200
 
 
-async def test_each_of_many_gets_its_own(server):
+async def test_each_of_many_connections_gets_its_own_messages(server):
     everyone_is_open = asyncio.Barrier(CONNECTIONS)
 
     async def one(number):
@@ -59,7 +59,7 @@ async def rude(server, number):
         await wire.rest()
 
 
-async def test_connections_survive_the_garbage_of_others(server):
+async def test_garbage_on_one_connection_does_not_affect_others(server):
     done = asyncio.Event()
 
     async def polite(number):
@@ -82,7 +82,7 @@ PIECE = bytes(1 << 16)
 STUFFING = frame(BINARY, PIECE) * 256
 
 
-async def test_slow_reader_holds_up_nobody(server):
+async def test_slow_reader_does_not_delay_others(server):
     async with await Wire.upgraded(server) as slow, opened(server) as client:
         stuffing = asyncio.create_task(slow.send(STUFFING))
         for turn in range(200):
@@ -93,7 +93,7 @@ async def test_slow_reader_holds_up_nobody(server):
         await stuffing
 
 
-async def test_peer_that_vanishes_with_all_replies_unread(server):
+async def test_vanished_peer_with_unread_replies_is_ended(server):
     slow = await Wire.upgraded(server)
     async with opened(server) as client:
         stuffing = asyncio.create_task(slow.send(STUFFING))
@@ -107,7 +107,7 @@ async def test_peer_that_vanishes_with_all_replies_unread(server):
         assert await client.recv() == "after"
 
 
-async def test_client_that_is_dropped_without_a_word(server):
+async def test_client_that_vanishes_silently_is_ended(server):
     async with opened(server) as stays:
         leaves = await opened(server)
         leaves.transport.abort()

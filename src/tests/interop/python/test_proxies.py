@@ -42,7 +42,7 @@ async def test_websocket(kind, flags, tmp_path):
                 assert client.protocol.close_rcvd.code == 4001
 
 
-async def test_many_at_once_get_their_own(proxied):
+async def test_each_of_many_proxied_connections_gets_its_own_messages(proxied):
     async def one(number):
         async with opened_at(proxied.uri()) as client:
             for turn in range(5):
@@ -54,7 +54,7 @@ async def test_many_at_once_get_their_own(proxied):
         await asyncio.gather(*(one(number) for number in range(20)))
 
 
-async def test_a_refused_upgrade_keeps_its_status(proxied):
+async def test_refused_upgrade_keeps_its_status(proxied):
     async with proxied:
         for path, options, status in (
             ("/nothing", {}, 404),
@@ -71,7 +71,7 @@ async def test_a_refused_upgrade_keeps_its_status(proxied):
             assert response.status == 426
 
 
-async def test_a_server_that_stops_says_1001_through_the_proxy(proxied):
+async def test_stopping_server_closes_with_1001_through_the_proxy(proxied):
     async with proxied:
         async with opened_at(proxied.uri()) as client:
             await client.send("here")
@@ -114,7 +114,7 @@ def one_connection(address):
     return first, last
 
 
-async def test_http_over_connections_that_stay(proxied):
+async def test_http_over_kept_connections(proxied):
     async with proxied:
         first, last = await asyncio.to_thread(one_connection, proxied.address)
     asked = last["counters"]["requests"] - first["counters"]["requests"]
@@ -123,7 +123,7 @@ async def test_http_over_connections_that_stay(proxied):
     assert asked == 31 and opened <= 3, f"{opened} connections for {asked} requests"
 
 
-async def test_what_is_too_long_is_answered_413_through_the_proxy(proxied):
+async def test_oversize_body_is_answered_413_through_the_proxy(proxied):
     def post(body):
         connection = http.client.HTTPConnection(*proxied.address, timeout=DEADLINE)
         connection.request("POST", "/echo", body=body)
@@ -158,7 +158,7 @@ async def test_health_check(server, tmp_path, check, status):
             assert await client.recv() == "healthy"
 
 
-async def test_health_check_of_a_path_that_is_not_there(server, tmp_path):
+async def test_health_check_of_an_unknown_path_fails(server, tmp_path):
     proxy = Haproxy(server, tmp_path)
     proxy.check, proxy.checked = "option httpchk GET /nothing", "check inter 50ms fall 1"
     async with proxy:

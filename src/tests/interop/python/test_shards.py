@@ -130,7 +130,7 @@ def added(reports, *path):
 
 @needs_root
 @needs_parallel
-def test_two_shards_are_one_flood(tmp_path, network, serving):
+def test_reports_of_two_shards_are_merged(tmp_path, network, serving):
     merged, folder = tmp_path / "merged.json", tmp_path / "reports"
     flags = ["--connections", 1001, "--messages", 3, "--source", "10.99.1.2-10.99.1.3", "--source", "10.99.2.2-10.99.2.3"]
     told = ["--json", merged, "--html", tmp_path / "merged.html", "--assert", "lost == 0", "--reports", folder]
@@ -162,7 +162,7 @@ def test_two_shards_are_one_flood(tmp_path, network, serving):
 
 @needs_root
 @needs_parallel
-def test_a_host_that_is_not_there_ends_the_others(tmp_path, network, serving):
+def test_missing_host_ends_the_other_shards(tmp_path, network, serving):
     hosts = [network.clients[0], "steadfast-nowhere"]
     code, out, err = ended(network.shards("--json", tmp_path / "merged.json", *hosts, "--", serving.uri(), "--hold", 600))
     assert code == 2, err + out
@@ -174,7 +174,7 @@ def test_a_host_that_is_not_there_ends_the_others(tmp_path, network, serving):
 
 @needs_root
 @needs_parallel
-def test_what_is_interrupted_is_closed_and_merged(tmp_path, network, serving):
+def test_interrupted_shards_close_and_are_merged(tmp_path, network, serving):
     merged = tmp_path / "merged.json"
     script = network.shards("--json", merged, *network.clients, "--", serving.uri(), "--connections", 200, "--hold", 600)
     holding = set()
@@ -192,7 +192,7 @@ def test_what_is_interrupted_is_closed_and_merged(tmp_path, network, serving):
 
 @needs_root
 @needs_parallel
-def test_what_does_not_hold_for_all_is_told_by_the_exit_code(network, serving):
+def test_failed_assertion_of_the_merged_report_sets_the_exit_code(network, serving):
     # It would hold for one shard.
     told = ["--assert", "opened == 10"]
     code, out, err = ended(network.shards(*told, *network.clients, "--", serving.uri(), "--connections", 20))
@@ -201,7 +201,7 @@ def test_what_does_not_hold_for_all_is_told_by_the_exit_code(network, serving):
 
 @needs_root
 @needs_parallel
-def test_what_was_asked_wrongly_is_said_by_the_shards(network, serving):
+def test_invalid_flood_flags_are_reported_by_the_shards(network, serving):
     code, out, err = ended(network.shards(*network.clients, "--", serving.uri(), "--connections", "many"))
     assert code == 2, err + out
     assert "--connections" in err and "many" in err and "nothing is merged" in err
@@ -232,7 +232,7 @@ def job():
     return yaml.safe_load(MANIFEST.read_text())
 
 
-def test_the_manifest_is_an_indexed_job_with_as_many_shards_as_pods():
+def test_manifest_is_an_indexed_job_with_one_shard_per_pod():
     manifest = job()
     assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "Job")
     spec = manifest["spec"]
@@ -247,7 +247,7 @@ def test_the_manifest_is_an_indexed_job_with_as_many_shards_as_pods():
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
-def test_kubectl_sets_the_time_as_the_manifest_says(tmp_path):
+def test_kubectl_sets_the_start_time(tmp_path):
     # Its first command, up to the one that would need a cluster.
     command = re.search(r"^#     (kubectl set env .*) \| kubectl create", MANIFEST.read_text(), re.MULTILINE)[1]
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
@@ -279,7 +279,7 @@ def pod(folder, index, target, **changed):
     return done.returncode, done.stdout
 
 
-def test_the_pods_are_one_flood(tmp_path, server):
+def test_reports_of_the_pods_are_merged(tmp_path, server):
     start = str(int(time.time()) + START_IN_S)
     pods = range(job()["spec"]["completions"])
     with ThreadPoolExecutor(len(pods)) as pool:
@@ -298,6 +298,6 @@ def test_the_pods_are_one_flood(tmp_path, server):
     assert (connections["planned"], connections["closed"], connections["lost"]) == (202, 202, 0)
 
 
-def test_a_pod_without_a_time_says_what_is_missing(tmp_path):
+def test_pod_without_a_start_time_says_what_is_missing(tmp_path):
     code, log = pod(tmp_path, 0, "ws://127.0.0.1:9/", START_AT="")
     assert code == 2 and "START_AT is not set" in log

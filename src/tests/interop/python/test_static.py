@@ -104,7 +104,7 @@ def test_one_connection_for_all(site):
 
 
 @needs_curl
-async def test_curl_asks_whether_it_is_newer(site, tmp_path):
+async def test_curl_conditional_request_is_answered_304(site, tmp_path):
     copy = tmp_path / "copy"
     # With the time that the server says.
     assert await curl(site, "--remote-time", *TELL, "--output", str(copy), path="/small.txt") == (b"200 7", 0)
@@ -174,7 +174,7 @@ async def test_curl_sees_that_a_file_has_changed(site, tmp_path):
     ],
     ids=lambda path: path[:30],
 )
-async def test_no_way_out(site, path):
+async def test_path_cannot_leave_the_folder(site, path):
     path = path.replace("{above}", str(site.folder.parent).strip("/"))
     told, code = await curl(site, "--path-as-is", "--write-out", " %{http_code}", path=path)
     assert (told.startswith(b"Not Found"), told.endswith(b" 404"), code) == (True, True, 0), told
@@ -182,7 +182,7 @@ async def test_no_way_out(site, path):
     assert await curl(site, "--path-as-is", path="/small.txt") == ("grüße".encode(), 0)
 
 
-async def test_many_at_once_and_one_that_does_not_read(site):
+async def test_slow_reader_of_a_file_does_not_delay_others(site):
     async def fetch():
         async with await Wire.to(site) as wire:
             await wire.send(get("/big.bin"))

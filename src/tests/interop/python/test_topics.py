@@ -51,7 +51,7 @@ async def test_a_broadcast_reaches_everyone_in_order(server):
             assert each == messages
 
 
-async def test_broadcasts_of_several_keep_each_ones_order(server):
+async def test_broadcasts_keep_the_order_of_each_sender(server):
     speakers = 5
     async with crowd([server.uri("/broadcast")] * CROWD) as clients:
         listening = [asyncio.create_task(heard(client, MESSAGES)) for client in clients]
@@ -104,7 +104,7 @@ class Guest:
         assert self.count == len(names)
 
 
-async def test_a_full_room_hears_everything_in_order(server):
+async def test_full_room_receives_everything_in_order(server):
     uris = [server.uri(f"/chat/full?name=n{number}") for number in range(CROWD)]
     async with crowd(uris) as clients:
         guests = [Guest(client) for client in clients]
@@ -116,7 +116,7 @@ async def test_a_full_room_hears_everything_in_order(server):
         assert guest.said == [("n7", f"{at} <grüße>") for at in range(MESSAGES)]
 
 
-async def test_all_agree_on_who_is_here(server):
+async def test_all_members_see_the_same_list(server):
     # Fewer than a newcomer is told the names of, so that each can know all of them.
     names = [f"n{number}" for number in range(90)]
     first, second, third = names[:30], names[30:60], names[60:]
@@ -134,7 +134,7 @@ async def test_all_agree_on_who_is_here(server):
             await asyncio.gather(*(guest.until_here({*first, *third}) for guest in guests))
 
 
-async def test_the_only_one_is_pushed_to():
+async def test_single_subscriber_receives_pushes():
     # It is at one reactor of several, and the others have nobody.
     with Server("--listen", "127.0.0.1:0", "--reactors", "8", "--push-interval", "0.05") as server:
         async with opened_at(server.uri("/push")) as client:
@@ -180,7 +180,7 @@ def ask(connection, path):
     return tick["n"]
 
 
-def test_a_tick_of_another_life_is_not_waited_for(quick):
+def test_long_poll_after_a_restart_does_not_wait_for_an_old_tick(quick):
     """Who asks with the tick of a server that has started anew since is answered like one who asks with none."""
     connection = http.client.HTTPConnection(*quick.address, timeout=DEADLINE)
     assert ask(connection, "/long-poll?after=1000000") < 1_000_000

@@ -46,7 +46,7 @@ def settings():
 
 
 @needs_sandbox
-def test_every_statement_of_the_guide_is_true_here():
+def test_every_statement_of_the_guide_holds_on_this_kernel():
     before = settings()
     done = run(TUNE, "--check", deadline=GUIDE_DEADLINE)
     assert done.returncode == 0, done.stdout
@@ -86,7 +86,7 @@ def test_every_link_of_the_guide_leads_to_a_heading():
         ("ss -Hant | wc -l", "0", True),
     ],
 )
-def test_a_statement_that_is_not_true_is_found(tmp_path, block, printed, holds):
+def test_false_statement_is_found(tmp_path, block, printed, holds):
     guide = tmp_path / "guide.md"
     text = f"# First\n```sh\necho here\n```\n```text\nhere\n```\n\n# Second\n\n```sh\n{block}\n```\n"
     guide.write_text(text + ("" if printed is None else f"```text\n{printed}\n```\n"))
