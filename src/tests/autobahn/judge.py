@@ -16,7 +16,7 @@ RIGHT = {"OK", "INFORMATIONAL"}
 
 
 def read(file, default):
-    """A report that is missing or cut off says nothing; whoever counts then finds its cases missing."""
+    """Returns a report; empty if it is missing or cut off, so that its cases count as missing."""
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-# Gets the peers that come from package registries, when they are not there or others are asked for. Sourced, never run:
+# Installs the peers from package registries if they are missing or other versions are required. Sourced, not run:
 # `peers_dir` is the folder of this file, and `peers_target` where they go.
 
-# The copies come last: where one is missing or old, the step before it has not been done.
+# The lists are copied last: if a copy is missing or old, that step has not completed.
 install_python() {
     cmp -s "$peers_dir/requirements.txt" "$peers_target/venv/requirements.txt" && return
     python3 -m venv --clear "$peers_target/venv"

@@ -10,7 +10,7 @@ def of_pytest(file):
     passed = failed = 0
     for case in ElementTree.parse(file).iter("testcase"):
         outcomes = {child.tag for child in case}
-        # A test whose clean-up broke is written down twice; the second time it has failed.
+        # A test whose clean-up failed is listed twice; the second entry is a failure.
         failed += bool(outcomes & {"failure", "error"})
         passed += not outcomes & {"failure", "error", "skipped"}
     return passed, failed

@@ -1,4 +1,4 @@
-// Chromium, driven through its own protocol, and what the tests do to the pages that our server serves.
+// Drives Chromium through its own protocol, and has helpers for the pages that the server serves.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -8,8 +8,7 @@ import { load } from "./steadfast.mjs";
 
 const { chromium } = load("playwright-core");
 
-// As in steadfast.mjs, for those who wait for Chromium: several processes of it work at each page, and a host may be
-// busy.
+// As in steadfast.mjs, but for Chromium: several of its processes work on each page, and the host may be busy.
 export const DEADLINE = { timeout: 120_000 };
 
 const QUIET = [
@@ -35,7 +34,7 @@ export class Browser {
     return browser;
   }
 
-  // A page whose mistakes are written down: what it throws, and what it or Chromium complains about in the console.
+  // A page whose errors are recorded: exceptions, and errors in the console.
   async page() {
     const page = await this.context.newPage();
     page.mistakes = [];
@@ -49,14 +48,14 @@ export class Browser {
 
   async close() {
     await this.context?.close();
-    // Chromium's helpers may write for a moment after it has gone.
+    // Chromium's helpers may still write for a moment after it has ended.
     await rm(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
-// Where a server has gone, Chromium says so for each try to reach it, and a page may; that is no mistake.
+// When a server has stopped, Chromium reports each attempt to reach it; that is not an error of the page.
 export const GONE = /WebSocket connection to .* failed|net::ERR_|Failed to fetch/;
-// For a document that is no page it asks for an icon by itself.
+// For a document that is not HTML, Chromium requests an icon by itself.
 export const NO_ICON = /status of 404 .*\/favicon\.ico$/;
 
 export function assertNoMistakes(page, allowed) {
@@ -68,13 +67,13 @@ export async function status(page, wanted) {
 }
 
 export async function say(page, text) {
-  // A page that is not in front is drawn once a second, and a click waits for that.
+  // A page in the background is drawn once a second, and a click waits for that.
   await page.bringToFront();
   await page.locator("#message").fill(text);
   await page.locator("#send").click();
 }
 
-// The texts of the log, once it has so many entries.
+// Returns the texts of the log, once it has `count` entries.
 export async function logged(page, count) {
   const entries = page.locator("#log > *");
   await entries.nth(count - 1).waitFor({ state: "attached" });
@@ -95,8 +94,7 @@ export async function keepWhatIsHeard(page) {
   });
 }
 
-// Runs within the page: each piece of text that is seen, with how much it stands out from what is behind it, by the
-// definition of WCAG 2.2; and the colour of the page itself.
+// Runs within the page: returns each visible text with its contrast ratio as defined by WCAG 2.2, and the page's colour.
 export function contrasts() {
   const colour = (text) => {
     const [r, g, b, a = 1] = text.match(/^rgba?\((.*)\)$/)[1].split(/[ ,/]+/).map(Number);
@@ -112,7 +110,7 @@ export function contrasts() {
     const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
     return (light + 0.05) / (dark + 0.05);
   };
-  // The canvas is what shows where nothing has a background.
+  // The canvas shows where no element has a background.
   const probe = Object.assign(document.createElement("i"), { style: "background: Canvas" });
   document.body.append(probe);
   const canvas = colour(getComputedStyle(probe).backgroundColor).rgb;
@@ -126,7 +124,7 @@ export function contrasts() {
   const found = [];
   const see = (element, text, style, more = 1) => {
     const below = behind(element);
-    // Letters of a drawing are filled.
+    // Letters in an SVG are filled.
     const { rgb, a } = colour(element instanceof SVGElement ? style.fill : style.color);
     const above = over({ rgb, a: a * opacity(element) * more }, below);
     found.push({ text: text.trim().slice(0, 40), ratio: ratio(above, below) });

@@ -16,7 +16,7 @@ before(async () => (browser = await Browser.launch()), DEADLINE);
 after(() => browser?.close(), DEADLINE);
 
 beforeEach(async () => {
-  // Nobody else listens there, so that a server that comes back finds its port free.
+  // An address of its own, so that a restarted server finds its port free.
   server = await Server.start("--listen", "127.0.83.1:0");
   pages = [];
   allowed = undefined;
@@ -46,7 +46,7 @@ async function goesIn(page, name, expected = name) {
   assert.equal(await page.locator("#join").isVisible(), false);
 }
 
-// What has been said and what has happened, a line each.
+// Messages and events, one per line.
 function log(page) {
   return page.evaluate(() =>
     [...document.querySelectorAll("#log > li")].map((item) =>
@@ -66,7 +66,7 @@ async function hears(page, line) {
   }, line);
 }
 
-// Who is here, as the page comes to show it.
+// The list of members, as soon as the page shows it.
 async function sees(page, ...names) {
   await page.waitForFunction((names) => {
     const here = [...document.querySelectorAll("#here > li")].map((item) => item.textContent);
@@ -75,7 +75,7 @@ async function sees(page, ...names) {
   }, names);
 }
 
-test("two who talk", DEADLINE, async () => {
+test("two members exchange messages", DEADLINE, async () => {
   const ada = await enters("ada");
   assert.equal(await ada.locator("#title").textContent(), "lobby");
   await sees(ada, "ada");
@@ -105,7 +105,7 @@ test("two who talk", DEADLINE, async () => {
   }));
 });
 
-test("who leaves is seen to, by the button and by the door", DEADLINE, async () => {
+test("leaving by the button or by closing the page is announced", DEADLINE, async () => {
   const ada = await enters("ada");
   const bob = await enters("bob");
   const eve = await enters("eve");
@@ -128,7 +128,7 @@ test("who leaves is seen to, by the button and by the door", DEADLINE, async () 
   await hears(ada, "bob: back");
 });
 
-test("a name that is taken gets a number", DEADLINE, async () => {
+test("a name in use gets a number", DEADLINE, async () => {
   const first = await enters("bob");
   const second = await enters("bob", "/chat", "bob-2");
   const third = await enters(" bob ", "/chat", "bob-3");
@@ -142,7 +142,7 @@ test("a name that is taken gets a number", DEADLINE, async () => {
   await sees(fourth, "bob", "bob-2", "bob-3");
 });
 
-test("rooms do not hear of each other", DEADLINE, async () => {
+test("rooms are separate", DEADLINE, async () => {
   const ada = await enters("ada");
   const bob = await enters("bob", "/chat/lobby");
   await hears(ada, "(bob joined)");
@@ -173,7 +173,7 @@ test("rooms do not hear of each other", DEADLINE, async () => {
   assert.deepEqual(await log(eve), ["eve: is anyone here?", "(ivy joined)", "ivy: only us"]);
 });
 
-test("all come back when the server does, and say so", DEADLINE, async () => {
+test("members reconnect after a restart, and show it", DEADLINE, async () => {
   allowed = GONE;
   const ada = await enters("ada");
   const bob = await enters("bob");
@@ -200,7 +200,7 @@ test("all come back when the server does, and say so", DEADLINE, async () => {
   }
 });
 
-test("what is too long is not sent, and stays where it can be made shorter", DEADLINE, async () => {
+test("an oversize message is not sent and stays in the field", DEADLINE, async () => {
   const ada = await enters("ada");
   const bob = await enters("bob");
   await hears(ada, "(bob joined)");
@@ -243,7 +243,7 @@ test("a name with an invisible character is refused by the page and by the serve
   await goesIn(page, "ab");
 });
 
-test("who leaves while the server is away does not come back", DEADLINE, async () => {
+test("a member who leaves during a restart does not return", DEADLINE, async () => {
   allowed = GONE;
   const ada = await enters("ada");
   const bob = await enters("bob");
@@ -258,7 +258,7 @@ test("who leaves while the server is away does not come back", DEADLINE, async (
   assert.deepEqual(await log(bob), []);
 });
 
-test("markup in a name and in what is no page's message is shown, not done", DEADLINE, async () => {
+test("markup in names and messages is shown as text", DEADLINE, async () => {
   const ada = await enters("ada");
   const name = "<img src=x onerror=throw(1)>";
   const other = new WebSocket(server.uri(`/chat/lobby?name=${encodeURIComponent(name)}`));

@@ -29,7 +29,7 @@ afterEach(async () => {
 }, DEADLINE);
 
 async function serve(...flags) {
-  // Nobody else listens there, so that a server that comes back finds its port free.
+  // An address of its own, so that a restarted server finds its port free.
   server = await Server.start("--listen", "127.0.83.1:0", ...flags);
 }
 
@@ -80,7 +80,7 @@ test("all three ways show the same ticks, and the WebSocket for less", DEADLINE,
   assert.ok(now.websocket["per-update"] < now["long-poll"]["per-update"], JSON.stringify(now));
 });
 
-test("each way comes to show one tick that stays", DEADLINE, async () => {
+test("each way shows a tick that stays", DEADLINE, async () => {
   // The first ticks come at once, and the next one long after the test.
   await serve("--push-interval", "3600");
   await page.goto(server.uri("/compare", "http"));
@@ -94,7 +94,7 @@ test("each way comes to show one tick that stays", DEADLINE, async () => {
   assert.equal(now["long-poll"].requests, 2);
 });
 
-test("stop holds all of it, start goes on", DEADLINE, async () => {
+test("stop pauses all ways, start resumes them", DEADLINE, async () => {
   await serve("--push-interval", "0.2");
   await page.goto(server.uri("/compare", "http"));
   await page.locator("#every").selectOption("0.5");
@@ -124,7 +124,7 @@ test("stop holds all of it, start goes on", DEADLINE, async () => {
   assert.deepEqual(await figures(), still);
 });
 
-test("all three ways come back when the server does", DEADLINE, async () => {
+test("all three ways reconnect after a restart", DEADLINE, async () => {
   allowed = GONE;
   await serve("--push-interval", "0.02");
   await page.goto(server.uri("/compare", "http"));
@@ -142,7 +142,7 @@ test("all three ways come back when the server does", DEADLINE, async () => {
   assert.equal(now.websocket.requests, before.websocket.requests + 1);
 });
 
-test("the bytes that it shows are those that went over the line", DEADLINE, async (t) => {
+test("the byte counts shown are those on the wire", DEADLINE, async (t) => {
   // Nothing but what the page counts: no tick, no ping.
   await serve("--push-interval", "3600", "--ping-interval-s", "3600", "--idle-timeout-s", "7200");
   const relay = await Relay.to(server);
@@ -166,7 +166,7 @@ test("the bytes that it shows are those that went over the line", DEADLINE, asyn
   }
 });
 
-// Sends these bytes, and gives what comes back when it is enough.
+// Sends these bytes, and returns the response once it is complete.
 async function exchange(request, isEnough) {
   const [host, port] = server.place.split(":");
   const socket = connect(Number(port), host);
@@ -177,7 +177,7 @@ async function exchange(request, isEnough) {
   return back.toString("latin1");
 }
 
-test("the server says how much it was sent", DEADLINE, async () => {
+test("the server reports the bytes it received", DEADLINE, async () => {
   await serve("--push-interval", "3600");
   const fields = ["Host: localhost", "X-Filler: grüße", "X-Empty:"];
   const upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];

@@ -87,7 +87,7 @@ for (const { flags, offers } of CASES) {
       }
     }
 
-    test("what is agreed upon, and what comes back", DEADLINE, () =>
+    test("negotiated parameters and echoes", DEADLINE, () =>
       serving(async (server) => {
         for (const [offer, answer] of offers) {
           const client = await opened(server, offer);
@@ -102,7 +102,7 @@ for (const { flags, offers } of CASES) {
         }
       }));
 
-    test("a client that does not offer it", DEADLINE, () =>
+    test("compression is not used without an offer", DEADLINE, () =>
       serving(async (server) => {
         const client = await opened(server, false);
         assert.equal(client.answered, undefined);
@@ -127,7 +127,7 @@ for (const { flags, offers } of CASES) {
         await client.ended;
       }));
 
-    test("what is too long once inflated is closed with 1009", DEADLINE, () =>
+    test("an oversize inflated message is closed with 1009", DEADLINE, () =>
       serving(async (server) => {
         for (const message of [words(LIMIT + 1), Buffer.alloc(8 * LIMIT)]) {
           const client = await opened(server);

@@ -22,7 +22,7 @@ async function opened(options, to = server) {
   const client = new WebSocket(to.uri(), options);
   client.ended = new Promise((done) => client.on("close", (code, reason) => done([code, reason.toString()])));
   await once(client, "open");
-  // What breaks later shows in what a test awaits; without a listener it would end the whole run instead.
+  // A later error shows in what the test awaits; without a listener it would end the whole run.
   client.on("error", () => {});
   return client;
 }
@@ -80,7 +80,7 @@ for (const perMessageDeflate of [false, true]) {
     test("a stream of messages", DEADLINE, async () => {
       const chunks = Array.from({ length: 100 }, (_, at) => randomBytes(1 + at * 300));
       const duplex = createWebSocketStream(await open());
-      // The end of what is piped in closes the WebSocket; every echo must come before the answer to that.
+      // The end of the input closes the WebSocket; every echo must arrive before the answer to that.
       Readable.from(chunks).pipe(duplex);
       const back = [];
       for await (const chunk of duplex) back.push(chunk);
@@ -119,7 +119,7 @@ for (const perMessageDeflate of [false, true]) {
   });
 }
 
-test("our close code comes back", DEADLINE, async () => {
+test("the close code is echoed", DEADLINE, async () => {
   for (const [code, reason] of [[1000, "done"], [1001, ""], [3000, "grüße 🦀"], [4999, "x".repeat(123)]]) {
     const [received, text] = await closed(await opened(), code, reason);
     assert.equal(received, code);
@@ -141,7 +141,7 @@ test("an unknown path is refused with its status", DEADLINE, async () => {
   client.terminate();
 });
 
-test("many at once get their own", DEADLINE, async () => {
+test("each of many clients gets its own echoes", DEADLINE, async () => {
   const clients = await Promise.all(Array.from({ length: 100 }, () => opened()));
   await Promise.all(clients.map((client, at) => echoes(client, `${at} `.repeat(at + 1))));
   const ends = await Promise.all(clients.map((client) => closed(client)));

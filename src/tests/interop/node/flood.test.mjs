@@ -28,7 +28,7 @@ function assertLost({ code, connections, causes, output }, planned, lost) {
   assert.equal(code, 1, output);
 }
 
-// What a connection that the server cut is lost for: whether its end or a reset comes first is the kernel's to say.
+// The causes of a connection that the server cut: the kernel decides whether its end or a reset arrives first.
 const CUT = ["closed by peer", "reset"];
 
 function assertCauses({ causes, output }, known, lost) {
@@ -38,7 +38,7 @@ function assertCauses({ causes, output }, known, lost) {
 
 const count = (codes, wanted) => codes.filter((code) => code === wanted).length;
 
-// An echo server; `reply` decides what connection `number` gets. What was seen comes back when all have left.
+// An echo server; `reply` decides the reply to connection `number`. Returns its counts when all clients have left.
 async function websocketPeer(reply, use) {
   const peer = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: true });
   await once(peer, "listening");
@@ -66,7 +66,7 @@ async function websocketPeer(reply, use) {
 
 const echo = (socket, data, binary) => socket.send(data, { binary });
 
-test("all are answered", DEADLINE, async () => {
+test("all messages are answered", DEADLINE, async () => {
   const options = { connections: 300, messages: 3, payload: 200 };
   const { result, seen } = await websocketPeer(echo, (target) => flood(target, options));
   assertAll(result, 300);
@@ -89,7 +89,7 @@ test("large messages, and pings among them", DEADLINE, async () => {
   assert.ok(seen.pongs >= 40);
 });
 
-test("every tenth is ended by the server", DEADLINE, async () => {
+test("every tenth connection is ended by the server", DEADLINE, async () => {
   const ends = [
     { end: (socket) => socket.terminate(), code: 1006, causes: CUT },
     { end: (socket) => socket.close(1011, "no more"), code: 1011, causes: ["close code 1011"] },
@@ -107,7 +107,7 @@ test("every tenth is ended by the server", DEADLINE, async () => {
   }
 });
 
-test("every tenth is cut when all were answered", DEADLINE, async () => {
+test("every tenth connection is cut after the replies", DEADLINE, async () => {
   const sockets = [];
   let answered = 0;
   function reply(socket, data, binary, number) {
@@ -125,7 +125,7 @@ test("every tenth is cut when all were answered", DEADLINE, async () => {
   assert.deepEqual([count(seen.codes, 1000), count(seen.codes, 1006)], [CONNECTIONS - LOST, LOST]);
 });
 
-test("a wrong echo is named", DEADLINE, async () => {
+test("a wrong echo is reported as its cause", DEADLINE, async () => {
   function reply(socket, data, binary, number) {
     const changed = Buffer.from(data);
     if (tenth(number)) changed[0] ^= 1;

@@ -9,7 +9,7 @@ import { load, Server } from "./steadfast.mjs";
 
 const { WebSocket } = load("ws");
 
-// Nobody else listens there, so that a server that comes back finds its port free.
+// An address of its own, so that a restarted server finds its port free.
 const OWN_PLACE = ["--listen", "127.0.83.1:0"];
 const PAGES = ["/", "/echo", "/push", "/chat", "/compare"];
 const DOCUMENTS = ["/poll", "/long-poll", "/stats"];
@@ -52,7 +52,7 @@ async function follow(link) {
   return path;
 }
 
-test("the bar leads from page to page", DEADLINE, async () => {
+test("the navigation bar links the pages", DEADLINE, async () => {
   allowed = NO_ICON;
   await visit("/");
   for (const path of PAGES) {
@@ -67,7 +67,7 @@ test("the bar leads from page to page", DEADLINE, async () => {
 });
 
 // A mistake in the policy would show as an error in the console in every test; this one shows that it is enforced.
-test("a page runs no script but its own", DEADLINE, async () => {
+test("a page runs only its own script", DEADLINE, async () => {
   allowed = /Content Security Policy/;
   await visit("/");
   const ran = await page.evaluate(() => {
@@ -95,7 +95,7 @@ test("the first page leads to every route", DEADLINE, async () => {
   assert.deepEqual(terms.sort(), named.sort());
 });
 
-test("what the first page calls a WebSocket is one", DEADLINE, async () => {
+test("every WebSocket route of the first page upgrades", DEADLINE, async () => {
   await visit("/");
   const paths = await page.evaluate(() =>
     [...document.querySelectorAll("dd")]
@@ -148,7 +148,7 @@ test("/echo says how long each echo took", DEADLINE, async () => {
   assert.equal(await page.locator("#log small").count(), texts.length);
 });
 
-// What /push shows, and what it has heard, at one moment.
+// What /push shows and has received, at one moment.
 function pushed() {
   return page.evaluate(() => {
     const text = (id) => document.getElementById(id).textContent;
@@ -167,7 +167,7 @@ async function pushedAtLeast(count) {
 
 test("/push shows each tick that the server sends", DEADLINE, async () => {
   await keepWhatIsHeard(page);
-  // Ticks that the server itself was too late for are nobody's; what one client gets, the other gets.
+  // The server skips ticks for which it was late; every client gets the same ones.
   const other = new WebSocket(server.uri("/push"));
   const ticks = [];
   other.on("message", (data) => ticks.push(JSON.parse(data)));
@@ -190,7 +190,7 @@ test("/push shows each tick that the server sends", DEADLINE, async () => {
   assert.deepEqual(numbers, theirs);
 });
 
-test("/push comes back when the server does", DEADLINE, async () => {
+test("/push reconnects after a restart", DEADLINE, async () => {
   allowed = GONE;
   await keepWhatIsHeard(page);
   await visit("/push");

@@ -27,7 +27,7 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 }, DEADLINE);
 
-// Opens it and says what it asked for beside itself, which has to be nothing.
+// Opens the page and returns the requests that it made, which must be none.
 async function open(file, width = 1280) {
   const page = await browser.page();
   const url = pathToFileURL(file).href;
@@ -64,7 +64,7 @@ const figures = (page) =>
   page.evaluate(() =>
     [...document.querySelectorAll("figure")].map((it) => ({
       title: it.querySelector("h3").textContent,
-      // One of the two drawings is seen, and has a name for who does not see.
+      // One of the two drawings is visible, and has a name for screen readers.
       drawings: [...it.querySelectorAll("[role=img]")].filter((drawing) => drawing.checkVisibility()).length,
       shapes: it.querySelectorAll("polygon, polyline, rect").length,
       named: [...it.querySelectorAll("[role=img]")].every((drawing) =>
@@ -99,7 +99,7 @@ async function assertLooksWell(file) {
   }
 }
 
-test("a flood that goes well", DEADLINE, async () => {
+test("a successful flood", DEADLINE, async () => {
   const html = join(folder, "well.html");
   const options = { connections: CONNECTIONS, "connect-rate": 100, hold: 2, html };
   const { code, output, report } = await flood(server.uri(), options);
@@ -130,7 +130,7 @@ test("a flood that goes well", DEADLINE, async () => {
   assert.ok(titles.some((title) => title.startsWith("Memory of a connection")), `${titles}`);
   await page.locator("summary").click();
   const seconds = await table(page, "Second by second");
-  // The flood may end just behind a second: that row is one with the one before.
+  // The flood may end just after a full second: that row is merged with the previous one.
   assert.ok(seconds.length >= 3 && seconds.length <= report.timeline.length, `${seconds.length}`);
   for (const row of seconds) {
     const states = row.slice(2, 11).map((cell) => parseInt(cell.replaceAll(",", ""), 10));
@@ -140,7 +140,7 @@ test("a flood that goes well", DEADLINE, async () => {
   await assertLooksWell(html);
 });
 
-test("a flood of which all is lost, and an assertion that is broken", DEADLINE, async () => {
+test("a flood with all connections lost, and a failed assertion", DEADLINE, async () => {
   const free = createServer().listen(0, "127.0.0.1");
   await new Promise((done) => free.once("listening", done));
   const { port } = free.address();
@@ -159,7 +159,7 @@ test("a flood of which all is lost, and an assertion that is broken", DEADLINE, 
   await assertLooksWell(html);
 });
 
-test("what comes from outside is text and nothing else", DEADLINE, async () => {
+test("text from outside is escaped", DEADLINE, async () => {
   const { report } = await flood(server.uri(), { connections: 10 });
   const evil = `"><img src=x onerror="document.title='run'"><script>document.title = "run"</script></title>&amp;'`;
   report.target = `ws://${evil}`;

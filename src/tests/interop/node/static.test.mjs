@@ -82,7 +82,7 @@ test("a page with its script, style and image", DEADLINE, async () => {
   assert.equal(types.get("/images/dot.png"), "image/png");
 });
 
-test("what the browser has already is not sent again", DEADLINE, async () => {
+test("a cached file is not sent again", DEADLINE, async () => {
   await serve(Object.keys(FILES));
   // What comes over the network: Chromium hides from a page, and playwright from us, that its own copy is used.
   const network = await browser.context.newCDPSession(page);
@@ -111,7 +111,7 @@ test("what the browser has already is not sent again", DEADLINE, async () => {
   assert.deepEqual(outcomes, [[304, ""], [200, FILES["look.css"]]]);
 });
 
-test("an index of its own stands at / and nowhere else", DEADLINE, async () => {
+test("an index in the folder replaces only the page at /", DEADLINE, async () => {
   await serve(Object.keys(FILES));
   await visit("/");
   assert.equal(await page.locator("h1").textContent(), "My own");
@@ -127,7 +127,7 @@ test("an index of its own stands at / and nowhere else", DEADLINE, async () => {
   assert.match((await logged(page, 1))[0], /^through the page/);
 });
 
-test("a folder below it, and the way back by a relative link", DEADLINE, async () => {
+test("a subfolder and a relative link back", DEADLINE, async () => {
   await serve(Object.keys(FILES));
   const response = await visit("/other");
   assert.equal(response.status(), 200);
@@ -138,7 +138,7 @@ test("a folder below it, and the way back by a relative link", DEADLINE, async (
   assert.equal(await page.title(), "Mine");
 });
 
-test("without an index the server's own page stays", DEADLINE, async () => {
+test("without an index the server's page stays", DEADLINE, async () => {
   await serve(["look.css"]);
   await visit("/");
   assert.equal(await page.title(), "Steadfast");

@@ -12,10 +12,10 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../../../..", import.meta.url));
 const BINARY = resolve(ROOT, process.env.STEADFAST ?? "target/release/steadfast");
 
-// The packages lie under target/, where `import` would not look for them.
+// The packages are below target/, where `import` does not look for them.
 export const load = createRequire(join(ROOT, "target/interop/node/package.json"));
 
-// Nothing is measured against this: it only turns a hang into a failure, so it is far above what a slow host needs.
+// This only turns a hang into a failure, so it is far above what a slow host needs.
 export const DEADLINE = { timeout: 30_000 };
 
 const LISTENING = /listening on ([^ ,]+)/;
@@ -58,7 +58,7 @@ export class Server {
     return this.ended;
   }
 
-  // As a host that fails: nobody is told.
+  // Ends the process like a host that fails: without a close.
   kill() {
     this.child.kill("SIGKILL");
     return this.ended;

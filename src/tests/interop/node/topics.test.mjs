@@ -1,4 +1,4 @@
-// Many `ws` clients that hear the same.
+// Many `ws` clients that receive the same messages.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -15,7 +15,7 @@ let server;
 before(async () => (server = await Server.start("--compression", "--push-interval", "0.05")), DEADLINE);
 after(async () => assert.equal(await server.stop(), 0), DEADLINE);
 
-// Clients that keep what they hear, half of them compressed.
+// Clients that keep what they receive, half of them compressed.
 function opened(uris) {
   return Promise.all(
     uris.map(async (uri, at) => {
@@ -65,10 +65,10 @@ test("a chat reaches all in the room, in order", DEADLINE, async () => {
   await gone([...one, ...two]);
 });
 
-test("all are pushed the same", DEADLINE, async () => {
+test("all clients are pushed the same ticks", DEADLINE, async () => {
   const clients = await opened(Array(CLIENTS).fill(server.uri("/push")));
   const ticks = await Promise.all(clients.map((client) => hasHeard(client, 12)));
-  // The first message is each one's own; from the last one's second on all hear the same.
+  // The first message differs for each; from the second message of the last client on, all receive the same.
   const numbers = ticks.map((texts) => texts.slice(1).map((text) => JSON.parse(text).n));
   const from = Math.max(...numbers.map(([n]) => n));
   const to = Math.min(...numbers.map((all) => all.at(-1)));

@@ -7,7 +7,7 @@ from steadfast import DEADLINE, Server
 
 @pytest.fixture(scope="session")
 def server():
-    """One server for all tests that do not count or stop it: what one leaves behind must not disturb the next."""
+    """One server for all tests that neither count nor stop it: a test must not affect the next one."""
     with Server("--listen", "127.0.0.1:0") as running:
         yield running
 

@@ -21,7 +21,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 
 
 def sandbox():
-    """What starts a program in a network namespace of its own: as root, or as the root of a user namespace."""
+    """Returns a command prefix that runs a program in its own network namespace: as root, or as root of a user namespace."""
     for command in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
         if shutil.which("unshare") and subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode == 0:
             return command

@@ -1,4 +1,4 @@
-"""Servers that are not ours, for the flood to talk with. Each writes down what it saw."""
+"""Third-party servers for the flood. Each records what it received."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class Ledger:
         return sum(map(len, self.lengths))
 
     def assert_agrees(self, flood, unanswered=0):
-        """What the flood says of its connections and replies is what was counted here; so many messages got no reply."""
+        """Checks the flood's counts of connections and replies against those counted here; `unanswered` messages got no reply."""
         assert self.opened == flood.connections["opened"], flood.output
         assert self.messages - unanswered == flood.report["replies"], flood.output
 

@@ -15,7 +15,7 @@ import steadfast
 from wire import BINARY, PING, TEXT, Wire, frame, upgrade
 
 LIMIT = 1 << 20
-# What may come on top of the message so far: the decompressor with its window, and what malloc keeps of its own.
+# Memory besides the message so far: the decompressor with its window, and malloc's own.
 SLACK = 64 << 10
 
 MODES = {"shared": ["--compression"], "takeover": ["--compression", "--compression-takeover"]}
@@ -29,7 +29,7 @@ def bomb():
     inflater = zlib.decompressobj(-15)
     assert [len(inflater.decompress(part)) for _ in range(2)] == [1 << 24] * 2
     whole = (part * 64).removesuffix(b"\0\0\xff\xff")
-    # So that it is not refused for what it has before it is inflated.
+    # Below the limit of the compressed size, so that it is not refused before it is inflated.
     assert LIMIT * 9 // 10 < len(whole) < LIMIT
     return whole
 
@@ -102,7 +102,7 @@ async def warmed_up(server):
     """What the server has when it has compressed and inflated before: what it keeps for that is there."""
     async with await opened(server) as wire:
         await echoed(wire, b"a message, a message, a message")
-    # Nothing tells of the start of its last thread, nor of the end of a connection.
+    # There is no event for the start of the last thread, nor for the end of a connection.
     while not is_at_rest(server):
         await asyncio.sleep(0)
     return user_bytes(server)
@@ -122,7 +122,7 @@ def no_more_than(server, bytes_more):
     try:
         yield
     except (AssertionError, OSError) as error:
-        # It goes on ending for a moment when its connections have ended.
+        # The server takes a moment to end after its connections have ended.
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = server.process.wait(1)
             raise AssertionError(f"ended with {code}: wanted more than {bytes_more} bytes") from error

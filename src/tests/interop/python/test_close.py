@@ -50,7 +50,7 @@ async def test_data_after_a_close_is_ignored(server):
 
 
 async def refused(client, message):
-    """Sends what is not taken; the refusal may come while it is still being sent."""
+    """Sends a message that is refused; the refusal may arrive while it is still being sent."""
     try:
         await client.send(message)
         await client.recv()
@@ -139,7 +139,7 @@ async def test_signal_closes_all_with_1001_and_ends_with_0(number):
 async def test_signal_closes_one_that_is_within_a_message():
     with Server("--listen", "127.0.0.1:0") as server:
         async with await Wire.upgraded(server) as wire:
-            # The pong shows that the server has taken in what stands before the ping.
+            # The pong shows that the server has read everything before the ping.
             await wire.send(frame(TEXT, b"half a", first=0x01) + frame(PING, b"seen"))
             assert await wire.frame() == (0x8A, b"seen")
             server.signal()

@@ -1,4 +1,4 @@
-"""permessage-deflate with the `websockets` client: what is agreed upon, what comes back, and what is worth it."""
+"""permessage-deflate with the `websockets` client: negotiation, echoes, and the bytes saved."""
 
 import json
 

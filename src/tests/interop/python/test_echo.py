@@ -1,4 +1,4 @@
-"""What goes in comes out: every kind and size of message, fragments, pings."""
+"""Echoes: every kind and size of message, fragments, pings."""
 
 import asyncio
 

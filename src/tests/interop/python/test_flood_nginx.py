@@ -44,12 +44,12 @@ http {{
 }}
 """
 
-# What a connection that the server ended is lost for: whether its end or a reset comes first is the kernel's to say.
+# The causes of a connection that the server ended: the kernel decides whether its end or a reset arrives first.
 CUT = ["closed by peer", "reset"]
 
 
 class CountingNginx(Proxy):
-    """nginx with pages of its own."""
+    """nginx with test pages."""
 
     def __init__(self, folder):
         super().__init__(None, folder)
@@ -85,7 +85,7 @@ async def run(tmp_path, path, messages):
         result = await flood(peer.url(path), tmp_path, connections=CONNECTIONS, messages=messages)
         accepts_now, requests_now = peer.counted()
         statuses, connections = peer.answers_by_status()
-    # The second question was one connection and one request of its own.
+    # The second status request was itself one connection and one request.
     assert accepts_now - accepts - 1 == connections == CONNECTIONS == result.connections["opened"]
     assert requests_now - requests - 1 == statuses.total()
     return result, statuses

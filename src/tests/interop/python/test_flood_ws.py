@@ -108,13 +108,13 @@ def close_with_a_code(number, _turn, message):
 
 
 def close_normally(number, turn, message):
-    """A close in good order is still one that the flood did not ask for."""
+    """A clean close by the server is still one that the flood did not ask for."""
     if tenth(number) and turn == 1:
         raise HangUp(1000, message)
     return message
 
 
-# What a connection that the server cut is lost for: whether its end or a reset comes first is the kernel's to say.
+# The causes of a connection that the server cut: the kernel decides whether its end or a reset arrives first.
 CUT = ["closed by peer", "reset"]
 
 

@@ -17,7 +17,7 @@ async def answer(server, request):
 
 
 async def only_answer(server, request):
-    """The answer to what must end the connection: whatever stands behind it is not read as a request."""
+    """Returns the response to a request that must end the connection: bytes after it are not read as a request."""
     async with await Wire.to(server) as wire:
         await wire.send(request + get("/stats"))
         response = await wire.response()
@@ -230,7 +230,7 @@ async def test_head_that_never_ends(server, head):
     async with await Wire.to(server) as wire:
         await wire.send(head)
         response = await wire.response()
-        # RFC 9112, section 3, has a status of its own for a target that is too long.
+        # RFC 9112 section 3: a request target that is too long has a separate status.
         assert response.status == 431 or head is ENDLESS["target"] and response.status == 414
         assert "close" in response.tokens("connection")
         wire.finish()

@@ -43,14 +43,14 @@ def test_one_connection_for_all(server):
         ("GET", "/", 200),
     ):
         assert ask(method, path)[0] == status
-    # A server may close behind its answer; this client then opens another connection by itself.
+    # A server may close after its response; this client then opens another connection by itself.
     assert ask("GET", "/echo")[0] == 426
     connection.request("GET", "/stats")
     assert connection.getresponse().status == 200
     connection.close()
 
 
-# curl waits so long for a "100 Continue" that does not come: longer than it may take in all.
+# How long curl waits for a missing "100 Continue": longer than the whole test may take.
 PATIENT = ["--expect100-timeout", str(2 * DEADLINE)]
 
 
@@ -58,7 +58,7 @@ PATIENT = ["--expect100-timeout", str(2 * DEADLINE)]
 @pytest.mark.parametrize("size", [0, 1000, LIMIT - 1, LIMIT, LIMIT + 1, 3 * LIMIT])
 @pytest.mark.parametrize("ask", [[], ["--header", "Expect: 100-continue"]], ids=["by-size", "always"])
 async def test_curl_sends_a_file(roomy, tmp_path, size, ask):
-    # From a size on, which differs among its versions, it asks first by itself.
+    # Above a size that differs between versions, curl sends Expect by itself.
     file = tmp_path / "file"
     file.write_bytes(noise(size))
     back = await curl(roomy, "--data-binary", f"@{file}", *PATIENT, *ask)
@@ -75,7 +75,7 @@ async def test_curl_upload_is_refused_at_once(server, tmp_path):
     for path, body, status in (("/echo", file, 413), ("/nothing", small, 404), ("/stats", small, 405)):
         back = await curl(server, "--data-binary", f"@{body}", *PATIENT, *told, "Expect: 100-continue", path=path)
         assert back == (f"{status} 0".encode(), 0)
-    # One that does not ask sends, and hears it all the same.
+    # A client without Expect sends the body, and gets the refusal all the same.
     output, _ = await curl(server, "--data-binary", f"@{file}", *told, "Expect:")
     assert output.split()[0] == b"413"
 

@@ -1,4 +1,4 @@
-"""Silence behind a proxy that ends what is silent: the server's pings are what keeps a WebSocket open."""
+"""A proxy ends silent connections: the server's pings keep a WebSocket open."""
 
 import asyncio
 import contextlib

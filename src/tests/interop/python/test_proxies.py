@@ -67,7 +67,7 @@ async def test_refused_upgrade_keeps_its_status(proxied):
         async with await Wire.to(proxied) as wire:
             await wire.send(get("/echo"))
             response = await wire.response()
-            # What needs an upgrade is answered without one by the proxy too: Upgrade goes from hop to hop.
+            # Upgrade is a hop-by-hop field, so the proxy forwards the request without it.
             assert response.status == 426
 
 
@@ -83,7 +83,7 @@ async def test_stopping_server_closes_with_1001_through_the_proxy(proxied):
 
 
 def one_connection(address):
-    """Requests of every kind over one connection; gives the statistics of the first and of the last."""
+    """Sends requests of every kind over one connection; returns the first and the last statistics."""
     connection = http.client.HTTPConnection(*address, timeout=DEADLINE)
     connection.connect()
     own = connection.sock
@@ -119,7 +119,7 @@ async def test_http_over_kept_connections(proxied):
         first, last = await asyncio.to_thread(one_connection, proxied.address)
     asked = last["counters"]["requests"] - first["counters"]["requests"]
     opened = last["connections"]["ever"] - first["connections"]["ever"]
-    # The proxy keeps its connections to the server, and may make another where it cannot know whether one still stands.
+    # The proxy keeps its connections to the server, and may open another if it cannot know whether one is still open.
     assert asked == 31 and opened <= 3, f"{opened} connections for {asked} requests"
 
 

@@ -79,7 +79,7 @@ class Network:
         return " ".join(found).split()
 
     def stats(self, port):
-        """What the server says of itself, read from its own namespace."""
+        """Reads the server's /stats in its network namespace."""
         get = f"import urllib.request as r; print(r.urlopen('http://10.99.0.1:{port}/stats').read().decode())"
         command = [*self.inside(self.hub), "python3", "-c", get]
         return json.loads(subprocess.check_output(command, text=True, timeout=DEADLINE))
@@ -256,13 +256,13 @@ def test_kubectl_sets_the_start_time(tmp_path):
     (container,) = now["spec"]["template"]["spec"]["containers"]
     (start,) = [one["value"] for one in container["env"] if one["name"] == "START_AT"]
     assert 0 < int(start) - time.time() <= 120
-    # It has read the rest as what it is: fields that no Job has would be gone.
+    # kubectl has parsed the rest as a Job: unknown fields would be missing.
     assert now["spec"].items() >= {"completionMode": "Indexed", "backoffLimitPerIndex": 0}.items()
     assert now["spec"]["template"]["spec"].keys() == job()["spec"]["template"]["spec"].keys()
 
 
 def pod(folder, index, target, **changed):
-    """Runs what a pod runs, with its files in a folder of its own."""
+    """Runs the command of a pod, with its files in a separate folder."""
     (container,) = job()["spec"]["template"]["spec"]["containers"]
     program = folder / f"pod-{index}"
     program.mkdir()

@@ -1,4 +1,4 @@
-"""Files of a folder, as curl and Python's own client fetch them, and as those try who want what is beside it."""
+"""Files of a folder, fetched by curl and by Python's client, and attempts to reach files outside of it."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,7 @@ NOWHERE = ["--output", "/dev/null"]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A server with a folder, and a file beside it that nobody may see."""
+    """A server with a folder, and a file next to it that must not be served."""
     above = tmp_path_factory.mktemp("static")
     folder = above / "site"
     (folder / "sub").mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_one_connection_for_all(site):
         assert all(head.getheader(name) == response.getheader(name) for name in fields)
         same, nothing = ask("GET", path, If_Modified_Since=response.getheader("Last-Modified"))
         assert (same.status, nothing) == (304, b"")
-        # What somebody insists on does not hold of another file.
+        # A precondition for one file does not hold for another.
         long_ago = "Mon, 01 Jan 2001 00:00:00 GMT"
         assert ask("GET", path, If_Unmodified_Since=response.getheader("Last-Modified"))[0].status == 200
         assert ask("GET", path, If_Unmodified_Since=long_ago)[0].status == 412

@@ -27,8 +27,8 @@ def quick():
 
 @contextlib.asynccontextmanager
 async def crowd(uris):
-    """A connection for each; who is connected hears all that is said from then on."""
-    # Nobody holds back what it is sent, or its end would come late.
+    """Opens a connection for each; it receives all messages from then on."""
+    # Every client reads what it is sent, or its end would be late.
     clients = await asyncio.gather(*(opened_at(uri, max_queue=None) for uri in uris))
     try:
         yield clients
@@ -46,7 +46,7 @@ async def test_a_broadcast_reaches_everyone_in_order(server):
         listening = [asyncio.create_task(heard(client, MESSAGES)) for client in clients]
         for message in messages:
             await clients[0].send(message)
-        # Whoever speaks hears it too.
+        # The sender receives its message too.
         for each in await asyncio.gather(*listening):
             assert each == messages
 
@@ -117,7 +117,7 @@ async def test_full_room_receives_everything_in_order(server):
 
 
 async def test_all_members_see_the_same_list(server):
-    # Fewer than a newcomer is told the names of, so that each can know all of them.
+    # Fewer than the names that a new member is sent, so that each can know all of them.
     names = [f"n{number}" for number in range(90)]
     first, second, third = names[:30], names[30:60], names[60:]
 
@@ -128,14 +128,14 @@ async def test_all_members_see_the_same_list(server):
         guests = [Guest(client) for client in staying]
         async with at(second):
             await asyncio.gather(*(guest.until_here({*first, *second}) for guest in guests))
-        # Some have gone, and others come at the same time.
+        # Some leave while others join.
         async with at(third) as newcomers:
             guests += [Guest(client) for client in newcomers]
             await asyncio.gather(*(guest.until_here({*first, *third}) for guest in guests))
 
 
 async def test_single_subscriber_receives_pushes():
-    # It is at one reactor of several, and the others have nobody.
+    # It is on one of several reactors; the others have no subscriber.
     with Server("--listen", "127.0.0.1:0", "--reactors", "8", "--push-interval", "0.05") as server:
         async with opened_at(server.uri("/push")) as client:
             numbers = [json.loads(message)["n"] for message in await heard(client, 4)]
@@ -181,7 +181,7 @@ def ask(connection, path):
 
 
 def test_long_poll_after_a_restart_does_not_wait_for_an_old_tick(quick):
-    """Who asks with the tick of a server that has started anew since is answered like one who asks with none."""
+    """A request with a tick from before a restart is answered like one without a tick."""
     connection = http.client.HTTPConnection(*quick.address, timeout=DEADLINE)
     assert ask(connection, "/long-poll?after=1000000") < 1_000_000
     connection.close()

@@ -25,7 +25,7 @@ class Response:
 
 
 def upgrade(path="/echo", **changes):
-    """The head of a valid upgrade; a change to None drops that header, underscores stand for hyphens."""
+    """Returns the head of a valid upgrade; None drops a header, and underscores become hyphens."""
     headers = {
         "Host": "localhost",
         "Connection": "Upgrade",
@@ -43,7 +43,7 @@ def get(path="/", method="GET", extra=""):
 
 
 def frame(opcode, payload=b"", *, first=None, masked=True, length=None):
-    """A client's frame; `first` replaces its first byte, `length` its length field with everything behind it."""
+    """Makes a client's frame; `first` replaces its first byte, `length` its length field and everything after it."""
     head = bytes([0x80 | opcode if first is None else first])
     flag = 0x80 if masked else 0
     if length is not None:
@@ -95,7 +95,7 @@ class Wire:
         return wire
 
     async def send(self, data):
-        # The peer may hang up on what it refuses; what it said before stays readable.
+        # The peer may close on an error; what it sent before is still readable.
         with contextlib.suppress(ConnectionError):
             await self.loop.sock_sendall(self.socket, data)
 
@@ -133,13 +133,13 @@ class Wire:
         return first, await self.take(length)
 
     async def rest(self):
-        """All that still comes before the peer ends the connection, in whichever way."""
+        """Returns everything that arrives until the peer ends the connection in any way."""
         while await self._more():
             pass
         return await self.take(len(self.buffer))
 
     def finish(self):
-        """Half-closes: says that nothing more comes, and goes on reading."""
+        """Half-closes: sends the end of the stream, and continues to read."""
         # After a reset there is nothing left to close.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
