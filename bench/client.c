@@ -44,7 +44,6 @@ struct connection {
     uint32_t sent_messages, received_messages;
     size_t done_bytes; /* of the frame that is being received */
     struct tail *unsent;
-    struct tail *head; /* of an answer to the handshake that came in pieces */
 };
 
 /* A thread with its share of the connections. */
@@ -146,9 +145,8 @@ static void send_burst(struct connection *connection)
         const uint32_t key = next_key();
         memcpy(write, reply_header, header_bytes);
         write[1] |= MASKED;
-        write += header_bytes;
-        memcpy(write, &key, sizeof key);
-        write += sizeof key;
+        memcpy(write + header_bytes, &key, sizeof key);
+        write += header_bytes + sizeof key;
         mask_forward(write, pattern_of(connection, connection->sent_messages++), (size_t)plan.payload_bytes, key);
         write += plan.payload_bytes;
     }
@@ -164,12 +162,10 @@ static void check(struct connection *connection, const uint8_t *bytes, size_t le
         if (connection->received_messages == (fans_out ? published_messages() : connection->sent_messages))
             fail(connection, "it was not sent");
         const size_t done_bytes = connection->done_bytes;
-        const uint8_t *expected = reply_header + done_bytes;
-        size_t piece_bytes = header_bytes - done_bytes;
-        if (done_bytes >= header_bytes) {
-            expected = pattern_of(connection, connection->received_messages) + done_bytes - header_bytes;
-            piece_bytes = frame_bytes - done_bytes;
-        }
+        const bool in_header = done_bytes < header_bytes;
+        const uint8_t *expected = in_header ? reply_header + done_bytes
+                                            : pattern_of(connection, connection->received_messages) + done_bytes - header_bytes;
+        size_t piece_bytes = (in_header ? header_bytes : frame_bytes) - done_bytes;
         if (piece_bytes > length_bytes) piece_bytes = length_bytes;
         if (memcmp(bytes, expected, piece_bytes) != 0) fail(connection, "something else came");
         bytes += piece_bytes, length_bytes -= piece_bytes;
@@ -194,31 +190,21 @@ static void check_head(const struct connection *connection, const char *head, si
         fail(connection, "compression was offered and declined, or the other way round");
 }
 
-static ssize_t receive(struct connection *connection, uint8_t *to, size_t room_bytes)
+static ssize_t receive(struct connection *connection, int flags)
 {
-    const ssize_t got = recv(connection->descriptor, to, room_bytes, 0);
+    const ssize_t got = recv(connection->descriptor, me->buffer, BUFFER_BYTES, flags);
     if (got < 0 && errno != EAGAIN) fail(connection, strerror(errno));
+    if (got == 0) fail(connection, "the server closed");
     return got;
 }
 
+/* An answer that is not whole yet stays in the socket, where its next piece makes an edge. */
 static void read_head(struct connection *connection)
 {
-    size_t kept_bytes = 0;
-    if (connection->head != NULL) {
-        kept_bytes = connection->head->length_bytes;
-        memcpy(me->buffer, connection->head->bytes, kept_bytes);
-    }
-    const ssize_t got = receive(connection, me->buffer + kept_bytes, BUFFER_BYTES - kept_bytes);
-    if (got < 0) return;
-    if (got == 0) fail(connection, "the server closed instead of an answer to the handshake");
-    free(connection->head);
-    connection->head = NULL;
-    const size_t length_bytes = kept_bytes + (size_t)got;
-    if (memmem(me->buffer, length_bytes, "\r\n\r\n", 4) == NULL && length_bytes < HEAD_LIMIT_BYTES) {
-        connection->head = keep(me->buffer, length_bytes);
-        return;
-    }
-    check_head(connection, (const char *)me->buffer, length_bytes);
+    ssize_t got = receive(connection, MSG_PEEK);
+    if (got < 0 || (got < HEAD_LIMIT_BYTES && memmem(me->buffer, (size_t)got, "\r\n\r\n", 4) == NULL)) return;
+    got = receive(connection, 0);
+    check_head(connection, (const char *)me->buffer, (size_t)got);
     settle(connection, READY);
 }
 
@@ -237,9 +223,8 @@ static void read_messages(struct connection *connection, bool hung_up)
 {
     /* A short read has drained the socket, except for an end of the stream that came before the event was taken. */
     for (ssize_t got = BUFFER_BYTES; hung_up || got == BUFFER_BYTES;) {
-        got = receive(connection, me->buffer, BUFFER_BYTES);
+        got = receive(connection, 0);
         if (got < 0) break;
-        if (got == 0) fail(connection, "the server closed");
         check(connection, me->buffer, (size_t)got, fans_out ? read_clock_ns(CLOCK_MONOTONIC) : 0);
     }
     if (connection->state == ECHOING) go_on(connection);
@@ -387,11 +372,7 @@ static void report(struct stamp from, struct stamp to)
            (unsigned long long)(to.client_ns - from.client_ns), (unsigned long long)(to.server_ns - from.server_ns));
 }
 
-static void on_stop(int number)
-{
-    (void)number;
-    stopping = 1;
-}
+static void on_stop(int number) { stopping = number; }
 
 static void echo(void)
 {
@@ -422,18 +403,15 @@ static const char usage[] =
     "usage: client echo --port PORT [flags]      messages that are echoed at /echo of 127.0.0.1\n"
     "       client fanout --port PORT [flags]    messages of one connection that /broadcast sends to all\n"
     "       client drip SOCKET PID field|fields|line BYTES HEADS    request heads in single bytes, see client_drip.h\n"
-    "\n"
     "  --connections N      that exchange messages, or receive them (1)\n"
     "  --messages N         of each connection, or broadcasts after two that are not counted (1)\n"
     "  --payload BYTES      of each message (20)\n"
     "  --server-pid PID     report this process' processor time too\n"
-    "only echo:\n"
-    "  --in-flight FRAMES   sent at once, and all awaited before the next are sent (1)\n"
-    "  --greedy             send the next while so many are missing, until SIGTERM; says `open` when it begins\n"
-    "  --idle N             further connections that are opened and stay silent (0)\n"
-    "  --offer-deflate      negotiate permessage-deflate, and send messages uncompressed\n"
-    "  --close              close with Close frames; else each stream is just ended\n"
-    "\n"
+    "  --in-flight FRAMES   echo: sent at once, and all awaited before the next are sent (1)\n"
+    "  --greedy             echo: send the next while so many are missing, until SIGTERM; says `open` when it begins\n"
+    "  --idle N             echo: further connections that are opened and stay silent (0)\n"
+    "  --offer-deflate      echo: negotiate permessage-deflate, and send messages uncompressed\n"
+    "  --close              echo: close with Close frames; else each stream is just ended\n"
     "Prints one line of JSON, of the time from the first message to the last. Exit code 0 only if all was in order.\n";
 
 static void prepare(void)
@@ -468,9 +446,6 @@ int main(int argc, char **argv)
     if (strcmp(mode, "drip") == 0) return drip(argc - 2, argv + 2);
     read_flags(argv + (fans_out || strcmp(mode, "echo") == 0 ? 2 : 1), flags, usage);
     prepare();
-    if (fans_out)
-        fanout();
-    else
-        echo();
+    fans_out ? fanout() : echo();
     return 0;
 }

@@ -1,15 +1,10 @@
-/* Request heads that arrive one byte at a time. The next byte is sent only when the server has received the one before
- * and sleeps again, so no two of them are received together, however slow it is.
+/* Request heads that arrive one byte at a time: the next byte is sent when the server has received the one before and sleeps
+ * again. The kernel tells the first over a unix socket alone: there SIOCOUTQ is what the peer has not yet received, and over
+ * TCP what its kernel has not yet acknowledged. The second has to be known as well, because a recv(2) that has just taken a
+ * byte looks for more before it returns; a thread that sleeps has returned from it.
  *
- * The kernel tells the first over a unix socket alone: there SIOCOUTQ is what the peer has not yet received, and over
- * TCP what its kernel has not yet acknowledged. The second has to be known as well, because a recv(2) that has just
- * taken a byte looks for more before it returns; it does not sleep, so a thread that sleeps has returned from it.
- *
- *     client drip SOCKET PID SHAPE BYTES HEADS
- *
- * PID is a steadfast with one reactor. Each of HEADS connections sends a head of BYTES that asks for an upgrade, and
- * has to get it. SHAPE is what fills the head: `field` one field, `fields` eighty of them, `line` a request line of at
- * most 8 KiB, and one field after it. */
+ * PID is a steadfast with one reactor. Each of HEADS connections sends a head of BYTES that asks for an upgrade. SHAPE is
+ * what fills it: `field` one field, `fields` eighty of them, `line` a request line of at most 8 KiB, and one field. */
 #ifndef STEADFAST_BENCH_CLIENT_DRIP_H
 #define STEADFAST_BENCH_CLIENT_DRIP_H
 
@@ -35,7 +30,6 @@ static void refuse(const char *what)
     exit(1);
 }
 
-/* Adds a text, and `bytes` that fill the head. */
 static void add(const char *text, size_t bytes)
 {
     const size_t text_bytes = strlen(text);
@@ -64,31 +58,29 @@ static void build_head(const char *shape, size_t bytes)
     if (drip_bytes != bytes) refuse("the head was built wrong");
 }
 
-static void read_file(int descriptor, char *text, size_t bytes)
+static const char *read_file(int descriptor)
 {
-    const ssize_t got = pread(descriptor, text, bytes - 1, 0);
-    if (got < 0) die("pread");
-    text[got] = 0;
+    static char text[512];
+    const ssize_t got = pread(descriptor, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = 0;
+    return text;
 }
 
 /* Opens the file stat of the only thread that serves connections, proc_pid_stat(5). */
 static int open_reactor(const char *pid)
 {
-    char path[512], name[64];
+    char path[512];
     int found = -1;
     snprintf(path, sizeof path, "/proc/%s/task", pid);
     DIR *threads = opendir(path);
     if (threads == NULL) die(path);
     for (struct dirent *thread; (thread = readdir(threads)) != NULL;) {
-        snprintf(path, sizeof path, "/proc/%s/task/%s/comm", pid, thread->d_name);
-        const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-        if (descriptor < 0) continue; /* . and .. */
-        read_file(descriptor, name, sizeof name);
-        close(descriptor);
-        if (strncmp(name, "reactor-", 8) != 0) continue;
-        if (found >= 0) refuse("PID has more than one reactor");
         snprintf(path, sizeof path, "/proc/%s/task/%s/stat", pid, thread->d_name);
-        found = open(path, O_RDONLY | O_CLOEXEC);
+        const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+        const char *name = strchr(read_file(descriptor), '(');
+        if (name == NULL || strncmp(name, "(reactor-", 9) != 0) continue;
+        if (found >= 0) refuse("PID has more than one reactor");
+        found = descriptor;
     }
     closedir(threads);
     if (found < 0) refuse("PID has no reactor");
@@ -97,10 +89,8 @@ static int open_reactor(const char *pid)
 
 static bool is_asleep(int reactor)
 {
-    char stat[512];
-    read_file(reactor, stat, sizeof stat);
     /* The name, in parentheses, may hold anything; the state is the field after it. */
-    const char *name_end = strrchr(stat, ')');
+    const char *name_end = strrchr(read_file(reactor), ')');
     return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'S';
 }
 
@@ -111,17 +101,10 @@ static void await_received(int descriptor, int reactor)
     while (!is_asleep(reactor)) sched_yield();
 }
 
-static void expect_upgrade(int descriptor)
+static int drip(int count, char **words)
 {
     static const char wanted[] = "HTTP/1.1 101 ";
     char answer[sizeof wanted];
-    const ssize_t got = recv(descriptor, answer, sizeof wanted - 1, MSG_WAITALL);
-    if (got < 0) die("recv");
-    if (got != sizeof wanted - 1 || memcmp(answer, wanted, sizeof wanted - 1) != 0) refuse("no upgrade came");
-}
-
-static int drip(int count, char **words)
-{
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (count != 5) refuse("expected SOCKET PID SHAPE BYTES HEADS");
     if (strlen(words[0]) >= sizeof address.sun_path) refuse("the path of SOCKET is too long");
@@ -138,7 +121,8 @@ static int drip(int count, char **words)
             if (send(descriptor, drip_head + at, 1, MSG_NOSIGNAL) != 1) die("send");
             await_received(descriptor, reactor);
         }
-        expect_upgrade(descriptor);
+        const ssize_t got = recv(descriptor, answer, sizeof wanted - 1, MSG_WAITALL);
+        if (got != sizeof wanted - 1 || memcmp(answer, wanted, sizeof wanted - 1) != 0) refuse("no upgrade came");
         close(descriptor);
     }
     return 0;

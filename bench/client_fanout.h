@@ -1,8 +1,5 @@
-/* The receivers of a broadcast, of which the first is the publisher too. All are open before the first message is sent,
- * and a message is sent when all have the one before it.
- *
- * RLIMIT_NOFILE bounds a descriptor table, not a process: each thread takes a table of its own and holds its share of the
- * connections. */
+/* The receivers of a broadcast, of which the first is the publisher too. A message is sent when all have the one before it.
+ * RLIMIT_NOFILE bounds a descriptor table: each thread takes one of its own and holds its share of the connections. */
 #ifndef STEADFAST_BENCH_CLIENT_FANOUT_H
 #define STEADFAST_BENCH_CLIENT_FANOUT_H
 
@@ -19,6 +16,7 @@ static atomic_long *workers_settled; /* of each message: threads whose connectio
 static atomic_long workers_open;
 static atomic_bool ended;
 
+/* Each write to an eventfd makes an edge, so that it need not be read. */
 static void wake(int eventfd_descriptor)
 {
     const uint64_t one = 1;
@@ -75,7 +73,6 @@ static void *work(void *argument)
     me = argument;
     if (unshare(CLONE_FILES) != 0) die("unshare");
     open_all();
-    /* Each write to an eventfd makes an edge, so that it need not be read. */
     watch(everyone_wake, NO_CONNECTION, EPOLLIN);
     if (me == workers) watch(publisher_wake, NO_CONNECTION, EPOLLIN);
     if (atomic_fetch_add(&workers_open, 1) + 1 == total_workers) wake(publisher_wake);

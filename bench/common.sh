@@ -44,58 +44,53 @@ usage_error() {
     exit 2
 }
 
-needs_steadfast() {
-    [[ -z ${SERVER:-} ]] || usage_error "SERVER is not for this script: $1"
-}
+needs_steadfast() { [[ -z ${SERVER:-} ]] || usage_error "SERVER is not for this script: $1"; }
 
 need() {
-    local tool missing=()
-    for tool in awk sed sort tac "$@"; do
-        command -v "$tool" >/dev/null || missing+=("$tool")
+    local tool missing=
+    for tool in awk cut sed sort tac "$@"; do
+        command -v "$tool" >/dev/null || missing+=" $tool"
     done
-    ((${#missing[@]} == 0)) || fail "missing here: ${missing[*]}; install that first (nothing was installed or started)"
+    [[ -z $missing ]] || fail "missing here:$missing; install that first (nothing was installed or started)"
 }
 
 # read_flags SPEC ... -- ARGUMENT ...: sets a variable for each flag, `per_s` for --per-s. A SPEC is NAME for a switch,
 # NAME=5 for a number that is 5 if it is not given, NAME=5..9 for one of at most 9, NAME=one|two for one of some words, and
-# NAME= for any text. What is no flag goes to `words`, and has to be one of the words of a SPEC =one|two.
+# NAME= for any text. Other arguments go to `words`, and have to be among those of a SPEC =one|two.
 read_flags() {
-    local spec name value allowed= flag limit
-    declare -A specs
+    local spec name value flag limit
+    declare -A specs=([words]=)
     words=()
-    for spec in "$@"; do
-        [[ $spec != -- ]] || break
+    while [[ $1 != -- ]]; do
+        name=${1%%=*} value=${1#*=}
+        specs[${name:-words}]=$value
+        [[ $1 == *=* ]] || specs[$name]=switch value=
+        value=${value%%..*}
+        [[ -z $name ]] || printf -v "$name" %s "${value%%|*}"
         shift
-        name=${spec%%=*} value=${spec#"${spec%%=*}"}
-        if [[ -z $name ]]; then allowed=${value#=}; continue; fi
-        specs[$name]=${value#=}
-        [[ -n $value ]] || specs[$name]=switch
-        value=${value#=} value=${value%%..*}
-        printf -v "$name" %s "${value%%|*}"
     done
-    shift
-    while (($#)); do
-        flag=$1 name=${1#--} name=${name//-/_}
-        shift
+    while shift && (($#)); do
+        flag=$1 name=${1#--} name=${name//-/_} value=yes
         if [[ $flag == --help ]]; then
             # The script's own first comment.
             awk 'NR == 1 { next } /^#/ { sub(/^# ?/, ""); print; next } { exit }' "$0"
             exit 0
-        elif [[ $flag != --* && -n $flag && "|$allowed|" == *"|$flag|"* ]]; then
+        fi
+        if [[ $flag != --* ]]; then
+            [[ -n $flag && "|${specs[words]}|" == *"|$flag|"* ]] || usage_error "unknown argument: $flag"
             words+=("$flag")
             continue
-        elif [[ $flag != --* || -z $name || ! -v "specs[$name]" ]]; then
-            usage_error "unknown argument: $flag"
         fi
-        spec=${specs[$name]} value=yes
+        [[ $name != words && -v "specs[${name:-words }]" ]] || usage_error "unknown argument: $flag"
+        spec=${specs[$name]}
         if [[ $spec != switch ]]; then
+            shift
             (($#)) || usage_error "$flag needs a value"
             value=$1
-            shift
         fi
         if [[ $spec =~ ^[0-9] ]]; then
-            limit=${spec#*..}
-            [[ $spec == *..* ]] || limit=9999999
+            limit=9999999
+            [[ $spec != *..* ]] || limit=${spec#*..}
             [[ $value =~ ^[1-9][0-9]{0,6}$ && $value -le $limit ]] ||
                 usage_error "$flag is '$value'; expected a number from 1 to $limit"
         elif [[ $spec == *'|'* && "|$spec|" != *"|$value|"* ]]; then
@@ -140,10 +135,7 @@ free_port() {
     local port
     for _ in {1..100}; do
         port=$((10000 + RANDOM % 20000))
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            echo "$port"
-            return
-        fi
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
     done
     fail 'no free port found'
 }
@@ -221,14 +213,14 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Runs a command in the background, because bash runs no trap while it waits for one in the foreground.
+# Runs a command in the background, because bash runs no trap while it waits for one in the foreground. The status is that
+# of the command.
 run() {
     "${client_wrapper[@]}" "$@" &
     client_pid=$!
     await_client
 }
 
-# The status is the client's.
 await_client() {
     local status=0
     wait "$client_pid" || status=$?
@@ -244,9 +236,7 @@ run_client() {
 }
 
 # A number of client_line.
-field() {
-    sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p" <<<"$client_line"
-}
+field() { sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p" <<<"$client_line"; }
 
 # run_flood PATH FLAG ...; the status is the flood's, and begin_flood does not wait for it. Named by flood_name, the report
 # is in flood.json, the table in flood.out, and the lines of progress in flood.log.
@@ -258,10 +248,7 @@ begin_flood() {
     client_pid=$!
 }
 
-run_flood() {
-    begin_flood "$@"
-    await_client
-}
+run_flood() { begin_flood "$@" && await_client; }
 
 flood_failed() {
     cat "$out_dir/$flood_name.log" "$out_dir/$flood_name.out" >&2
@@ -273,27 +260,21 @@ await_phase() {
     await_text "^$1" "$out_dir/$flood_name.log" "$client_pid" || flood_failed "it did not begin its phase $1"
 }
 
-# A member of the flood's report, such as response.p99_us, or phases.0.seconds; every line PATH VALUE below it with
-# `figures`.
-figure() {
-    figures "$1" | sed -n "s/^$1 //p"
-}
+# A member of the flood's report, such as response.p99_us or phases.0.seconds. figures prints "PATH VALUE" for each below it.
+figure() { figures "$1" | sed -n "s/^$1 //p"; }
 
 figures() {
     awk -v wanted="$1" '
         { match($0, /^ */); depth = RLENGTH / 2; line = substr($0, RLENGTH + 1); sub(/,$/, "", line) }
         line ~ /^[]}]/ { next }
         {
-            if (line ~ /^"/ && match(line, /^"([^"\\]|\\.)*": /)) {
+            if (match(line, /^"([^"\\]|\\.)*": /)) {
                 key = substr(line, 2, RLENGTH - 4)
                 line = substr(line, RLENGTH + 1)
-            } else {
-                key = places[depth]++
-            }
-            path = depth <= 1 ? key : paths[depth - 1] "." key
-            paths[depth] = path
-            if (line ~ /[[{]$/) { places[depth + 1] = 0; next }
-            if (path != wanted && index(path, wanted ".") != 1) next
+            } else key = places[depth]++
+            paths[depth] = path = depth <= 1 ? key : paths[depth - 1] "." key
+            places[depth + 1] = 0
+            if (line ~ /[[{]$/ || (path != wanted && index(path, wanted ".") != 1)) next
             gsub(/^"|"$/, "", line)
             print path, line
         }' "$out_dir/$flood_name.json"
@@ -305,12 +286,9 @@ read_stats() {
         printf 'GET /stats HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' >&3 && cat <&3) 2>/dev/null
 }
 
-counter() {
-    [[ $2 =~ \"$1\":([0-9]+) ]] && echo "${BASH_REMATCH[1]}"
-}
+counter() { [[ $2 =~ \"$1\":([0-9]+) ]] && echo "${BASH_REMATCH[1]}"; }
 
-# Leaves in instructions what callgrind counts of a server while the command runs: count_instructions NAME CONNECTIONS
-# COMMAND ...
+# count_instructions NAME CONNECTIONS COMMAND ...: leaves in instructions what a server takes while the command runs.
 count_instructions() {
     local out="$out_dir/callgrind.out"
     rm -f "$out"
@@ -322,8 +300,7 @@ count_instructions() {
 }
 
 read_instructions() {
-    instructions=$(awk '$1 == "summary:" { print $2; exit }' "$1")
-    [[ -n $instructions ]] || instructions=$(awk '$1 == "totals:" { print $2; exit }' "$1")
+    instructions=$(awk '$1 ~ /^(summary|totals):$/ { print $2; exit }' "$1")
     [[ -n $instructions ]] || fail "callgrind left no total in $1"
 }
 
@@ -341,17 +318,11 @@ run_rounds() {
 }
 
 # note KEY FORMULA [DIGITS]: adds a figure to those of the case at hand.
-note() {
-    samples["$case $1"]+=" $(calculate "$2" "${3:-6}")"
-}
+note() { samples["$case $1"]+=" $(calculate "$2" "${3:-6}")"; }
 
-calculate() {
-    awk "BEGIN { printf \"%.${2:-6}f\", $1 }"
-}
+calculate() { awk "BEGIN { printf \"%.${2:-6}f\", $1 }"; }
 
-is_true() {
-    awk "BEGIN { exit !($1) }"
-}
+is_true() { awk "BEGIN { exit !($1) }"; }
 
 # "median least most" of the numbers given.
 spread() {
@@ -363,15 +334,9 @@ spread() {
         }'
 }
 
-median_of() {
-    local median rest
-    read -r median rest <<<"$(spread "$@")"
-    echo "$median"
-}
+median_of() { spread "$@" | cut -d ' ' -f 1; }
 
-print_row() {
-    printf '  %-62s %s\n' "$1" "$2"
-}
+print_row() { printf '  %-62s %s\n' "$1" "$2"; }
 
 # print_spread "CASE KEY" DIGITS TEXT: a row with "12.3 (11.9 to 13.0)", median, least and most.
 print_spread() {
@@ -392,6 +357,4 @@ print_quotient() {
     print_row "$3" "$(printf "%.${digits}f (rounds: %.${digits}f to %.${digits}f)" "$quotient" "$least" "$most")"
 }
 
-print_heading() {
-    printf '\n%s\nmedian (least to most) of %d rounds\n\n' "$1" "$rounds"
-}
+print_heading() { printf '\n%s\nmedian (least to most) of %d rounds\n\n' "$1" "$rounds"; }

@@ -1,7 +1,7 @@
-/* Runs a program and writes down what it took: seconds by the wall and of the processor, kernel included, its own as
- * wait4(2) tells them and, beside it, those of the server that it talks to.
+/* Runs a program and writes down what it took: seconds of the processor, kernel included, its own as wait4(2) tells them and
+ * those of the server that it talks to.
  *
- *     cost [--server-pid PID] FILE COMMAND [ARGUMENT ...]
+ *     cost SERVER_PID FILE COMMAND [ARGUMENT ...]
  *
  * The line of JSON goes to FILE, since the program's own output is its own. The status is the program's. */
 #define _GNU_SOURCE
@@ -29,32 +29,22 @@ static pid_t start(char **command)
 
 int main(int count, char **arguments)
 {
-    pid_t server = 0;
-    char **rest = arguments + 1;
-    if (count > 2 && strcmp(rest[0], "--server-pid") == 0) {
-        server = (pid_t)atol(rest[1]);
-        rest += 2;
-    }
-    if (arguments + count - rest < 2) {
-        fputs("usage: cost [--server-pid PID] FILE COMMAND [ARGUMENT ...]\n", stderr);
+    clockid_t server_clock;
+    if (count < 4) {
+        fputs("usage: cost SERVER_PID FILE COMMAND [ARGUMENT ...]\n", stderr);
         return 2;
     }
-    clockid_t server_clock = CLOCK_MONOTONIC;
-    if (server != 0 && (errno = clock_getcpuclockid(server, &server_clock)) != 0) die("clock of the server");
-    const uint64_t server_before = read_clock_ns(server_clock), wall_before = read_clock_ns(CLOCK_MONOTONIC);
-    const pid_t child = start(rest + 1);
+    if ((errno = clock_getcpuclockid((pid_t)atol(arguments[1]), &server_clock)) != 0) die("clock of the server");
+    const uint64_t server_before = read_clock_ns(server_clock);
+    const pid_t child = start(arguments + 3);
     struct rusage usage;
     int status;
     if (wait4(child, &status, 0, &usage) != child) die("wait4");
-    const uint64_t wall_after = read_clock_ns(CLOCK_MONOTONIC), server_after = read_clock_ns(server_clock);
-    FILE *file = fopen(rest[0], "w");
-    if (file == NULL) die(rest[0]);
-    fprintf(file, "{\"wall_seconds\":%.6f,\"user_seconds\":%.6f,\"sys_seconds\":%.6f,\"server_seconds\":",
-            (double)(wall_after - wall_before) * 1e-9, in_seconds(usage.ru_utime), in_seconds(usage.ru_stime));
-    if (server != 0)
-        fprintf(file, "%.9f}\n", (double)(server_after - server_before) * 1e-9);
-    else
-        fputs("null}\n", file);
-    if (fclose(file) != 0) die(rest[0]);
+    const uint64_t server_after = read_clock_ns(server_clock);
+    FILE *file = fopen(arguments[2], "w");
+    if (file == NULL) die(arguments[2]);
+    fprintf(file, "{\"user_seconds\":%.6f,\"sys_seconds\":%.6f,\"server_seconds\":%.9f}\n", in_seconds(usage.ru_utime),
+            in_seconds(usage.ru_stime), (double)(server_after - server_before) * 1e-9);
+    if (fclose(file) != 0) die(arguments[2]);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

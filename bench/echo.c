@@ -36,7 +36,7 @@ struct outcome {
 };
 
 static struct connection *connections; /* by descriptor */
-static uint8_t buffer[BUFFER_BYTES];   /* lent to whichever connection is being read */
+static uint8_t buffer[BUFFER_BYTES];   /* lent to the connection that is being read */
 static int epoll_descriptor, listener, signals;
 static bool accept_stalled;
 

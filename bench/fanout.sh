@@ -7,18 +7,17 @@
 #   --connections N   receivers (15000)
 #   --messages M      broadcasts of a run that are counted, one under way at a time (20)
 #   --rounds R        (5)
-#   --payload BYTES   of each message (64)
+#   --payload BYTES   of each message, at most 65536 (64)
 #   --instructions    count user-space instructions of the server in place of its time: under callgrind, as the
 #                     difference of two runs, of 5 and of 45 broadcasts (--messages is ignored)
 #
-# Next to steadfast runs a bare loop of send() over all sockets, see loop.c. Every round runs both, each with a fresh
-# server, and the client checks every byte. Up to 15,000 connections server and client share one core, and steadfast has
-# one reactor; beyond that nothing is pinned, and both have as many threads as they need descriptor tables.
-# SERVER='COMMAND {port} {connections}' measures another server in place of steadfast, one that does at /broadcast what
-# is said above; CORE=N pins elsewhere, see bench/common.sh.
+# Next to steadfast runs a bare loop of send() over all sockets, see loop.c. Every round runs both, each with a fresh server.
+# Up to 15,000 connections server and client share one core, and steadfast has one reactor; beyond that nothing is pinned, and
+# both have as many threads as they need descriptor tables. SERVER='COMMAND {port} {connections}' measures another server that
+# does the same at /broadcast; CORE=N pins elsewhere, see bench/common.sh.
 
 source "$(dirname "$0")/common.sh"
-read_flags connections=15000 messages=20 rounds=5 payload=64 instructions -- "$@"
+read_flags connections=15000 messages=20 rounds=5 payload=64..65536 instructions -- "$@"
 
 bare_name='bare loop' bare_program=loop bare_flags=(--connections "$connections")
 counting=$instructions pinned_connections=15000 few_messages=5 more_messages=40
@@ -55,9 +54,7 @@ print_both() {
     for name in "$subject_name" "$bare_name"; do print_spread "$name $1" "$2" "$name, $3"; done
 }
 
-print_against() {
-    print_quotient "$subject_name $1" "$bare_name $1" "$subject_name against $bare_name, $2"
-}
+print_against() { print_quotient "$subject_name $1" "$bare_name $1" "$subject_name against $bare_name, $2"; }
 
 if [[ -n $counting ]]; then need valgrind; elif ((connections <= pinned_connections)); then pin_together; fi
 build loop client

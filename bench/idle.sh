@@ -6,12 +6,10 @@
 #   --rounds N    (9)
 #   --idle N      connections that stay silent (15000)
 #
-# 100 connections exchange messages of 20 bytes, one in flight on each; the idle ones are in between them. Server and
-# client share one core. The figure is the server's processor time for each message, kernel included, over the client's
-# own in the same run: a machine that is slower for a while slows both. Every round runs all cases, with steadfast and
-# with the bare C echo, each with a server of its own.
-# SERVER='COMMAND {port} {connections}' measures another server in place of steadfast, CORE=N pins elsewhere, see
-# bench/common.sh.
+# 100 connections exchange messages of 20 bytes, one in flight on each; the idle ones are in between them. Server and client
+# share one core. The figure is the server's processor time for each message, kernel included, over the client's own in the
+# same run: a machine that is slower for a while slows both. Every round runs all cases, each with a server of its own.
+# SERVER='COMMAND {port} {connections}' measures another server, CORE=N pins elsewhere, see bench/common.sh.
 
 source "$(dirname "$0")/common.sh"
 read_flags rounds=9 idle=15000 -- "$@"

@@ -47,21 +47,20 @@ measure() {
 }
 
 print_json() {
-    local name key separator
-    printf '{\n  "schema": "steadfast-instructions-1",\n  "valgrind": "%s",\n  "machine": "%s",\n  "rounds": %d,\n' \
+    local name key separator=
+    printf '{"schema": "steadfast-instructions-1", "valgrind": "%s", "machine": "%s", "rounds": %d, "instructions": {' \
         "$(valgrind --version)" "$(uname -m)" "$rounds"
-    printf '  "instructions": {\n'
     for name in "$subject_name" "$bare_name"; do
-        printf '    "%s": {' "$name"
+        printf '%s\n  "%s": {' "$separator" "$name"
         separator=
         for key in "${keys[@]}"; do
             [[ -n ${samples["$name|$key instructions"]:-} ]] || continue
-            printf '%s\n      "%s": %.1f' "$separator" "$key" "$(median_of ${samples["$name|$key instructions"]})"
+            printf '%s\n    "%s": %.1f' "$separator" "$key" "$(median_of ${samples["$name|$key instructions"]})"
             separator=,
         done
-        printf '\n    }%s\n' "$([[ $name == "$bare_name" ]] || echo ,)"
+        printf '\n  }'
     done
-    printf '  }\n}\n'
+    printf '\n}}\n'
 }
 
 need valgrind

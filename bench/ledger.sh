@@ -7,11 +7,10 @@
 #   --connections N    (100000)
 #
 # The report has the bytes of each connection, of user space and of the kernel, for both ends. Their sum is compared with
-# the fall of MemAvailable (proc_meminfo(5)) from before the first connection until all are held. MemAvailable counts
-# inodes and dentries as memory that can be reclaimed, also those of open sockets, which cannot: SReclaimable is
-# subtracted. It leaves out free pages on the lists of the processors (/proc/zoneinfo), tens of MiB that are used up first:
-# they are added. Everything else on the host counts in the fall: run this on a quiet one. Fails if the median is more
-# than 5 % off.
+# the fall of MemAvailable (proc_meminfo(5)) until all are held. MemAvailable counts inodes and dentries as memory that can be
+# reclaimed, also those of open sockets, which cannot: SReclaimable is subtracted. It leaves out free pages on the lists of the
+# processors (/proc/zoneinfo), tens of MiB that are used up first: they are added. Everything else on the host counts in the
+# fall: run this on a quiet one. Fails if the median is more than 5 % off.
 
 source "$(dirname "$0")/common.sh"
 read_flags rounds=3 connections=100000 -- "$@"

@@ -20,8 +20,8 @@
 #include "serving.h"
 
 enum {
-    BUFFER_BYTES = (1 << 20) + (1 << 16),
-    PAYLOAD_LIMIT_BYTES = 1 << 20,
+    BUFFER_BYTES = 1 << 17,
+    PAYLOAD_LIMIT_BYTES = 1 << 16, /* that fits into a socket, where a frame waits until it is whole */
     HEADER_LIMIT_BYTES = 10,
     EVENTS_A_TURN = 1024,
     ALONE_CONNECTIONS = 18000,
@@ -33,8 +33,7 @@ enum {
 enum state { FREE, HEAD, OPEN };
 
 struct connection {
-    struct tail *unread; /* a request or frame of which the end has not come yet */
-    uint32_t place;      /* among the members, while open */
+    uint32_t place; /* among the members, while open */
     enum state state;
 };
 
@@ -45,12 +44,12 @@ struct worker {
     int *members;                   /* descriptors of those that are open */
     uint32_t member_count;
     uint64_t done_broadcasts;
-    uint8_t *buffer; /* lent to whichever connection is being read */
+    uint8_t *buffer; /* lent to the connection that is being read */
 };
 
 struct broadcast {
-    uint8_t *frame;
-    size_t frame_bytes, room_bytes;
+    uint8_t frame[PAYLOAD_LIMIT_BYTES + HEADER_LIMIT_BYTES];
+    size_t frame_bytes;
     atomic_long remaining; /* threads that still have to send it */
 };
 
@@ -63,18 +62,12 @@ static _Atomic uint64_t published; /* broadcasts ever */
 static pthread_mutex_t publishing = PTHREAD_MUTEX_INITIALIZER;
 
 /* Encodes the message once, for all threads, and tells the others. */
-static void publish(const struct worker *worker, uint8_t first, const uint8_t *payload, size_t payload_bytes,
-                    uint32_t key)
+static void publish(const struct worker *worker, uint8_t first, const uint8_t *payload, size_t payload_bytes, uint32_t key)
 {
     pthread_mutex_lock(&publishing);
     const uint64_t number = atomic_load(&published);
     struct broadcast *broadcast = &broadcasts[number % BROADCASTS];
     if (atomic_load(&broadcast->remaining) != 0) errno = EBUSY, die("a broadcast before the last one had gone out");
-    if (broadcast->room_bytes < payload_bytes + HEADER_LIMIT_BYTES) {
-        broadcast->room_bytes = payload_bytes + HEADER_LIMIT_BYTES;
-        free(broadcast->frame);
-        broadcast->frame = allocate(1, broadcast->room_bytes);
-    }
     const size_t header_bytes = put_header(broadcast->frame, first, payload_bytes);
     mask_forward(broadcast->frame + header_bytes, payload, payload_bytes, key);
     broadcast->frame_bytes = header_bytes + payload_bytes;
@@ -107,12 +100,11 @@ static void drop(struct worker *worker, int descriptor)
         worker->members[connection->place] = last;
         worker->connections[last].place = connection->place;
     }
-    free(connection->unread);
     *connection = (struct connection){.state = FREE};
     close(descriptor);
 }
 
-/* How much of the buffer was taken: 0 while the head has no end, more than there is if it cannot be answered. */
+/* Returns how much of the buffer was taken: 0 while the head has no end, SIZE_MAX if it cannot be answered. */
 static size_t take_head(struct worker *worker, int descriptor, size_t filled_bytes)
 {
     const uint8_t *end = memmem(worker->buffer, filled_bytes, "\r\n\r\n", 4);
@@ -129,7 +121,7 @@ static size_t take_head(struct worker *worker, int descriptor, size_t filled_byt
     return head_bytes;
 }
 
-/* Takes every whole frame, and says how much that was; more than there is, if nothing may follow. */
+/* Takes every whole frame, and returns how much that was; SIZE_MAX if nothing may follow. */
 static size_t take_frames(const struct worker *worker, size_t filled_bytes)
 {
     const uint8_t *read = worker->buffer, *const end = worker->buffer + filled_bytes;
@@ -148,36 +140,26 @@ static size_t take_frames(const struct worker *worker, size_t filled_bytes)
     return (size_t)(read - worker->buffer);
 }
 
-/* True when there may be more to read; false when the socket is drained or gone. */
+/* True when there may be more to read. What is not whole yet stays in the socket, where its next piece makes an edge. */
 static bool serve_once(struct worker *worker, int descriptor, bool hung_up)
 {
-    struct connection *connection = &worker->connections[descriptor];
-    size_t filled_bytes = 0;
-    if (connection->unread != NULL) {
-        filled_bytes = connection->unread->length_bytes;
-        memcpy(worker->buffer, connection->unread->bytes, filled_bytes);
-    }
-    const size_t room_bytes = BUFFER_BYTES - filled_bytes;
-    const ssize_t got = recv(descriptor, worker->buffer + filled_bytes, room_bytes, 0);
+    const ssize_t got = recv(descriptor, worker->buffer, BUFFER_BYTES, MSG_PEEK);
+    size_t taken_bytes = SIZE_MAX;
     if (got < 0 && errno == EAGAIN) return false;
-    if (got <= 0) {
-        drop(worker, descriptor);
-        return false;
-    }
-    filled_bytes += (size_t)got;
-    const size_t taken_bytes = connection->state == HEAD ? take_head(worker, descriptor, filled_bytes)
-                                                         : take_frames(worker, filled_bytes);
-    if (taken_bytes > filled_bytes) {
-        drop(worker, descriptor);
-        return false;
-    }
-    free(connection->unread);
-    connection->unread = NULL;
-    if (taken_bytes < filled_bytes)
-        connection->unread = keep(worker->buffer + taken_bytes, filled_bytes - taken_bytes);
-    /* A short read has drained the socket: what comes later makes an edge of its own. The end of the stream that
-     * arrived before this event was taken does not. */
-    return hung_up || (size_t)got == room_bytes;
+    if (got > 0 && worker->connections[descriptor].state == HEAD)
+        taken_bytes = take_head(worker, descriptor, (size_t)got);
+    else if (got > 0)
+        taken_bytes = take_frames(worker, (size_t)got);
+    if (taken_bytes > 0 && taken_bytes != SIZE_MAX)
+        return recv(descriptor, worker->buffer, taken_bytes, 0) == (ssize_t)taken_bytes;
+    if (taken_bytes == SIZE_MAX || hung_up) drop(worker, descriptor);
+    return false;
+}
+
+static void watch(const struct worker *worker, int descriptor, uint32_t events)
+{
+    struct epoll_event event = {.events = events | EPOLLIN | EPOLLET, .data.fd = descriptor};
+    if (epoll_ctl(worker->epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
 }
 
 static void accept_all(struct worker *worker)
@@ -188,16 +170,8 @@ static void accept_all(struct worker *worker)
         if (descriptor < 0 && errno == EAGAIN) return;
         if (descriptor < 0) die("accept4");
         worker->connections[descriptor].state = HEAD;
-        struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = descriptor};
-        if (epoll_ctl(worker->epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
+        watch(worker, descriptor, EPOLLRDHUP);
     }
-}
-
-static void watch(const struct worker *worker, int descriptor)
-{
-    /* Each write to an eventfd makes an edge, so that nobody has to read it. */
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = descriptor};
-    if (epoll_ctl(worker->epoll_descriptor, EPOLL_CTL_ADD, descriptor, &event) != 0) die("epoll_ctl");
 }
 
 static void turn(struct worker *worker)
@@ -222,8 +196,9 @@ static void *work(void *argument)
     worker->epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
     if (worker->epoll_descriptor < 0) die("epoll_create1");
     worker->listener = open_listener(port, total_workers > 1);
-    watch(worker, worker->listener);
-    watch(worker, worker->wake);
+    watch(worker, worker->listener, 0);
+    /* Each write to an eventfd makes an edge, so that it need not be read. */
+    watch(worker, worker->wake, 0);
     pthread_barrier_wait(&listening);
     for (;;) turn(worker);
     return NULL;

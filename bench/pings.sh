@@ -8,9 +8,9 @@
 #   --without         the server sends no pings
 #   --binary FILE     measures another build of the server (the client stays this one)
 #
-# Opens the connections, has each answered, holds them in silence, asks each whether it is alive, and closes all. Prints
-# the pings of each second of the silence (the most in any ten seconds over their mean), the processor time of the server
-# in it, and how long each phase took. A run with pings and one with --without make a pair.
+# Opens the connections, has each answered, holds them in silence, asks each whether it is alive, and closes all. Prints the
+# pings of each second of the silence (the most in any ten seconds over their mean), the processor time of the server in it,
+# and how long each phase took. A run with pings and one with --without make a pair.
 
 source "$(dirname "$0")/common.sh"
 read_flags connections=100000 hold=120 without binary= -- "$@"

@@ -5,10 +5,9 @@
 #
 #   --rounds N    (9)
 #
-# 100 connections, messages of 20 bytes, 1 and 16 in flight on each. Server and client share one core, so that neither
-# waits for the other to wake up, and the clock is the server's own processor time, kernel included. Every round runs all
-# cases, with steadfast and with the bare C echo, each with a server of its own.
-# SERVER='COMMAND {port}' measures another server in place of steadfast, CORE=N pins elsewhere, see bench/common.sh.
+# 100 connections, messages of 20 bytes, 1 and 16 in flight on each. Server and client share one core, and the clock is the
+# server's own processor time, kernel included. Every round runs all cases, each with a server of its own.
+# SERVER='COMMAND {port}' measures another server, CORE=N pins elsewhere, see bench/common.sh.
 
 source "$(dirname "$0")/common.sh"
 read_flags rounds=9 -- "$@"

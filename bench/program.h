@@ -52,7 +52,7 @@ struct flag {
 
 /* Reads all words. The first flag has to be there; the last one of the list has no name. Ends the program with `usage` if
  * something is wrong. */
-__attribute__((noinline))
+__attribute__((noinline, unused))
 static void read_flags(char **words, const struct flag *flags, const char *usage)
 {
     for (; *words != NULL; words++) {

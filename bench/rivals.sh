@@ -9,19 +9,15 @@
 #   --seconds S       that wrk gets pages for in a run; the flood gets as many (1)
 #   --ws, --http      only one half or the other
 #
-# WebSocket: the flood, and scripts of what a Node (`ws`) and a Python (`websockets`) program would do in a few lines.
-# Each opens all connections, 256 connects in progress at a time, has one message of 20 bytes echoed on each, and closes
-# them in order. HTTP: the flood and wrk, one GET in progress on each connection; the flood compares every page with the
-# expected one, wrk does not look at it.
+# WebSocket: the flood, and scripts of what a Node (`ws`) and a Python (`websockets`) program would do in a few lines. Each
+# opens all connections, 256 connects in progress at a time, has one message of 20 bytes echoed on each, and closes them in
+# order. HTTP: the flood and wrk, one GET in progress on each connection; only the flood compares the pages.
 #
-# One server, steadfast with one reactor, serves all runs of all rounds; server and client share one core, so that
-# neither waits for the other to wake up. A client's processor time is that of its whole life, user space and kernel, from
-# wait4(2).
+# One server, steadfast with one reactor, serves all runs; server and client share one core, so that neither waits for the
+# other to wake up. A client's processor time is that of its whole life, user space and kernel, from wait4(2).
 #
-# Fails if one of the scripts takes less than 5 times our processor time for each connection, or if wrk gets more pages
-# for each second of its processor time than the flood; or if anything is lost. The latter counts in seconds of the
-# server, which does the same for both and runs in between: that repeats within a few per cent, where seconds of the
-# clock differ by more than the two clients do while something else keeps the machine busy.
+# Fails if one of the scripts takes less than 5 times our processor time for each connection, or if wrk gets more pages than
+# the flood for each second of its processor time, counted in seconds of the server; or if anything is lost.
 # SERVER='COMMAND {port} {connections}' measures against another server (that has a page at /, too), FLOOD=PROGRAM with
 # another build of the flood; CORE=N pins elsewhere, see bench/common.sh.
 
@@ -63,7 +59,7 @@ plan_rival() {
 # Leaves what cost.c prints in client_line, what the client printed in said, and how much it did in done_units.
 run_rival() {
     plan_rival "$1"
-    run "$out_dir/cost" --server-pid "$server_pid" "$out_dir/cost.json" "${rival_argv[@]}" \
+    run "$out_dir/cost" "$server_pid" "$out_dir/cost.json" "${rival_argv[@]}" \
         >"$out_dir/rival.out" 2>"$out_dir/rival.err" || {
         cat "$out_dir/rival.out" "$out_dir/rival.err" >&2
         fail "a run of $1 failed"
@@ -107,26 +103,6 @@ print_client() {
     print_spread "$1 server_us" 2 '  that of the server, us'
 }
 
-print_connections() {
-    local name
-    print_heading "$connections WebSockets opened, one message echoed on each, closed; $under_way in progress at a time"
-    for name in flood ws websockets; do print_client "$name" 'handshakes a second' connection; done
-    for name in ws websockets; do
-        print_quotient 'flood per_s' "$name per_s" "flood against $name, handshakes a second" 2
-        print_quotient "$name cpu_us" 'flood cpu_us' "$name against flood, processor time for each connection" 2
-        is_true "$quotient >= 5" || missed+="; less than 5 times our processor time for each connection: $name"
-    done
-}
-
-print_pages() {
-    local name
-    print_heading "$pages connections, $messages GETs on each, of the page at /"
-    for name in 'flood of pages' wrk; do print_client "$name" 'GETs for each second of processor time' GET; done
-    print_quotient 'flood of pages per_s' 'wrk per_s' 'flood against wrk, GETs for each second' 2
-    print_quotient 'wrk relative' 'flood of pages relative' 'the same, over the time of the server' 2
-    is_true "$quotient >= 1" || missed+='; fewer GETs than wrk for each second of processor time'
-}
-
 missed=
 pin_together
 [[ -n $ws_only ]] || need wrk
@@ -145,7 +121,21 @@ if [[ -z $ws_only ]]; then
     run_rounds 'flood of pages' wrk
 fi
 stop_server
-[[ -n $http_only ]] || print_connections
-[[ -n $ws_only ]] || print_pages
+if [[ -z $http_only ]]; then
+    print_heading "$connections WebSockets opened, one message echoed on each, closed; $under_way in progress at a time"
+    for name in flood ws websockets; do print_client "$name" 'handshakes a second' connection; done
+    for name in ws websockets; do
+        print_quotient 'flood per_s' "$name per_s" "flood against $name, handshakes a second" 2
+        print_quotient "$name cpu_us" 'flood cpu_us' "$name against flood, processor time for each connection" 2
+        is_true "$quotient >= 5" || missed+="; less than 5 times our processor time for each connection: $name"
+    done
+fi
+if [[ -z $ws_only ]]; then
+    print_heading "$pages connections, $messages GETs on each, of the page at /"
+    for name in 'flood of pages' wrk; do print_client "$name" 'GETs for each second of processor time' GET; done
+    print_quotient 'flood of pages per_s' 'wrk per_s' 'flood against wrk, GETs for each second' 2
+    print_quotient 'wrk relative' 'flood of pages relative' 'the same, over the time of the server' 2
+    is_true "$quotient >= 1" || missed+='; fewer GETs than wrk for each second of processor time'
+fi
 [[ -z $missed ]] || fail "${missed#; }"
 printf '\nwithin the limits: yes\n'

@@ -14,24 +14,19 @@
 #
 # Every round has two runs, each with a fresh server: without the stalled ones, and with them; those that read are as many
 # in both. Two floods receive, one for each kind, and `steadfast connect` publishes. A message holds the time at which it
-# is due, and its age counts from that.
-#
-# A stalled one is sent more than the kernel and the server keep for it (64 KiB, --max-queued-bytes), so that the policy is
-# applied. `close` gives the memory back before the end, and the largest values show what was there meanwhile; `drop-oldest` shows
-# what is held. What the kernel counts for a buffer is more than the bytes in it. The deadline that ends a connection
-# that takes nothing for 30 s is put off: it would end them before the limits are reached.
+# is due, and its age counts from that. A stalled one is sent more than the kernel and the server keep for it (64 KiB,
+# --max-queued-bytes), so that the policy is applied: `drop-oldest` shows what is held, `close` gives the memory back. The
+# deadline that ends a connection that takes nothing for 30 s is put off: it would come first.
 #
 # What has to add up, or the script fails:
 #   - no connection that reads is lost, and each of them receives every message that was not dropped for all;
-#   - messages in = published; out = delivered + dropped + queued; and with another policy than
-#     close, out = published to each connection;
+#   - messages in = published; out = delivered + dropped + queued = published to each connection (but for policy close);
 #   - as many of the stalled ones are lost as closed_slow says;
 #   - when the stalled ones have read, in the end, what is there for them: queued = 0, out is what it was, and delivered =
 #     received, unless some were closed, whose messages the kernel has thrown away.
 #
 # Up to 15,000 connections server and clients have a core each and the server has one reactor; beyond that nothing is
-# pinned. CORE=N and CLIENT_CORE=N pin elsewhere, see bench/common.sh. It reads /stats: it measures steadfast and no
-# other server.
+# pinned. CORE=N and CLIENT_CORE=N pin elsewhere, see bench/common.sh. It reads /stats: it measures no other server.
 
 source "$(dirname "$0")/common.sh"
 read_flags connections=10000 stalled_percent=1..99 payload=1024..65536 per_s=8..100 seconds=60 rounds=3 \
@@ -40,11 +35,10 @@ read_flags connections=10000 stalled_percent=1..99 payload=1024..65536 per_s=8..
 stalled=$((connections * stalled_percent / 100)) published=$((per_s * seconds))
 readers=$((connections - stalled))
 # No pings, which are no part of this. At most 64 KiB may wait in the server for a connection, and 128 in the kernel.
-server_flags=(--overflow "$overflow" --max-message-bytes 65536 --max-queued-bytes 65536 --ping-interval-s 86400 --idle-timeout-s 172800 --stalled-timeout-s 86400)
+server_flags=(--overflow "$overflow" --max-message-bytes 65536 --max-queued-bytes 65536 --ping-interval-s 86400
+    --idle-timeout-s 172800 --stalled-timeout-s 86400)
 
-await_file() {
-    until [[ -e $1 ]] || ! kill -0 $$ 2>/dev/null; do sleep 0.1; done
-}
+await_file() { until [[ -e $1 ]] || ! kill -0 $$ 2>/dev/null; do sleep 0.1; done; }
 
 # A line for each message when it is due: that time in microseconds since 1970, and what fills it up. Stays until it may
 # end, since the publisher ends with its input.
@@ -80,7 +74,7 @@ look() {
 
 # Looks until all is published and nothing has moved for a second; keeps the largest memory meanwhile.
 settle() {
-    local same=0 before= now tries
+    local same=0 before= now tries key
     for ((tries = 0; same < 4; tries++)); do
         ((tries < 4 * (seconds + 60))) || fail 'the messages do not come to rest'
         sleep 0.25
@@ -88,14 +82,11 @@ settle() {
         now="$in $out $delivered $dropped $queued"
         if [[ $now == "$before" ]] && ((in >= published)); then same=$((same + 1)); else same=0; fi
         before=$now
-        keep_peak $(read_memory)
+        read -r user tcp slab < <(read_memory)
+        for key in user tcp slab; do
+            peak[$key]=$((${!key} > peak[$key] ? ${!key} : peak[$key]))
+        done
     done
-}
-
-keep_peak() {
-    user=$1 tcp=$2 slab=$3
-    user_peak=$((user > user_peak ? user : user_peak)) tcp_peak=$((tcp > tcp_peak ? tcp : tcp_peak))
-    slab_peak=$((slab > slab_peak ? slab : slab_peak))
 }
 
 expect() {
@@ -105,7 +96,8 @@ expect() {
 
 # measure CASE: `without` or `with`.
 measure() {
-    local slow=$stalled status=0 key peak early lost before_out user_before tcp_before slab_before
+    local slow=$stalled status=0 key lost before_out early
+    declare -A peak=([user]=0 [tcp]=0 [slab]=0)
     [[ $1 == with ]] || slow=0
     rm -f "$out_dir/slow.begin" "$out_dir/slow.end"
     start_server steadfast $((connections + 100))
@@ -121,8 +113,7 @@ measure() {
     begin_flood /broadcast --connections "$readers" --phase ramp --phase "receive for_s=$((seconds + 8))"
     await_phase receive
     sleep 1
-    user_peak=0 tcp_peak=0 slab_peak=0
-    read -r user_before tcp_before slab_before < <(read_memory)
+    early=($(read_memory))
     : >"$out_dir/slow.begin"
     settle
     await_client || flood_failed 'a connection that reads was lost'
@@ -133,9 +124,9 @@ measure() {
     heard=$(grep -c '^text: ' "$out_dir/slow.published") || true
     for key in p50_us p99_us max_us; do note "$key" "$(figure age.$key)" 0; done
     for key in user tcp slab; do
-        peak=${key}_peak early=${key}_before
-        note "${key}_growth" "${!key} - ${!early}" 0
-        note "${key}_peak" "${!peak} - ${!early}" 0
+        note "${key}_growth" "${!key} - ${early[0]}" 0
+        note "${key}_peak" "${peak[$key]} - ${early[0]}" 0
+        early=("${early[@]:1}")
     done
     for key in received out delivered dropped queued closed_slow; do note "$key" "${!key}" 0; done
     note took "$delivered - $received - $heard" 0
@@ -147,11 +138,12 @@ measure() {
     expect "dropped > 0 || received + heard == (readers + 1) * published"
     before_out=$out
     if ((slow > 0)); then
-        client_pid=${other_pids[1]} other_pids=()
+        client_pid=${other_pids[1]} other_pids=() flood_name=stalled
         await_client || status=$?
         look
-        lost=$(flood_name=stalled figure connections.lost)
-        received=$((received + $(flood_name=stalled figure received)))
+        lost=$(figure connections.lost)
+        received=$((received + $(figure received)))
+        flood_name=flood
         expect "lost == closed_slow && (status == 0 || lost > 0)"
         expect "out == before_out && out == delivered + dropped && queued == 0"
         expect "closed_slow > 0 ? delivered >= received + heard : delivered == received + heard"
@@ -175,13 +167,10 @@ policy $overflow"
 for case in without with; do
     echo "$case stalled receivers"
     for key in p50_us p99_us max_us; do print_spread "$case $key" 0 "age at those that read, ${key%_us}, us"; done
-    print_spread "$case received" 0 'received by those that read'
-    print_spread "$case out" 0 out
-    for key in delivered dropped queued; do print_spread "$case $key" 0 "  of that, $key"; done
-    [[ $case == without ]] || print_spread "$case took" 0 'delivered into sockets that are not read'
-    [[ $case == without ]] || print_spread "$case closed_slow" 0 'closed'
+    for key in received out delivered dropped queued closed_slow; do print_spread "$case $key" 0 "$key"; done
+    print_spread "$case took" 0 'messages in sockets that are not read'
     for key in growth peak; do
-        print_spread "$case user_$key" 0 "$key of memory, KiB: server"
+        print_spread "$case user_$key" 0 "memory, $key, KiB: server"
         print_spread "$case tcp_$key" 0 '  kernel, TCP buffers of the host'
         print_spread "$case slab_$key" 0 '  kernel, slab of the host'
     done

@@ -8,13 +8,13 @@
 #   --seconds S       of each run, 4 to 15 (10)
 #   --rounds R        (3)
 #
-# In the middle of each run the server gets SIGSTOP, and SIGCONT a second later. Messages are due all the time, and
-# evenly, so that of all of them one second's worth waits, from not at all to the whole second: with ten seconds one
-# message of a hundred waits for 900 ms or more, and one of twenty for 500 ms or more. A client that waits for an answer
-# before it sends again has that happen to one message of each connection, which is what the service time shows.
+# In the middle of each run the server gets SIGSTOP, and SIGCONT a second later. Messages are due all the time, and evenly: of
+# all of them one second's worth waits, from not at all to the whole second. With ten seconds one message of a hundred waits
+# for 900 ms or more, and one of twenty for 500 ms or more. A client that waits for an answer before it sends again has that
+# happen to one message of each connection, which is what the service time shows.
 #
-# Fails if the response time's p99 or p95 differs from that by more than 5 %, as the median of the rounds, or if not every
-# message that was due is sent, answered and measured.
+# Fails if the median response time's p99 or p95 differs from that by more than 5 %, or if not every message that was due is
+# sent, answered and measured.
 
 source "$(dirname "$0")/common.sh"
 read_flags connections=20 per_s=10 seconds=10..15 rounds=3 -- "$@"

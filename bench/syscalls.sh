@@ -23,7 +23,7 @@ measures=(
 
 # count_run NAME FILE FLAG ...: leaves a line "call number" in the file for each system call of one whole run.
 count_run() {
-    local out="$out_dir/strace.out" tries
+    local out="$out_dir/strace.out"
     rm -f "$out"
     # -D leaves the server as our own child, with strace beside it: the process to stop is the one we started.
     server_wrapper=(strace -D -f -c -o "$out")
@@ -31,10 +31,7 @@ count_run() {
     run_client echo "${@:3}"
     stop_server
     # strace writes its table after the server has gone.
-    for ((tries = 0; tries < 200; tries++)); do
-        if [[ -s $out ]] && grep -q ' total$' "$out"; then break; fi
-        sleep 0.05
-    done
+    await_text ' total$' "$out" $$ || true
     awk '$1 ~ /^[0-9.]+$/ && $NF != "total" { print $NF, $4 }' "$out" | sort >"$2"
     [[ -s $2 ]] || fail "strace left no table for $1"
 }
@@ -61,6 +58,5 @@ measure() {
 
 need strace
 build echo client
-for name in "$subject_name" "$bare_name"; do
-    for entry in "${measures[@]}"; do measure "$name" "$entry"; done
-done
+for entry in "${measures[@]}"; do measure "$subject_name" "$entry"; done
+for entry in "${measures[@]}"; do measure "$bare_name" "$entry"; done

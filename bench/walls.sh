@@ -5,31 +5,32 @@
 #
 #   WALL   nofile, ports, memory, watches, max-connections, conntrack (all of them)
 #
-# For each wall the doctor is asked, under that wall, how many connections fit as both sides, and has to name the wall as
-# the first one. Then `steadfast serve` and `steadfast flood` run into it, with at most 50,000 connections. Where what is
-# too much is refused one by one, a tenth more is asked for, and those that are alive at the end are counted; where it ends
-# a whole process or keeps it from starting, the largest number that is held is found by bisection. The script fails if a
-# forecast is more than 2 % off, or the doctor takes 2 s or longer.
+# The doctor is asked under each limit how many connections fit as both sides, and has to name it as the first one. Then
+# `steadfast serve` and `steadfast flood` run into it, with at most 50,000 connections. Where excess connections are refused one
+# by one, a tenth more is asked for, and those that are alive at the end are counted; else the largest number that is held is
+# found by bisection. Fails if a forecast is more than 2 % off, or the doctor takes 2 s or longer.
 #
 # It needs root. Ports and conntrack are set up in network namespaces of its own, memory in a control group of its own.
-# Two limits are the whole host's and are put back as they were: fs.epoll.max_user_watches, 90,000 for some seconds, with
-# a user of its own (nobody), so that it meets no other user who watches less; and net.netfilter.nf_conntrack_max, which
-# binds only where something is hooked to it.
+# fs.epoll.max_user_watches is 90,000 for some seconds, with a user of its own (nobody), so that it meets no other user;
+# net.netfilter.nf_conntrack_max binds only where something is hooked to it. Both are put back as they were.
 # STEADFAST=PATH takes another binary than the release build of this folder.
 
 source "$(dirname "$0")/common.sh"
-
 read_flags '=nofile|ports|memory|watches|max-connections|conntrack' -- "$@"
 ((${#words[@]})) || words=(nofile ports memory watches max-connections conntrack)
 
 scratch='' group='' holder='' old_watches='' old_conntrack=''
 failures=0
 
+drop_server() {
+    end_process "$server_pid" 2>/dev/null || true
+    server_pid=
+}
+
 # Puts back what one wall has changed.
 restore() {
     local status=$?
-    [[ -z $server_pid ]] || end_process "$server_pid" 2>/dev/null || true
-    server_pid=
+    [[ -z $server_pid ]] || drop_server
     [[ -z $old_watches ]] || sysctl -qw "fs.epoll.max_user_watches=$old_watches"
     [[ -z $old_conntrack ]] || sysctl -qw "net.netfilter.nf_conntrack_max=$old_conntrack"
     leave_namespace
@@ -43,7 +44,6 @@ end_all() {
     local status=$?
     restore || true
     [[ -z $scratch ]] || rm -rf "$scratch"
-    (exit "$status") || true
     exit "$status"
 }
 trap end_all EXIT
@@ -53,24 +53,16 @@ leave_namespace() {
     holder=
 }
 
-# A network namespace of its own, with loopback.
+# A network namespace of its own, with loopback, and the control group if there is one.
 enter_namespace() {
     leave_namespace
     unshare --net sleep 1000 &
     holder=$!
     # unshare(1) becomes sleep(1) when it has left the namespace.
-    until [[ $(<"/proc/$holder/comm") == sleep ]]; do
-        sleep 0.05
-    done
+    until [[ $(<"/proc/$holder/comm") == sleep ]]; do sleep 0.05; done
     seed=(nsenter --target "$holder" --net)
     "${seed[@]}" ip link set lo up
-}
-
-# The control group, and a new network namespace: sockets in TIME_WAIT of a run before would have the new ones find their
-# ports' records made, and charged to nobody here.
-enter_group() {
-    enter_namespace
-    seed+=(bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group")
+    [[ -z $group ]] || seed+=(bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group")
 }
 
 # ask_doctor WALL: leaves the forecast, and fails if another wall comes first or it takes too long.
@@ -90,44 +82,32 @@ ask_doctor() {
 run_into() {
     local connections=$1 status=0 port said=$scratch/serve.out report=$scratch/flood.json
     held=0
-    [[ -z $group ]] || enter_group
+    # A new namespace, too: sockets in TIME_WAIT of a run before would have the new ones find their ports' records made, and
+    # charged to no group.
+    [[ -z $group ]] || enter_namespace
     : >"$said"
     : >"$report"
     chmod 666 "$report"
     "${seed[@]}" "$steadfast" serve --listen 127.0.0.1:0 --max-connections "${server_max:-$connections}" \
         >>"$said" 2>>"$scratch/serve.err" &
     server_pid=$!
-    if ! await_text ^ready "$said" "$server_pid"; then
-        end_process "$server_pid" 2>/dev/null || true
-        server_pid=
-        return 1
-    fi
+    await_text ^ready "$said" "$server_pid" || { drop_server; return 1; }
     port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
     "${seed[@]}" "$steadfast" flood "ws://127.0.0.1:$port/echo" --connections "$connections" --server-pid "$server_pid" \
         --json "$report" "${flood_flags[@]}" >>"$scratch/flood.out" 2>>"$scratch/flood.err" || status=$?
     held=$(out_dir=$scratch figure connections.held)
     held=${held:-0}
-    end_process "$server_pid" 2>/dev/null || true
-    server_pid=
+    drop_server
     return "$status"
 }
 
 # The largest number that is held, to half a per cent of the forecast.
 bisect() {
-    local step=$((forecast / 200 + 1)) holds=0 fails=0 middle
-    if run_into "$forecast"; then
-        holds=$forecast
-        for ((middle = forecast + step; ; middle += 4 * step)); do
-            run_into "$middle" || { fails=$middle; break; }
-            holds=$middle
-        done
-    else
-        fails=$forecast
-        for ((middle = forecast - step; middle > 0; middle -= 4 * step)); do
-            if run_into "$middle"; then holds=$middle; break; fi
-            fails=$middle
-        done
-    fi
+    local step=$((forecast / 200 + 1)) holds=0 fails=0 middle=$forecast
+    while ((middle > 0 && (holds == 0 || fails == 0))); do
+        if run_into "$middle"; then holds=$middle; else fails=$middle; fi
+        if ((fails == 0)); then middle=$((holds + 4 * step)); else middle=$((fails - 4 * step)); fi
+    done
     while ((fails - holds > step)); do
         middle=$(((holds + fails) / 2))
         if run_into "$middle"; then holds=$middle; else fails=$middle; fi
@@ -163,7 +143,7 @@ set_up() {
         else
             fail "no control group for memory can be made in $dir"
         fi
-        enter_group
+        enter_namespace
         ;;
     watches)
         old_watches=$(sysctl -n fs.epoll.max_user_watches)
@@ -176,14 +156,7 @@ set_up() {
         ;;
     conntrack)
         enter_namespace
-        "${seed[@]}" nft -f - <<'END'
-table inet steadfast {
-    chain input {
-        type filter hook input priority 0
-        ct state invalid counter
-    }
-}
-END
+        "${seed[@]}" nft 'table inet steadfast { chain input { type filter hook input priority 0; ct state invalid counter; }; }'
         # The limit is the first namespace's, and holds for each one apart.
         old_conntrack=$(sysctl -n net.netfilter.nf_conntrack_max)
         sysctl -qw net.netfilter.nf_conntrack_max=20000
@@ -202,22 +175,15 @@ await_forgotten() {
     fail 'conntrack does not forget the connections that the doctor has closed'
 }
 
-# What the kernel and the doctor call it.
-name_of() {
-    case $1 in
-    memory) echo group_memory ;;
-    watches) echo epoll_watches ;;
-    max-connections) echo max_connections ;;
-    *) echo "$1" ;;
-    esac
-}
+# What the doctor calls them, where that differs.
+declare -A names=([memory]=group_memory [watches]=epoll_watches [max-connections]=max_connections)
 
 try_wall() {
     local wall=$1 off verdict=ok
     set_up "$wall"
-    ask_doctor "$(name_of "$wall")"
+    ask_doctor "${names[$wall]:-$wall}"
     [[ $wall != conntrack ]] || await_forgotten
-    # In braces, so that what bash tells of processes that the kernel has killed goes to the file too.
+    # In braces, so that what bash says of processes that the kernel has killed goes to the file too.
     {
         case $wall in
         nofile | ports | memory) bisect ;;
@@ -226,10 +192,7 @@ try_wall() {
     } 2>>"$scratch/bash.err"
     restore
     off=$(calculate "100 * ($forecast - $held) / ($held > 0 ? $held : 1)" 2)
-    if ! is_true "$off <= 2 && $off >= -2"; then
-        verdict='MORE THAN 2 %'
-        failures=$((failures + 1))
-    fi
+    is_true "$off <= 2 && $off >= -2" || { verdict='MORE THAN 2 %'; failures=$((failures + 1)); }
     printf '%-16s %10d %10d %8s %%  %6d ms  %s\n' "$wall" "$forecast" "$held" "$off" "$took_ms" "$verdict"
 }
 
@@ -243,7 +206,5 @@ chmod 755 "$scratch"
 cp "${STEADFAST:-$steadfast}" "$scratch/steadfast"
 steadfast=$scratch/steadfast
 printf '%-16s %10s %10s %10s  %9s\n' wall forecast held off doctor
-for wall in "${words[@]}"; do
-    try_wall "$wall"
-done
+for wall in "${words[@]}"; do try_wall "$wall"; done
 ((failures == 0))

@@ -19,7 +19,7 @@ const LEVELS: [u8; 2] = [1, 6];
 /// How long a message is, and how many there are of that: what one holds by chance must not decide.
 const SIZES: [(usize, usize); 3] = [(256, 32), (1 << 10, 32), (16 << 10, 8)];
 
-/// Both begin anew with each message, and give how long the result is.
+/// Both begin anew with each message, and return how long the result is.
 trait Codec {
     fn compress(&mut self, message: &[u8], out: &mut [u8]) -> usize;
     fn inflate(&mut self, compressed: &[u8], out: &mut [u8]) -> usize;
@@ -27,13 +27,6 @@ trait Codec {
 
 /// zlib-rs itself.
 struct Direct(zlib_rs::Deflate, zlib_rs::Inflate);
-
-impl Direct {
-    fn new(level: u8, mem_level: i32) -> Self {
-        let config = DeflateConfig { level: level.into(), window_bits: -15, mem_level, ..DeflateConfig::default() };
-        Self(zlib_rs::Deflate::new_with_config(config), zlib_rs::Inflate::new(false, 15))
-    }
-}
 
 impl Codec for Direct {
     fn compress(&mut self, message: &[u8], out: &mut [u8]) -> usize {
@@ -51,15 +44,8 @@ impl Codec for Direct {
     }
 }
 
-/// Whatever flate2 was built with.
+/// The library that flate2 was built with.
 struct Flate2(flate2::Compress, flate2::Decompress);
-
-impl Flate2 {
-    fn new(level: u8) -> Self {
-        let level = flate2::Compression::new(level.into());
-        Self(flate2::Compress::new(level, false), flate2::Decompress::new(false))
-    }
-}
 
 impl Codec for Flate2 {
     fn compress(&mut self, message: &[u8], out: &mut [u8]) -> usize {
@@ -82,16 +68,12 @@ fn without_tail(out: &[u8], made: u64) -> usize {
     out[..made as usize].strip_suffix(&TAIL).expect("a message that ends with its tail").len()
 }
 
-/// xorshift: the same numbers everywhere.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % limit
-    }
+/// xorshift: the same numbers everywhere, each below a limit.
+fn below(state: &mut u64, limit: usize) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 16) as usize % limit
 }
 
 const WORDS: &str = "the of and to in is you that it for on are as with they at be this have from or one had by word \
@@ -102,28 +84,28 @@ const WORDS: &str = "the of and to in is you that it for on are as with they at 
 
 const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 
-/// What somebody says in a chat, as JSON; common words come more often.
-fn chat(numbers: &mut Numbers) -> String {
+/// A message of a chat, as JSON; common words come more often.
+fn chat(state: &mut u64) -> String {
     let words: Vec<&str> = WORDS.split_ascii_whitespace().collect();
-    let mut pick = || words[numbers.below(words.len()).min(numbers.below(words.len()))];
+    let mut pick = || words[below(state, words.len()).min(below(state, words.len()))];
     let text: Vec<&str> = (0..30).map(|_| pick()).collect();
-    let (id, user, room) = (numbers.below(1 << 48), numbers.below(NAMES.len()), numbers.below(40));
-    let (user_id, name, ts) = (1000 + user * 37, NAMES[user], 1_718_000_000_000 + numbers.below(100_000_000_000));
+    let (id, user, room) = (below(state, 1 << 48), below(state, NAMES.len()), below(state, 40));
+    let (user_id, name, ts) = (1000 + user * 37, NAMES[user], 1_718_000_000_000 + below(state, 100_000_000_000));
     let head = format!(r#"{{"type":"message","id":"{id:012x}","room":"room-{room}","ts":{ts},"#);
     format!(r#"{head}"user":{{"id":{user_id},"name":"{name}"}},"text":"{}"}},"#, text.join(" "))
 }
 
 /// A message of exactly that many bytes: so much of a chat's history, cut off at the end.
-fn message(numbers: &mut Numbers, bytes: usize) -> Vec<u8> {
+fn message(state: &mut u64, bytes: usize) -> Vec<u8> {
     let mut message = b"[".to_vec();
     while message.len() < bytes {
-        message.extend_from_slice(chat(numbers).as_bytes());
+        message.extend_from_slice(chat(state).as_bytes());
     }
     message.truncate(bytes);
     message
 }
 
-/// What callgrind looks for by its name. The call is not the last thing in it, so that it stays a call.
+/// callgrind looks for its name. The call is not the last thing in it, so that it stays a call.
 #[inline(never)]
 fn counted_work(work: &mut dyn FnMut()) {
     work();
@@ -137,8 +119,8 @@ fn count(work: &mut dyn FnMut()) {
 }
 
 fn measure(codec: &mut dyn Codec, level: u8, bytes: usize, messages: usize) {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    let plain: Vec<Vec<u8>> = (0..messages).map(|_| message(&mut numbers, bytes)).collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15;
+    let plain: Vec<Vec<u8>> = (0..messages).map(|_| message(&mut state, bytes)).collect();
     let mut compressed = vec![(vec![0; bytes * 2], 0); messages];
     let mut inflated = vec![(vec![0; bytes + 64], 0); messages];
     count(&mut || {
@@ -163,8 +145,16 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let make = |level: u8| -> Box<dyn Codec> {
         match words[..] {
-            ["direct", mem_level] => Box::new(Direct::new(level, mem_level.parse().expect("a number"))),
-            ["flate2"] => Box::new(Flate2::new(level)),
+            ["direct", mem_level] => {
+                let mem_level = mem_level.parse().expect("a number");
+                let config =
+                    DeflateConfig { level: level.into(), window_bits: -15, mem_level, ..DeflateConfig::default() };
+                Box::new(Direct(zlib_rs::Deflate::new_with_config(config), zlib_rs::Inflate::new(false, 15)))
+            }
+            ["flate2"] => {
+                let level = flate2::Compression::new(level.into());
+                Box::new(Flate2(flate2::Compress::new(level, false), flate2::Decompress::new(false)))
+            }
             _ => panic!("deflate direct MEM_LEVEL | deflate flate2"),
         }
     };

@@ -4,7 +4,7 @@ closes them.
     python websockets_client.py URL CONNECTIONS UNDER_WAY
 
 All are open before the first message is sent, as with `steadfast flood`; so many connects, messages and closes are
-under way at a time. Prints one line of JSON.
+in progress at a time. Prints one line of JSON.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def main(url, count, under_way):
     seen = {"opened": 0, "echoed": 0, "closed": 0}
 
     async def open_one(number):
-        # Nothing is offered that our flood does not offer either, and nobody is pinged.
+        # Without compression, as the flood offers none either, and without pings.
         connections[number] = await connect(url, compression=None, ping_interval=None, open_timeout=None, proxy=None)
         seen["opened"] += 1
 
