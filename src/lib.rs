@@ -29,6 +29,7 @@
 //! | `flood` | [`flood`] |
 //! | `client` | [`client`] |
 //! | `doctor` | [`doctor`] |
+//! | `signals` | `server`, and [`server::StopSignals`] |
 //! | `cli`, the default | all of these, and the program `steadfast` |
 //!
 //! [`proto`] is always there. It is all that `default-features = false` builds, with 13 dependencies; with `server` there are

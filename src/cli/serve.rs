@@ -3,18 +3,17 @@
 use super::complain::{complain, refuse};
 use super::compression::CompressionArgs;
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 use steadfast::proto::http::HeadLimits;
 use steadfast::proto::session::Limits;
 use steadfast::proto::upgrade::{Origins, Policy};
 use steadfast::server::demo::DemoRoutes;
-use steadfast::server::{Config, Deadlines, Endpoint, Handle, Overflow, Protocol, QueueLimits, Server, SocketBuffers};
+use steadfast::server::{
+    Config, Deadlines, Endpoint, Handle, Overflow, Protocol, QueueLimits, RunError, Server, SocketBuffers, StopSignals,
+};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ProtocolArg {
@@ -353,7 +352,7 @@ impl Args {
 pub(super) fn run(args: Args) -> ExitCode {
     let (changed, protocol) = (args.changed(), args.protocol.into());
     // Before the first thread starts, so that no signal meets its default action.
-    let signals = match Signals::new([SIGINT, SIGTERM, SIGQUIT]) {
+    let signals = match StopSignals::catch() {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
@@ -375,36 +374,36 @@ pub(super) fn run(args: Args) -> ExitCode {
             announce(&server, protocol, &changed);
             wait(&server, signals)
         }
-        Err(error) => refuse(&error),
+        Err(error) => refuse(&error.with_names(&flag)),
     }
 }
 
-/// Waits until the server has been stopped by a signal.
-fn wait(server: &Handle, mut signals: Signals) -> ExitCode {
-    let signal_handle = signals.handle();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut asked = false;
-            for signal in signals.forever() {
-                match signal {
-                    SIGQUIT if !asked => server.drain(),
-                    _ if !asked => server.stop(),
-                    _ => std::process::exit(130), // the second signal ends the process at once
-                }
-                asked = true;
-            }
-        });
-        // Reactors end only when they are stopped; then nothing needs a second signal any more.
-        let ended = server.join();
-        signal_handle.close();
-        match ended {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&error);
-                ExitCode::FAILURE
-            }
+/// The flag that sets a field of the server's configuration.
+fn flag(field: &'static str) -> String {
+    let name = match field {
+        "upgrade.subprotocols" => "subprotocol",
+        "upgrade.origins" => "origin",
+        "upgrade.hosts" => "host",
+        "upgrade.compression.max_window_bits" => "compression-window-bits",
+        "upgrade.compression.level" => "compression-level",
+        "response_fields" => "response-header",
+        "deadlines.ping_s" => "ping-interval-s",
+        "deadlines.idle_s" => "idle-timeout-s",
+        _ => field.rsplit('.').next().unwrap_or(field),
+    };
+    format!("--{}", name.replace('_', "-"))
+}
+
+/// Waits for the end of the server.
+fn wait(server: &Handle, signals: StopSignals) -> ExitCode {
+    match signals.join(server) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Interrupted) => ExitCode::from(130), // as a shell has it: 128 and SIGINT
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
         }
-    })
+    }
 }
 
 fn announce(server: &Handle, protocol: Protocol, changed: &[String]) {

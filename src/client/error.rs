@@ -49,7 +49,7 @@ pub enum ConnectError {
     /// Nothing answered in time.
     TimedOut,
     /// The connection ended before the response.
-    HungUp(Option<io::ErrorKind>),
+    HungUp(Option<io::Error>),
     /// The response is not HTTP, or its head is too large.
     NotHttp(HeadError),
     /// The server refused the upgrade.
@@ -66,7 +66,7 @@ impl fmt::Display for ConnectError {
             Self::Unreachable(address, error) => write!(f, "{address} is not reachable: {error}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::HungUp(None) => f.write_str("the connection ended before an answer came"),
-            Self::HungUp(Some(kind)) => write!(f, "the connection ended before an answer came: {kind}"),
+            Self::HungUp(Some(error)) => write!(f, "the connection ended before an answer came: {error}"),
             Self::NotHttp(HeadError::TooLarge) => f.write_str("the head of the answer is too large"),
             Self::NotHttp(_) => f.write_str("what answers there does not speak HTTP/1.1"),
             Self::Refused(refused) => write!(f, "the server answers {} and does not upgrade", refused.status),
@@ -85,8 +85,10 @@ impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Setting(bad) => Some(bad),
-            Self::Resolve(error) | Self::Unreachable(_, error) => Some(error),
-            _ => None,
+            Self::Resolve(error) | Self::Unreachable(_, error) | Self::HungUp(Some(error)) => Some(error),
+            Self::NotHttp(error) => Some(error),
+            Self::BadUpgrade(rejected) => Some(rejected),
+            Self::TimedOut | Self::HungUp(None) | Self::Refused(_) => None,
         }
     }
 }

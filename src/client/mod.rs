@@ -130,14 +130,14 @@ impl Client {
             self.fill();
             if let Some(ending) = self.ended.take() {
                 let Ending::Abnormal(error) = ending else { return Err(ConnectError::HungUp(None)) };
-                return Err(ConnectError::HungUp(error));
+                return Err(ConnectError::HungUp(error.map(io::Error::from)));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(ConnectError::TimedOut);
             }
             if self.unread.is_empty() {
-                self.wait(&[], left).map_err(|error| ConnectError::HungUp(Some(error.kind())))?;
+                self.wait(&[], left).map_err(|error| ConnectError::HungUp(Some(error)))?;
                 continue;
             }
             let arrived = &mut self.input[self.unread.clone()];

@@ -15,7 +15,7 @@ use crate::net::room::Need;
 use crate::net::slots::Slots;
 use crate::net::sweep::Deadlines;
 use crate::net::sys;
-use crate::net::thread::{Failure, Thread};
+use crate::net::thread::{Failure, MakeError, Thread};
 use crate::proto::session::Limits;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -203,9 +203,9 @@ impl Start {
         events: Sender<WorkerEvent>,
     ) -> Result<JoinHandle<()>, FloodError> {
         let own_table = self.own_table;
-        let thread = Thread { kind: "worker", name: "flood", index: worker, own_table, flag: "--connections" };
+        let thread = Thread { kind: "worker", name: "flood", index: worker, own_table };
         // The coordinator may have given up; then nothing waits for this.
-        let made = move |made| drop(started_sender.send(made));
+        let made = move |made: Result<(), MakeError<String>>| drop(started_sender.send(made.map_err(text)));
         // A panic is noticed by the end of the thread, see `has_lost_one`.
         let failed = move |failure| {
             if let Failure::Wait(error) = failure {
@@ -222,5 +222,16 @@ impl Start {
         sys::wake_exactly();
         Reactor::new(self.driver, self.settings, self.counters, self.mailbox)
             .map_err(|error| format!("cannot create a worker's reactor: epoll: {error}"))
+    }
+}
+
+/// Why a worker has no reactor, in words.
+fn text(error: MakeError<String>) -> String {
+    match error {
+        MakeError::OwnTable(error) => format!(
+            "cannot give a worker a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter may forbid \
+             it: raise RLIMIT_NOFILE instead, or ask for fewer --connections"
+        ),
+        MakeError::Make(text) | MakeError::Panic(text) => text,
     }
 }

@@ -32,18 +32,11 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Returns what is wrong with these deadlines, if they contradict each other.
-    pub(crate) fn contradiction(&self) -> Option<String> {
+    /// Returns whether connections would be closed for silence before they are pinged.
+    pub(crate) fn contradict(&self) -> bool {
         let Self { ping_s, idle_s, .. } = *self;
         // Without an idle timeout, a ping can come at any time; without pings, silence is all there is to judge by.
-        (ping_s >= idle_s && ping_s < u32::MAX && idle_s < u32::MAX).then(|| {
-            format!(
-                "a ping interval of {ping_s} s (--ping-interval-s) is no shorter than the idle timeout of {idle_s} s \
-                 (--idle-timeout-s): connections would be closed before they are asked; expected an interval of at most \
-                 {} s, or a longer timeout",
-                idle_s.saturating_sub(1)
-            )
-        })
+        ping_s >= idle_s && ping_s < u32::MAX && idle_s < u32::MAX
     }
 
     /// Returns the ages of silence, in ticks, from which a ping may be sent and at which it has to be; `None` where no pings are

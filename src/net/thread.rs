@@ -30,8 +30,17 @@ pub struct Thread {
     pub index: usize,
     /// Whether it has a descriptor table of its own: a copy of that of the thread that starts it.
     pub own_table: bool,
-    /// The flag that reduces the number of connections, for the error where a table of its own is forbidden.
-    pub flag: &'static str,
+}
+
+/// Why a thread has no reactor.
+#[derive(Debug)]
+pub enum MakeError<E> {
+    /// It cannot have a descriptor table of its own: an error of unshare(2), which a seccomp filter may forbid.
+    OwnTable(io::Error),
+    /// The function that makes the reactor returned this.
+    Make(E),
+    /// That function panicked. The text names the thread.
+    Panic(String),
 }
 
 /// Why a reactor has ended before it was stopped.
@@ -50,18 +59,23 @@ impl Thread {
     ///
     /// # Errors
     /// As pthread_create(3).
-    pub fn spawn<R: FnOnce() -> io::Result<()>>(
+    pub fn spawn<E, R: FnOnce() -> io::Result<()>>(
         self,
-        make: impl FnOnce() -> Result<R, String> + Send + 'static,
-        made: impl FnOnce(Result<(), String>) + Send + 'static,
+        make: impl FnOnce() -> Result<R, E> + Send + 'static,
+        made: impl FnOnce(Result<(), MakeError<E>>) + Send + 'static,
         failed: impl FnOnce(Failure) + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let body = move || {
             IS_REACTOR.set(true);
-            let run = match catch_unwind(AssertUnwindSafe(|| self.take_table().and_then(|()| make()))) {
+            if self.own_table
+                && let Err(error) = sys::unshare_files()
+            {
+                return made(Err(MakeError::OwnTable(error)));
+            }
+            let run = match catch_unwind(AssertUnwindSafe(make)) {
                 Ok(Ok(run)) => run,
-                Ok(Err(error)) => return made(Err(error)),
-                Err(payload) => return made(Err(self.panicked(&*payload))),
+                Ok(Err(error)) => return made(Err(MakeError::Make(error))),
+                Err(payload) => return made(Err(MakeError::Panic(self.panicked(&*payload)))),
             };
             made(Ok(()));
             match catch_unwind(AssertUnwindSafe(run)) {
@@ -73,20 +87,6 @@ impl Thread {
         Builder::new().name(format!("{}-{}", self.name, self.index)).stack_size(STACK_BYTES).spawn(body)
     }
 
-    /// Gives the calling thread its own descriptor table, if it is to have one.
-    fn take_table(self) -> Result<(), String> {
-        if !self.own_table {
-            return Ok(());
-        }
-        sys::unshare_files().map_err(|error| {
-            format!(
-                "cannot give a {} a descriptor table of its own: unshare(CLONE_FILES): {error}; a seccomp filter may forbid \
-                 it: raise RLIMIT_NOFILE instead, or ask for fewer {}",
-                self.kind, self.flag
-            )
-        })
-    }
-
     fn panicked(self, payload: &(dyn Any + Send)) -> String {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -96,12 +96,11 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Thread};
+    use super::{Failure, MakeError, Thread};
     use std::io;
     use std::sync::mpsc::{Receiver, channel};
 
-    const THREAD: Thread =
-        Thread { kind: "worker", name: "test", index: 3, own_table: false, flag: "--max-connections" };
+    const THREAD: Thread = Thread { kind: "worker", name: "test", index: 3, own_table: false };
 
     type Run = fn() -> io::Result<()>;
 
@@ -111,8 +110,13 @@ mod tests {
     ) -> Vec<String> {
         let (reports, reported): (_, Receiver<String>) = channel();
         let failures = reports.clone();
-        let made = move |made: Result<(), String>| {
-            reports.send(made.map_or_else(|error| error, |()| "made".into())).expect("the test listens");
+        let made = move |made: Result<(), MakeError<String>>| {
+            let text = match made {
+                Ok(()) => "made".into(),
+                Err(MakeError::OwnTable(error)) => error.to_string(),
+                Err(MakeError::Make(text) | MakeError::Panic(text)) => text,
+            };
+            reports.send(text).expect("the test listens");
         };
         let failed = move |failure| {
             let text = match failure {

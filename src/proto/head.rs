@@ -1,5 +1,7 @@
 //! The limits of a head, and why one is refused.
 
+use std::fmt;
+
 /// Why a head was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadError {
@@ -33,6 +35,22 @@ impl HeadError {
         }
     }
 }
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is not HTTP",
+            Self::TargetTooLong => "the request line is too long",
+            Self::TooLarge => "the head is too large",
+            Self::Version => "its version of HTTP is not 1.x",
+            Self::BodyTooLarge => "the body is too large",
+            Self::Expectation => "it expects something other than 100-continue",
+            Self::TransferCoding => "its transfer coding is not chunked",
+        })
+    }
+}
+
+impl std::error::Error for HeadError {}
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]

@@ -328,6 +328,19 @@ pub enum Rejected {
     NotOffered,
 }
 
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "the status is {status}"),
+            Self::NotUpgrade => f.write_str("Upgrade or Connection is missing"),
+            Self::Accept => f.write_str("Sec-WebSocket-Accept is missing or wrong"),
+            Self::NotOffered => f.write_str("a subprotocol or an extension was not offered"),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
 /// Judges a server's answer by RFC 6455 section 4.1, with what [`keep`] kept; returns the compression.
 ///
 /// # Errors
@@ -392,7 +405,14 @@ impl fmt::Display for BadSetting {
     }
 }
 
-impl std::error::Error for BadSetting {}
+impl std::error::Error for BadSetting {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Field(_, bad) => Some(bad),
+            Self::Origin(_) | Self::TwoOrigins | Self::Subprotocol(_) => None,
+        }
+    }
+}
 
 /// The field lines of a request that are not the handshake's own, each with its CRLF: the `origin` if there is one, and
 /// `fields`, each as `Name: value`. The `subprotocols` are judged too, which the handshake writes.

@@ -65,7 +65,16 @@ impl App {
         let admission = UpgradeRateLimit::new(Instant::now());
         let leases = Leases::new(shared.max_long_files);
         let reactor = ReactorState::new(shared, post.own());
-        Self { routes, handlers, reactor, post, admission, leases, drain: None, ticked: None }
+        Self {
+            routes,
+            handlers,
+            reactor,
+            post,
+            admission,
+            leases,
+            drain: None,
+            ticked: None,
+        }
     }
 
     fn request(&mut self, conn: &mut Conn<'_, HandlerSlot>, request: &http::Request<'_>) {

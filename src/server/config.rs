@@ -1,5 +1,6 @@
 //! The settings of a server, and their checks.
 
+use super::error::SettingError;
 use super::hook::Hook;
 use crate::net::conn::QueueLimits;
 use crate::net::listener::MAX_KEEPALIVE_S;
@@ -14,8 +15,11 @@ use crate::proto::upgrade::Policy;
 use std::fmt;
 
 /// The bounds of [`Config::read_buffer_bytes`]: a page, and what a reactor can process in one iteration.
-const MIN_READ_BUFFER_BYTES: usize = 4 << 10;
-const MAX_READ_BUFFER_BYTES: usize = 16 << 20;
+const MIN_READ_BUFFER_BYTES: u64 = 4 << 10;
+const MAX_READ_BUFFER_BYTES: u64 = 16 << 20;
+
+/// Most of [`Config::reactors`].
+const MAX_REACTORS: u64 = 4096;
 
 /// The maximum of [`Config::max_long_files`]: half of the reserve of a descriptor table.
 const MAX_LONG_FILES: u32 = 32;
@@ -136,92 +140,62 @@ impl Config {
 
     /// Checks all settings, and returns the lines of the response fields. A mistake is found at start, and not when the
     /// first connection arrives.
-    pub(super) fn check(&self) -> Result<String, StartError> {
+    pub(super) fn check(&self) -> Result<String, SettingError> {
         if let Some(name) = self.upgrade.subprotocols.iter().find(|name| !is_token(name)) {
-            return Err(StartError(format!(
-                "--subprotocol {name:?} is no token of RFC 9110; expected one such as chat or v2.example.org"
-            )));
+            return Err(SettingError::Subprotocol(name.clone()));
         }
         if let Some(wrong) = self.upgrade.origins.first_wrong() {
-            return Err(StartError(format!(
-                "--origin {wrong:?} is no origin that a browser would send; expected same or any, alone, or one such \
-                 as https://example.org, http://10.0.0.1:8080, https://*.example.org or null"
-            )));
+            return Err(SettingError::Origin(wrong.to_owned()));
         }
         if let Some(wrong) = self.upgrade.first_wrong_host() {
-            return Err(StartError(format!(
-                "--host {wrong:?} is no host; expected a name or an address, perhaps with a port, such as example.org or [::1]:8080"
-            )));
-        }
-        if let Some(compression) = &self.upgrade.compression
-            && (!(8..=15).contains(&compression.max_window_bits) || !(1..=9).contains(&compression.level))
-        {
-            return Err(StartError("compression takes 8 to 15 bits for a window, and a level from 1 to 9".into()));
+            return Err(SettingError::Host(wrong.to_owned()));
         }
         self.check_ranges()?;
         self.check_pairs()?;
-        let line =
-            |text: &String| field_line(text).map_err(|bad| StartError(format!("--response-header {text:?}: {bad}")));
+        let line = |text: &String| field_line(text).map_err(|bad| SettingError::ResponseField(text.clone(), bad));
         self.response_fields.iter().map(line).collect()
     }
 
     /// Checks the range of each number.
-    fn check_ranges(&self) -> Result<(), StartError> {
-        if !(MIN_READ_BUFFER_BYTES..=MAX_READ_BUFFER_BYTES).contains(&self.read_buffer_bytes) {
-            return Err(StartError(format!(
-                "a read buffer of {} bytes is out of range; expected {MIN_READ_BUFFER_BYTES} to \
-                 {MAX_READ_BUFFER_BYTES}",
-                self.read_buffer_bytes
-            )));
-        }
-        if self.max_events_per_turn == 0 || self.max_accepts_per_turn == 0 {
-            return Err(StartError("a turn has at least one event, and one accept".into()));
-        }
-        let SourcePrefixes { v4, v6 } = self.source_prefixes();
-        for (flag, prefix, max) in [("--source-prefix-v4", v4, 32), ("--source-prefix-v6", v6, 128)] {
-            if !(1..=max).contains(&prefix) {
-                return Err(StartError(format!("{flag} {prefix} is out of range; expected 1 to {max}")));
+    fn check_ranges(&self) -> Result<(), SettingError> {
+        let compression = self.upgrade.compression.unwrap_or_default();
+        let ranges = [
+            ("max_connections", self.max_connections.unwrap_or(1) as u64, 1, u32::MAX.into()),
+            ("reactors", self.reactors.unwrap_or(1) as u64, 1, MAX_REACTORS),
+            ("upgrade.compression.max_window_bits", compression.max_window_bits.into(), 8, 15),
+            ("upgrade.compression.level", compression.level.into(), 1, 9),
+            ("read_buffer_bytes", self.read_buffer_bytes as u64, MIN_READ_BUFFER_BYTES, MAX_READ_BUFFER_BYTES),
+            ("max_events_per_turn", self.max_events_per_turn.into(), 1, u32::MAX.into()),
+            ("max_accepts_per_turn", self.max_accepts_per_turn.into(), 1, u32::MAX.into()),
+            ("source_prefix_v4", self.source_prefix_v4.into(), 1, 32),
+            ("source_prefix_v6", self.source_prefix_v6.into(), 1, 128),
+            ("max_long_files", self.max_long_files.into(), 1, MAX_LONG_FILES.into()),
+            ("tcp_keepalive_s", self.tcp_keepalive_s.into(), 1, MAX_KEEPALIVE_S.into()),
+        ];
+        for (field, value, min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                return Err(SettingError::OutOfRange { field, value, min, max });
             }
-        }
-        if !(1..=MAX_LONG_FILES).contains(&self.max_long_files) {
-            let files = self.max_long_files;
-            return Err(StartError(format!(
-                "--max-long-files {files} is out of range; expected 1 to {MAX_LONG_FILES}"
-            )));
-        }
-        if !(1..=MAX_KEEPALIVE_S).contains(&self.tcp_keepalive_s) {
-            return Err(StartError(format!(
-                "--tcp-keepalive-s {} is out of range; expected 1 to {MAX_KEEPALIVE_S}",
-                self.tcp_keepalive_s
-            )));
         }
         Ok(())
     }
 
     /// Checks for settings that contradict each other.
-    fn check_pairs(&self) -> Result<(), StartError> {
-        if let Some(contradiction) = self.deadlines.contradiction() {
-            return Err(StartError(contradiction));
+    fn check_pairs(&self) -> Result<(), SettingError> {
+        let Deadlines { ping_s, idle_s, .. } = self.deadlines;
+        if self.deadlines.contradict() {
+            return Err(SettingError::PingInterval { ping_s, idle_s });
         }
-        if self.drain_hard_s < self.drain_s {
-            return Err(StartError(format!(
-                "a drain that closes connections over {} s (--drain-s) ends after {} s (--drain-hard-s): the rest would be \
-                 reset; expected a --drain-hard-s of at least --drain-s",
-                self.drain_s, self.drain_hard_s
-            )));
+        let (drain_s, drain_hard_s) = (self.drain_s, self.drain_hard_s);
+        if drain_hard_s < drain_s {
+            return Err(SettingError::Drain { drain_s, drain_hard_s });
         }
-        let (queued, message) = (self.queue.max_queued_bytes, self.limits.max_message_bytes);
-        if (queued as u64) < message {
-            return Err(StartError(format!(
-                "--max-queued-bytes {queued} is below --max-message-bytes {message}: the echo of one message would not fit; \
-                 expected at least as much"
-            )));
+        let (max_queued_bytes, max_message_bytes) = (self.queue.max_queued_bytes as u64, self.limits.max_message_bytes);
+        if max_queued_bytes < max_message_bytes {
+            return Err(SettingError::Queue { max_queued_bytes, max_message_bytes });
         }
-        if let Some(buffers) = self.max_buffer_bytes.filter(|&buffers| buffers < message) {
-            return Err(StartError(format!(
-                "--max-buffer-bytes {buffers} is below --max-message-bytes {message}: not one such message would fit; expected \
-                 more, for every message that is under way"
-            )));
+        if let Some(max_buffer_bytes) = self.max_buffer_bytes.filter(|&buffers| buffers < max_message_bytes) {
+            return Err(SettingError::Buffers { max_buffer_bytes, max_message_bytes });
         }
         Ok(())
     }
@@ -231,15 +205,3 @@ impl Config {
 pub(super) fn is_server(line: &str) -> bool {
     line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("server"))
 }
-
-/// Why a server did not start: what was asked, what was found, what to do.
-#[derive(Debug)]
-pub struct StartError(pub(super) String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}

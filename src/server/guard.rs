@@ -25,9 +25,15 @@ pub(super) fn call<R>(work: impl FnOnce() -> R) -> Option<R> {
 pub(super) fn count<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
     let result = call(work);
     if result.is_none() {
-        counters.handler_panics.add(1);
+        panicked(counters);
     }
     result
+}
+
+/// Counts a panic.
+#[cold]
+pub(super) fn panicked(counters: &Counters) {
+    counters.handler_panics.add(1);
 }
 
 /// Drops what a panic was called with, which may panic in its turn.

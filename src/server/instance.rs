@@ -72,7 +72,7 @@ impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
 /// Closes a connection after its handler has panicked.
 #[cold]
 fn fail(conn: &mut Conn<'_, HandlerSlot>, reactor: &ReactorState) {
-    reactor.counters().handler_panics.add(1);
+    guard::panicked(reactor.counters());
     conn.close(CloseCode::INTERNAL_ERROR, "internal error");
 }
 
@@ -144,7 +144,7 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
 
     fn tick(&mut self, reactor: &mut ReactorState, route: u16) {
         if guard::call(|| self.handler.tick(&mut ReactorContext { reactor, route, connection: None })).is_none() {
-            reactor.counters().handler_panics.add(1);
+            guard::panicked(reactor.counters());
         }
     }
 
@@ -152,7 +152,7 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
         if guard::call(|| self.handler.undelivered(&mut ReactorContext { reactor, route, connection: None }, to))
             .is_none()
         {
-            reactor.counters().handler_panics.add(1);
+            guard::panicked(reactor.counters());
         }
     }
 }

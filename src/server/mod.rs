@@ -12,6 +12,7 @@ mod config;
 mod context;
 pub mod demo;
 mod drain;
+mod error;
 mod files;
 mod guard;
 mod handle;
@@ -31,6 +32,8 @@ mod request;
 mod response;
 mod routes;
 mod setters;
+#[cfg(feature = "signals")]
+mod signals;
 mod slot;
 mod socket_files;
 mod start;
@@ -48,8 +51,9 @@ pub use crate::net::fd_table::{Plan, PlanError, PlanRequest};
 pub use crate::net::listener::{BadEndpoint, Endpoint, SocketBuffers};
 pub use crate::net::room::save_address_space;
 pub use crate::proto::close::{CloseCode, CloseStatus, InvalidCloseCode};
-pub use config::{Config, Protocol, StartError};
+pub use config::{Config, Protocol};
 pub use context::ReactorContext;
+pub use error::{RunError, SettingError, StartError};
 pub use handle::Handle;
 pub use handler::{Closed, Handler, Peer};
 pub use hook::Hook;
@@ -60,6 +64,8 @@ pub use pattern::RouteError;
 pub use refused::Refused;
 pub use request::Request;
 pub use response::{Next, Reply, Response};
+#[cfg(feature = "signals")]
+pub use signals::StopSignals;
 pub use status_code::{InvalidStatus, StatusCode};
 
 use crate::net::thread;
@@ -197,8 +203,7 @@ impl Server {
     /// [`StartError`] when the folder cannot be opened.
     pub fn files(mut self, path: &str, folder: impl AsRef<Path>) -> Result<Self, StartError> {
         let folder = folder.as_ref();
-        let files = Files::open(folder)
-            .map_err(|error| StartError(format!("cannot serve the folder {}: {error}", folder.display())))?;
+        let files = Files::open(folder).map_err(|error| StartError::Folder(folder.to_owned(), error))?;
         self.routes.get(path, Get::Files(files));
         Ok(self)
     }
@@ -226,18 +231,43 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(self) -> Result<Handle, StartError> {
-        self.routes.check().map_err(|error| StartError(error.to_string()))?;
+        self.routes.check().map_err(StartError::Route)?;
         start::start(&self.config, self.routes)
     }
 
     /// Starts, and waits until the server has ended.
     ///
     /// # Errors
-    /// As [`Server::spawn`] and [`Handle::join`]; on the thread of a reactor the server does not start.
-    pub fn run(self) -> Result<(), StartError> {
+    /// [`RunError::Start`] as [`Server::spawn`], and [`RunError::Reactor`] as [`Handle::join`]. [`RunError::OnReactorThread`]
+    /// in a handler: the server does not start.
+    pub fn run(self) -> Result<(), RunError> {
         if thread::is_reactor() {
-            return Err(StartError("a reactor's thread cannot run another server; expected spawn".into()));
+            return Err(RunError::OnReactorThread);
         }
-        self.spawn()?.join().map_err(|error| StartError(error.to_string()))
+        self.spawn()?.join().map_err(RunError::Reactor)
+    }
+
+    /// Starts, waits until the server has ended, and ends it at a signal: SIGINT and SIGTERM stop it, as [`Handle::stop`], and
+    /// SIGQUIT drains it, as [`Handle::drain`]. At a second signal this returns at once. [`StopSignals`] does it in steps, for
+    /// a program that needs the [`Handle`].
+    ///
+    /// # Errors
+    /// As [`Server::run`], [`RunError::Signals`] if the signals cannot be caught, and [`RunError::Interrupted`] after a second
+    /// signal.
+    ///
+    /// ```no_run
+    /// use steadfast::server::{Response, Server};
+    ///
+    /// let server = Server::new().listen("127.0.0.1:8080")?.get("/", |_| Response::text("hello"));
+    /// server.run_until_signal()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "signals")]
+    pub fn run_until_signal(self) -> Result<(), RunError> {
+        if thread::is_reactor() {
+            return Err(RunError::OnReactorThread);
+        }
+        let signals = StopSignals::catch().map_err(RunError::Signals)?;
+        signals.join(&self.spawn()?)
     }
 }

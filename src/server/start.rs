@@ -1,7 +1,8 @@
 //! How a server starts: descriptor tables first, then listeners, then all of them or none.
 
 use super::app::App;
-use super::config::{Config, Protocol, StartError, is_server};
+use super::config::{Config, Protocol, is_server};
+use super::error::StartError;
 use super::handle::Handle;
 use super::mail::Command;
 use super::post::MailBatch;
@@ -10,15 +11,15 @@ use super::slot::HandlerSlot;
 use super::socket_files::SocketFiles;
 use super::status::ServerState;
 use crate::net::counters::Counters;
-use crate::net::fd_table::{self, Plan, PlanError, PlanRequest, RESERVE};
+use crate::net::fd_table::{self, Plan, PlanError, PlanRequest};
 use crate::net::listener::{self, Endpoint, SocketBuffers};
 use crate::net::mailbox::Mailbox;
 use crate::net::reactor::{ConnectionLimit, MemoryLimit, Reactor, Settings};
-use crate::net::room::Need;
+use crate::net::room::{Need, NoRoom};
 use crate::net::slots::Slots;
 use crate::net::sources::PerSourceLimit;
 use crate::net::sys;
-use crate::net::thread::{Failure, Thread};
+use crate::net::thread::{Failure, MakeError, Thread};
 use crate::proto::heap::MAPPED_FROM_BYTES;
 use crate::proto::session::Session;
 use crate::stats::{Memory, address_space_limit_bytes, memory_limit_bytes};
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 /// Starts all reactors; when it returns, every endpoint accepts connections.
 pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartError> {
     let response_fields = config.check()?;
-    sys::check_random().map_err(|error| StartError(format!("there are no random numbers: getrandom: {error}")))?;
+    sys::check_random().map_err(|error| StartError::System("there are no random numbers: getrandom", error))?;
     sys::set_up_heap(MAPPED_FROM_BYTES, address_space_limit_bytes().is_some());
     let plan = plan(config)?;
     room(config, plan)?;
@@ -41,7 +42,7 @@ pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartErro
     let unix = listen_unix(&config.listen, &mut files)?;
     let settings = settings(config, plan, response_fields);
     let shared = Arc::new(share(config, plan, &settings));
-    let mailbox = |_| Mailbox::new().map_err(|error| StartError(format!("cannot make a wake-up: eventfd: {error}")));
+    let mailbox = |_| Mailbox::new().map_err(|error| StartError::System("cannot make a wake-up: eventfd", error));
     let mailboxes: Arc<[_]> = (0..plan.reactors).map(mailbox).collect::<Result<Vec<_>, _>>()?.into();
     let starter = Starter {
         config,
@@ -93,8 +94,10 @@ fn room(config: &Config, plan: Plan) -> Result<(), StartError> {
         record_bytes: Slots::<HandlerSlot>::record_bytes(),
         ring_bytes: config.read_buffer_bytes,
     };
-    need.check().map_err(|no_room| {
-        StartError(format!("{} connections in {} reactors: {no_room}", plan.max_connections, plan.reactors))
+    need.check().map_err(|NoRoom(needed_bytes)| StartError::Memory {
+        connections: plan.max_connections,
+        reactors: plan.reactors,
+        needed_bytes,
     })
 }
 
@@ -140,19 +143,18 @@ fn settings(config: &Config, plan: Plan, response_fields: String) -> Settings {
 }
 
 /// What a reactor's thread reports twice: that it has its table, that it listens; or why it could not.
-type News = Result<(), String>;
+type News = Result<(), StartError>;
 
 fn expect_news(heard: &Receiver<News>) -> Result<(), StartError> {
-    let news = heard.recv().unwrap_or_else(|_| Err("a reactor's thread ended before it was ready".into()));
-    news.map_err(StartError)
+    heard.recv().unwrap_or_else(|_| Err(StartError::Ended("a reactor's thread ended before it was ready".into())))
 }
 
 fn listen_unix(endpoints: &[Endpoint], files: &mut SocketFiles) -> Result<Vec<Arc<OwnedFd>>, StartError> {
     let mut sockets = Vec::new();
     for endpoint in endpoints {
         let Endpoint::Unix(path) = endpoint else { continue };
-        let (socket, file) = listener::listen_unix(path)
-            .map_err(|error| StartError(format!("cannot listen on unix:{}: {error}", path.display())))?;
+        let (socket, file) =
+            listener::listen_unix(path).map_err(|error| StartError::ListenUnix(path.clone(), error))?;
         if let Some(file) = file {
             files.add(file);
         }
@@ -171,15 +173,7 @@ fn reserve(endpoints: &[Endpoint]) -> Result<(Vec<Endpoint>, Vec<listener::Reser
         };
         let mut real = Vec::new();
         for &address in addresses {
-            let reserved = listener::reserve(address).map_err(|error| {
-                let todo = match error.kind() {
-                    io::ErrorKind::AddrInUse => "; stop what listens there, or choose another port",
-                    io::ErrorKind::AddrNotAvailable => "; choose an address of this host",
-                    io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-                    _ => "",
-                };
-                StartError(format!("cannot listen on {address}: {error}{todo}"))
-            })?;
+            let reserved = listener::reserve(address).map_err(|error| StartError::Listen(address, error))?;
             real.push(reserved.address);
             reservations.push(reserved);
         }
@@ -189,7 +183,7 @@ fn reserve(endpoints: &[Endpoint]) -> Result<(Vec<Endpoint>, Vec<listener::Reser
 }
 
 fn plan(config: &Config) -> Result<Plan, StartError> {
-    let table = fd_table::raise_limit().map_err(|error| StartError(format!("cannot raise RLIMIT_NOFILE: {error}")))?;
+    let table = fd_table::raise_limit().map_err(|error| StartError::System("cannot raise RLIMIT_NOFILE", error))?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let ports = |endpoint: &Endpoint| match endpoint {
         Endpoint::Tcp(addresses) => addresses.len(),
@@ -199,17 +193,12 @@ fn plan(config: &Config) -> Result<Plan, StartError> {
     let hashed = config.listen.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp(_)));
     let (max_connections, reactors) = (config.max_connections, config.reactors);
     Plan::new(PlanRequest { max_connections, reactors, cores, table, listeners, hashed }).map_err(|impossible| {
-        StartError(match impossible {
-            PlanError::TableTooSmall { needed } => format!(
-                "RLIMIT_NOFILE is {table}, and {listeners} listeners with a reserve of {RESERVE} leave no room for \
-                 connections; raise it to {needed} or more (ulimit -n), or listen on fewer ports"
-            ),
-            PlanError::TooFewReactors { needed } => format!(
-                "--reactors {} hold too few connections under RLIMIT_NOFILE {table}; {needed} reactors would do, or \
-                 leave the option out",
-                reactors.unwrap_or_default()
-            ),
-        })
+        match impossible {
+            PlanError::TableTooSmall { needed } => StartError::Table { limit: table, listeners, needed },
+            PlanError::TooFewReactors { needed } => {
+                StartError::Reactors { reactors: reactors.unwrap_or_default(), limit: table, needed }
+            }
+        }
     })
 }
 
@@ -248,23 +237,27 @@ impl Starter<'_> {
         };
         let (shared, mailboxes, has_table) = (Arc::clone(&self.shared), Arc::clone(&self.mailboxes), news.clone());
         let own_table = self.plan.own_tables;
-        let thread = Thread { kind: "reactor", name: "reactor", index, own_table, flag: "--max-connections" };
+        let thread = Thread { kind: "reactor", name: "reactor", index, own_table };
         let make = move || {
             let _ = has_table.send(Ok(()));
             start.reactor().map(|reactor| || reactor.run())
         };
         let started = thread.spawn(
             make,
-            move |made| drop(news.send(made)),
+            move |made| drop(news.send(made.map_err(cannot_make))),
             move |failure| fail(index, failure, &shared, &mailboxes),
         );
-        started.map_err(|error| {
-            StartError(format!(
-                "cannot start thread {} of {} reactors: {error}; raise RLIMIT_NPROC",
-                index + 1,
-                self.plan.reactors
-            ))
-        })
+        let reactors = self.plan.reactors;
+        started.map_err(|error| StartError::Thread { reactor: index, reactors, error })
+    }
+}
+
+/// Why a thread has no reactor.
+fn cannot_make(error: MakeError<StartError>) -> StartError {
+    match error {
+        MakeError::OwnTable(error) => StartError::OwnTable(error),
+        MakeError::Make(error) => error,
+        MakeError::Panic(text) => StartError::Ended(text),
     }
 }
 
@@ -298,10 +291,11 @@ struct Start {
 
 impl Start {
     /// On the reactor's own thread, which has its descriptor table.
-    fn reactor(self) -> Result<Reactor<App>, String> {
+    fn reactor(self) -> Result<Reactor<App>, StartError> {
         let Self { shared, routes, index, session, .. } = self;
-        let failed = |what: &str, error: io::Error| format!("reactor {index}: {what}: {error}");
-        let addresses = self.ordered.recv().map_err(|_| "the start was given up".to_owned())?;
+        let failed =
+            |call: &str, error: io::Error| StartError::Reactor { reactor: index, call: call.to_owned(), error };
+        let addresses = self.ordered.recv().map_err(|_| StartError::Ended("the start was given up".into()))?;
         let counters = Arc::clone(&shared.counters[index]);
         let mailbox = self.mailboxes[index].clone();
         let app = App::new(shared, routes, MailBatch::new(index as u16, self.mailboxes));

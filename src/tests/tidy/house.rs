@@ -227,6 +227,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &[],
     },
     Room { names: &["server/socket_files"], modules: &["net/listener"], crates: &[] },
+    Room { names: &["server/signals"], modules: &["server", "net/thread"], crates: &["signal_hook"] },
     Room {
         names: &["server"],
         modules: &["server", "net", "proto", "stats"],
