@@ -147,6 +147,7 @@ check 'crates of the core, and of the server' few_crates
 check 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
 check 'oldest Rust' oldest_rust
 suite 'cargo test' "$counts" cargo test --no-fail-fast
+check 'records of the feature log' cargo test --quiet --features log --test handlers logging
 check 'release build' cargo build --release --quiet
 suite 'third-party clients and servers, and a browser' '^([0-9]+) passed, ([0-9]+) failed$' src/tests/interop/run.sh
 suite 'Autobahn, the quick groups, server and client' '^([0-9]+) passed, ([0-9]+) failed$' scripts/autobahn.sh --quick

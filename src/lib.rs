@@ -30,7 +30,8 @@
 //! | `client` | [`client`] |
 //! | `doctor` | [`doctor`] |
 //! | `signals` | `server`, and [`server::StopSignals`] |
-//! | `cli`, the default | all of these, and the program `steadfast` |
+//! | `log` | `server`, and records of its start, end and failures |
+//! | `cli`, the default | all of these but `log`, and the program `steadfast` |
 //!
 //! [`proto`] is always there. It is all that `default-features = false` builds, with 13 dependencies; with `server` there are
 //! 28.

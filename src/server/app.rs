@@ -48,6 +48,8 @@ pub(super) struct App {
     admission: UpgradeRateLimit,
     leases: Leases,
     drain: Option<Drain>,
+    #[cfg(feature = "log")]
+    accept_watch: super::report::AcceptWatch,
     /// The tick that the handlers know of.
     ticked: Option<u32>,
 }
@@ -73,6 +75,8 @@ impl App {
             admission,
             leases,
             drain: None,
+            #[cfg(feature = "log")]
+            accept_watch: super::report::AcceptWatch::default(),
             ticked: None,
         }
     }
@@ -304,6 +308,8 @@ impl App {
             return;
         }
         self.ticked = Some(now.tick);
+        #[cfg(feature = "log")]
+        self.accept_watch.look(self.reactor.index, self.reactor.counters(), now.instant);
         if wanted {
             self.reactor.wake_at = None;
         }

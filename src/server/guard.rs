@@ -34,6 +34,8 @@ pub(super) fn count<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<
 #[cold]
 pub(super) fn panicked(counters: &Counters) {
     counters.handler_panics.add(1);
+    #[cfg(feature = "log")]
+    super::report::panicked();
 }
 
 /// Drops what a panic was called with, which may panic in its turn.

@@ -56,12 +56,16 @@ impl Handle {
     /// Stops accepting, closes every WebSocket with 1001, and ends when the last connection has. Those that do not close are
     /// reset after `drain_hard_s`.
     pub fn stop(&self) {
+        #[cfg(feature = "log")]
+        super::report::stopping();
         self.leave(&Command::Stop);
     }
 
     /// The same without haste: the connections are closed one after the other over `drain_s`, so that they do not all come
     /// back at once, and those who do not close are not waited for beyond `drain_hard_s`.
     pub fn drain(&self) {
+        #[cfg(feature = "log")]
+        super::report::draining();
         self.leave(&Command::Drain);
     }
 
@@ -80,10 +84,16 @@ impl Handle {
         }
         // Other callers of `join` wait as long.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(feature = "log")]
+        let is_first = !threads.is_empty();
         for thread in threads.drain(..) {
             if thread.join().is_err() {
                 let _ = self.shared.failure.set((io::ErrorKind::Other, "a reactor's thread panicked".into()));
             }
+        }
+        #[cfg(feature = "log")]
+        if is_first {
+            super::report::ended();
         }
         match self.shared.failure.get() {
             Some((kind, text)) => Err(io::Error::new(*kind, text.as_str())),

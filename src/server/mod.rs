@@ -28,6 +28,8 @@ mod pattern;
 mod post;
 mod refuse;
 mod refused;
+#[cfg(feature = "log")]
+mod report;
 mod request;
 mod response;
 mod routes;

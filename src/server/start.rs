@@ -81,6 +81,8 @@ pub(super) fn start(config: &Config, routes: Routes) -> Result<Handle, StartErro
     all_listen?;
     let _ = shared.at_ready.set(Memory::read(None));
     let (threads, files) = (Arc::new(Mutex::new(threads)), Arc::new(Mutex::new(files)));
+    #[cfg(feature = "log")]
+    super::report::started(&endpoints, plan);
     Ok(Handle { plan, endpoints: endpoints.into(), mailboxes, shared, threads, files })
 }
 
@@ -268,6 +270,8 @@ fn fail(index: usize, failure: Failure, shared: &ServerState, mailboxes: &[Mailb
         Failure::Wait(error) => (error.kind(), format!("reactor {index} cannot wait for events: epoll_wait: {error}")),
         Failure::Panic(text) => (io::ErrorKind::Other, text),
     };
+    #[cfg(feature = "log")]
+    super::report::reactor_failed(&text);
     let _ = shared.failure.set((kind, text)); // the first one says why the others have ended
     for mailbox in mailboxes {
         let _ = mailbox.send(Command::Stop);

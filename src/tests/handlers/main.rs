@@ -21,6 +21,8 @@ mod chat;
 mod closing;
 mod compression;
 mod errors;
+#[cfg(feature = "log")]
+mod logging;
 mod panics;
 mod publishing;
 mod requests;

@@ -228,6 +228,7 @@ pub(super) const HOUSE: &[Room] = &[
     },
     Room { names: &["server/socket_files"], modules: &["net/listener"], crates: &[] },
     Room { names: &["server/signals"], modules: &["server", "net/thread"], crates: &["signal_hook"] },
+    Room { names: &["server/report"], modules: &["net/counters", "net/fd_table", "net/listener"], crates: &["log"] },
     Room {
         names: &["server"],
         modules: &["server", "net", "proto", "stats"],
