@@ -1,11 +1,12 @@
 //! The examples, as they are: each is run and talked to, and is as short as was promised.
 
 use crate::host::Running;
-use crate::wire::{Frame, TEXT, UPGRADE, Wire, close_body, frame};
+use crate::wire::{CLOSE, Frame, TEXT, UPGRADE, Wire, close_body, frame};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Once;
+use std::time::{Duration, Instant};
 
 /// Where cargo puts the examples: beside the folder of the tests. It builds them before it runs all tests, and not before it
 /// runs some.
@@ -102,14 +103,101 @@ fn state() {
     assert_eq!(other.frame().payload, close_body(1007, b"that is no number"));
 }
 
+/// The JSON of the next message.
+fn json(wire: &mut Wire) -> serde_json::Value {
+    let frame = wire.frame();
+    assert_eq!(frame.first, TEXT);
+    serde_json::from_slice(&frame.payload).expect("JSON")
+}
+
+#[test]
+fn prices() {
+    let (_running, address) = start("prices");
+    let mut wire = open(address, "/");
+    for wrong in ["", "EURUSD", "[]", r#"{"subscribe": "DOGE"}"#, r#"{"subscribe": ["EURUSD"]}"#] {
+        wire.send(&frame(TEXT, wrong.as_bytes()));
+        let refused = json(&mut wire);
+        assert!(refused["error"].is_string() && refused["symbols"][2] == "USDJPY", "{wrong}: {refused}");
+    }
+    wire.send(&frame(TEXT, br#"{"subscribe": "EURUSD"}"#));
+    assert_eq!(json(&mut wire)["subscribed"], "EURUSD");
+    let (first, second) = (json(&mut wire), json(&mut wire));
+    assert_eq!((&first["symbol"], &second["symbol"]), (&"EURUSD".into(), &"EURUSD".into()));
+    assert_eq!(first["step"].as_u64().map(|step| step + 1), second["step"].as_u64());
+    assert!((1.07..1.09).contains(&first["price"].as_f64().expect("a price")), "{first}");
+    wire.send(&frame(TEXT, br#"{"unsubscribe": "EURUSD"}"#));
+    // What had been published before comes first.
+    while json(&mut wire)["unsubscribed"] != "EURUSD" {}
+    wire.assert_silent();
+}
+
+/// The coin and the players' places in the next picture of the field that has `count` players; and what else came before it.
+fn field(wire: &mut Wire, count: usize) -> (i32, Vec<i32>, Vec<String>) {
+    let mut others = Vec::new();
+    loop {
+        let text = String::from_utf8(wire.frame().payload).expect("text");
+        let Some((coin, players)) = text.strip_prefix("coin ").and_then(|rest| rest.split_once(", players ")) else {
+            others.push(text);
+            continue;
+        };
+        let players: Vec<i32> = players.split_whitespace().map(|at| at.parse().expect("a number")).collect();
+        if players.len() == count {
+            return (coin.parse().expect("a number"), players, others);
+        }
+    }
+}
+
+#[test]
+fn game() {
+    let (running, address) = start("game");
+    let (mut one, mut two) = (open(address, "/"), open(address, "/"));
+    let began = Instant::now();
+    let (coin, players, _) = field(&mut one, 2);
+    assert_eq!((coin, &players[..]), (3, &[0, 0][..]));
+    for _ in 0..10 {
+        field(&mut one, 2);
+    }
+    let ten_ticks = began.elapsed();
+    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&ten_ticks), "{ten_ticks:?}");
+    for word in ["left", "right", "right", "right", "jump"] {
+        two.send(&frame(TEXT, word.as_bytes()));
+    }
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(field(&mut two, 2).2);
+    }
+    told.sort();
+    assert_eq!(told, ["expected left or right", "you have the coin"]);
+    // The other player sees it, and is told nothing.
+    let mut players = loop {
+        let (coin, players, others) = field(&mut one, 2);
+        assert_eq!(others, [""; 0]);
+        if coin == 10 {
+            break players;
+        }
+    };
+    players.sort_unstable();
+    assert_eq!(players, [0, 3]);
+    drop(two);
+    field(&mut one, 1);
+    // It ends as a server does.
+    running.signal("TERM");
+    let close = std::iter::repeat_with(|| one.frame()).find(|frame| frame.first == CLOSE).expect("a Close");
+    one.send(&frame(CLOSE, &close.payload));
+    assert_eq!(running.ended().code(), 0);
+}
+
 #[test]
 fn examples_are_short() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/examples");
     let files: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("examples").map(|entry| entry.expect("one").path()).collect();
-    assert_eq!(files.len(), 5);
+    assert!(files.len() >= 7, "{files:?}");
     for file in files {
         let lines = std::fs::read_to_string(&file).expect("a text").lines().count();
-        assert!(lines < 40, "{}: {lines} lines", file.display());
+        // The first five show one thing each; the others are small programs.
+        let is_program = ["prices", "game"].iter().any(|name| file.ends_with(format!("{name}.rs")));
+        let max = if is_program { 75 } else { 40 };
+        assert!(lines < max, "{}: {lines} lines", file.display());
     }
 }

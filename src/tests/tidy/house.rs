@@ -204,7 +204,7 @@ pub(super) const HOUSE: &[Room] = &[
         crates: &["libc", "mio", "socket2"],
     },
     // What others would write: from outside, by the library's name.
-    Room { names: &["examples"], modules: &["server"], crates: &[] },
+    Room { names: &["examples"], modules: &["server"], crates: &["serde_json"] },
     // What is built on both.
     Room { names: &["client"], modules: &["client", "net/sys", "proto"], crates: &[] },
     Room { names: &["stats"], modules: &[], crates: &["serde"] },
