@@ -5,21 +5,21 @@
 //!
 //! ```text
 //!   socket -> ring -> http | frame -> session -> driver -> output -> socket
-//!             (lent)  (sans-IO: no socket, no clock)       (what is refused: write queue)
+//!             (lent)  (sans-IO: no socket, no clock)       (write queue, if the socket is full)
 //!
 //!   proto    the core: bytes in, events out, bytes out, in both roles
-//!   net      the shell: descriptor tables, listeners, the reactor; the only place that names mio, libc, socket2
+//!   net      the shell: descriptor tables, listeners, the reactor; only it uses mio, libc and socket2
 //!   server   handlers, routes, topics, start and stop  } drivers of reactors;
-//!   flood    plan, workers, ledger, report             } neither knows the other
+//!   flood    plan, workers, ledger, report             } neither imports the other
 //!   client   one connection, without a reactor
-//!   stats    what proc(5) tells of memory and time
-//!   doctor   how many connections this host holds, what stops it there, and what would change that
+//!   stats    memory and CPU time, from proc(5)
+//!   doctor   how many connections this host holds, which limit stops it, and how to raise that
 //! ```
 //!
-//! One thread does all of that for its share of the connections, alone. An idle connection owns nothing but its slot:
-//! what has arrived in part is kept by its session, what could not be sent by its write queue, message by message and
-//! bounded, and both are gone when they are empty. What one thread has for another goes through a mailbox. Arrows point downwards
-//! only: `proto` uses nothing of `net`, `net` nothing of the drivers. A test holds the sources to that.
+//! One thread does all of that for its share of the connections. An idle connection owns nothing but its slot: its session
+//! keeps what has arrived in part, and its write queue what the socket has not taken yet. Both are bounded, and are freed
+//! when they are empty. Threads send each other commands through mailboxes. Imports point downwards only: `proto` imports
+//! nothing of `net`, and `net` nothing of the drivers. A test checks that.
 //!
 //! # Features
 //!
@@ -33,8 +33,7 @@
 //! | `log` | `server`, and records of its start, end and failures |
 //! | `cli`, the default | all of these but `log`, and the program `steadfast` |
 //!
-//! [`proto`] is always there. It is all that `default-features = false` builds, with 13 dependencies; with `server` there are
-//! 28.
+//! [`proto`] is always built. It is all that `default-features = false` builds, with 13 dependencies; `server` has 28.
 //!
 //! # A server
 //!
@@ -56,7 +55,7 @@
 //! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// One driver alone uses a part of what is below it; the build with all of them finds what none uses.
+// A single driver uses only a part of the modules below it; the build with all features finds what no driver uses.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, unreachable_pub))]
 
 #[cfg(feature = "client")]

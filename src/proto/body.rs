@@ -1,81 +1,81 @@
-//! The body of an HTTP message (RFC 9112 sections 6 and 7), as it arrives in pieces.
+//! The bodies of HTTP messages (RFC 9112 sections 6 and 7), which arrive in pieces.
 
 use super::http::{HeadError, Request, Response, TransferEncoding};
 
-/// The most bytes of chunk extensions and of a trailer that one body may have: nobody here reads them.
+/// The most bytes of chunk extensions and of a trailer that one body may have; they are ignored.
 const MAX_EXTRA_BYTES: u16 = 16 << 10;
 
-/// Where one body stands.
+/// The framing of a body, and how far it has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// So many bytes are still to come.
+    /// A body of known length, with this many bytes still to come.
     Sized(u64),
-    /// Chunks, until one of no length.
+    /// Chunks, until one of length 0.
     Chunked {
-        /// Where the chunk at hand stands.
+        /// The state within the current chunk.
         chunk: Chunk,
         /// Bytes of extensions and trailer so far.
         extra_bytes: u16,
     },
-    /// Everything until the peer closes.
+    /// All bytes until the peer closes.
     UntilClose,
 }
 
-/// Where a chunked body stands.
+/// The state of a body in chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// In a chunk's size: its value so far, and how many digits that had.
+    /// In the size of a chunk.
     Size {
         /// The value of the digits so far.
         bytes: u32,
         /// How many digits there were.
         digits: u8,
     },
-    /// In white space behind the size.
+    /// In white space after the size.
     Space(u32),
     /// In an extension, up to the end of the line.
     Extension(u32),
     /// At the LF of that line.
     SizeEnd(u32),
-    /// So many bytes of the chunk, then CRLF.
+    /// In the data of the chunk: this many bytes, then CRLF.
     Data(u32),
-    /// At the CR behind the data.
+    /// At the CR after the data.
     DataEnd,
-    /// At the LF behind that.
+    /// At the LF after that.
     DataLf,
     /// In a line of the trailer.
     Trailer {
-        /// Whether nothing stands in it so far.
+        /// Whether the line is empty so far.
         empty: bool,
     },
     /// At the LF of that line.
     TrailerLf {
-        /// Whether nothing stood in it.
+        /// Whether the line was empty.
         empty: bool,
     },
 }
 
-/// A chunk's size is not a number, or one beyond 32 bits or 16 digits; CRLF is not where it must be; or there is more
-/// beside the data than a body may have.
+/// The framing is malformed: the size of a chunk is not a number, or one beyond 32 bits or 16 digits; CRLF is missing;
+/// or there are more bytes beside the data than a body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// What [`Body::take`] found at the front of its input.
+/// A piece of a body at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes used up, framing included.
+    /// The number of bytes taken from the input, including framing.
     pub consumed: usize,
-    /// Where the body's own bytes begin among them: they reach to `consumed`.
+    /// Where the bytes of the body begin among them; they reach to `consumed`.
     pub data_from: usize,
     /// Whether the body ends here.
     pub done: bool,
 }
 
 impl Body {
-    /// The beginning of a body in chunks.
+    /// A body in chunks, at its beginning.
     pub const CHUNKED: Self = Self::Chunked { chunk: Chunk::Size { bytes: 0, digits: 0 }, extra_bytes: 0 };
 
-    /// How the body of an answer to a GET is framed; `None` if it has none (RFC 9112 section 6.3).
+    /// Returns how the body of a response to a GET is framed; `None` if it has none (RFC 9112 section 6.3).
     ///
     /// # Errors
     /// [`Malformed`] for a Content-Length that is not one number.
@@ -95,8 +95,8 @@ impl Body {
         }
     }
 
-    /// How the body of a request is framed; `None` if it has none. Whatever two readers could take in two ways is
-    /// refused: that is how requests get smuggled (RFC 9112 sections 6.3 and 11.2).
+    /// Returns how the body of a request is framed; `None` if it has none. Framing that two readers could understand in
+    /// two ways is refused, since it permits request smuggling (RFC 9112 sections 6.3 and 11.2).
     ///
     /// # Errors
     /// 400, 413 or 501, as [`HeadError`] says.
@@ -140,7 +140,7 @@ impl Body {
     }
 }
 
-/// The value of a Content-Length: `None` if it is no number, `Some(None)` if it is one beyond all limits.
+/// Returns the value of a Content-Length: `None` if it is not a number, `Some(None)` if it exceeds 64 bits.
 fn digits(length: &[u8]) -> Option<Option<u64>> {
     let add = |value: Option<u64>, &byte: &u8| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
@@ -175,7 +175,7 @@ impl Chunk {
         Ok(Piece { consumed: input.len(), data_from: input.len(), done: false })
     }
 
-    /// One byte of framing; whether it was the last of the body.
+    /// Takes one byte of framing; returns whether it was the last byte of the body.
     fn step(&mut self, byte: u8) -> Result<bool, Malformed> {
         *self = match (*self, byte) {
             (
@@ -185,7 +185,7 @@ impl Chunk {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
                 Self::Size { bytes: bytes << 4 | digit, digits: digits + 1 }
             }
-            // RFC 9112 section 7.1.1: white space stands in front of an extension, and nothing else there.
+            // RFC 9112 section 7.1.1: white space is allowed only before an extension.
             (Self::Size { bytes, digits: 1.. } | Self::Space(bytes), b' ' | b'\t') => Self::Space(bytes),
             (Self::Size { bytes, digits: 1.. } | Self::Space(bytes), b';') => Self::Extension(bytes),
             (Self::Size { bytes, digits: 1.. } | Self::Space(bytes) | Self::Extension(bytes), b'\r') => {
@@ -198,7 +198,7 @@ impl Chunk {
             (Self::Trailer { empty }, b'\r') => Self::TrailerLf { empty },
             (Self::TrailerLf { empty: true }, b'\n') => return Ok(true),
             (Self::TrailerLf { empty: false }, b'\n') => Self::Trailer { empty: true },
-            // A bare LF ends no line here, as in a head; and no other control character stands in one.
+            // A bare LF does not end a line here, as in a head, and other control characters are not allowed.
             (Self::Extension(bytes), byte) if is_field_byte(byte) => Self::Extension(bytes),
             (Self::Trailer { .. }, byte) if is_field_byte(byte) => Self::Trailer { empty: false },
             _ => return Err(Malformed),

@@ -183,18 +183,18 @@ impl fmt::Display for CloseStatus {
     }
 }
 
-/// What a peer did wrong; each closes with the code that RFC 6455 names.
+/// A violation of the protocol by the peer; each closes the connection with the code that RFC 6455 names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// A reserved bit is set that no extension gave a meaning (section 5.2).
+    /// A reserved bit is set that no extension has defined (section 5.2).
     ReservedBits,
-    /// An opcode that is reserved (section 5.2).
+    /// A reserved opcode (section 5.2).
     ReservedOpcode,
     /// A client's frame without a mask (section 5.1).
     Unmasked,
     /// A server's frame with a mask (section 5.1).
     Masked,
-    /// A length in more bytes than it needs (section 5.2).
+    /// A length that is not in its shortest form (section 5.2).
     LengthNotMinimal,
     /// A 64-bit length with its highest bit set (section 5.2).
     LengthOverflow,
@@ -202,7 +202,7 @@ pub enum Fault {
     ControlTooLong,
     /// A control frame in fragments (section 5.5).
     ControlFragmented,
-    /// A continuation of nothing (section 5.4).
+    /// A continuation frame without a message (section 5.4).
     UnexpectedContinuation,
     /// A new message before the last one ended (section 5.4).
     ExpectedContinuation,
@@ -222,12 +222,12 @@ pub enum Fault {
     TooManyFragments,
     /// More than `max_control_frames_per_s`.
     TooManyControlFrames,
-    /// A message, within its limit, for which there is no memory left.
+    /// A message within its limit for which there is no memory left.
     OutOfMemory,
 }
 
 impl Fault {
-    /// The code to close with.
+    /// Returns the code to close with.
     pub fn code(self) -> CloseCode {
         match self {
             // 7.4.1, 1007: "data within a message that was not consistent with the type of the message".
@@ -239,7 +239,7 @@ impl Fault {
         }
     }
 
-    /// What is wrong, in words that fit a close reason.
+    /// Returns what is wrong, in words that fit into a close reason.
     pub fn reason(self) -> &'static str {
         match self {
             Self::ReservedBits => "reserved bits are set",
@@ -265,7 +265,7 @@ impl Fault {
     }
 }
 
-/// Reads the body of a Close frame: its code and reason, or [`CloseStatus::NO_STATUS`] for an empty one.
+/// Parses the body of a Close frame: its code and reason, or [`CloseCode::NO_STATUS`] for an empty body.
 ///
 /// # Errors
 /// A body of one byte, a code that may not be sent, a reason that is not UTF-8.
@@ -280,7 +280,7 @@ pub fn parse(body: &[u8]) -> Result<(CloseStatus, &[u8]), Fault> {
     Ok((code.into(), reason))
 }
 
-/// Writes the body of a Close frame into `body` and returns the part that is filled.
+/// Writes the body of a Close frame into `body`, and returns the part that is filled.
 ///
 /// A status that no frame carries makes an empty body; a reason is cut at a character to the 123 bytes there are.
 pub fn encode<'a>(body: &'a mut [u8; 125], status: CloseStatus, reason: &str) -> &'a [u8] {

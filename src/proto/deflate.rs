@@ -1,5 +1,5 @@
-//! permessage-deflate at work (RFC 7692 section 7.2): the compressors and decompressors of a thread, and those that a
-//! connection has of its own because a window is kept from message to message.
+//! Compression of messages with permessage-deflate (RFC 7692 section 7.2): the compressors and decompressors that a
+//! thread shares, and those that a connection owns because it keeps a window from message to message.
 
 use super::close::Fault;
 use super::extension::Compression;
@@ -7,42 +7,45 @@ use super::heap::{self, MAPPED_FROM_BYTES, block_bytes};
 use std::fmt;
 use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
 
-/// 7.2.1: what a sender cuts off the end of a flushed message, and 7.2.2: what a receiver puts back.
+/// 7.2.1: what a sender cuts off the end of a flushed message; 7.2.2: what a receiver appends again.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The same, and an empty last block: where no window is kept the stream may be ended, and ends only if it was whole.
+/// The same with an empty last block: where no window is kept, the stream is ended, which succeeds only if the message
+/// is complete.
 const TAIL_AND_END: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
 
-/// How much a compressor gathers before it writes a block: with 8, as most have it, each message would cost the clearing
-/// of 48 KiB; with 5 it is 6 KiB, and messages of up to 4 KiB come out no longer (see `bench/README.md`).
+/// How much a compressor gathers before it writes a block. With 8, as is usual, each message would cost the clearing of
+/// 48 KiB; with 5 it is 6 KiB, and messages of up to 4 KiB are compressed as well (see `bench/README.md`).
 const MEM_LEVEL: i32 = 5;
 
-/// Decompressors kept for the next message, beside those that are in use.
+/// The most decompressors that are kept for later messages, beside those in use.
 const KEPT: usize = 2;
 
-/// What is inflated goes through a buffer of this size: so nothing is made room for before it is there.
+/// The size of the buffer through which messages are inflated, so that no memory is reserved before there are bytes for
+/// it.
 const PIECE_BYTES: usize = 8 << 10;
 
-/// What a decompressor takes of the heap: its window of 32 KiB, the tables of its codes, and its record.
+/// The heap memory of a decompressor: its window of 32 KiB, the tables of its codes, and its record.
 const INFLATER_BYTES: usize = 48 << 10;
 
-/// A buffer for compressed bytes that has grown beyond this is not kept.
+/// A buffer for compressed bytes that has grown beyond this is freed.
 const KEPT_BYTES: usize = 256 << 10;
 
-/// What the connections of one thread share: those without context takeover need nothing of their own.
+/// The compressors and decompressors that the connections of one thread share: a connection without context takeover
+/// needs none of its own.
 #[derive(Debug)]
 pub struct Deflate {
     level: u8,
     min_message_bytes: usize,
-    /// By the bits of their windows, from 9 on; made when first used.
+    /// The shared compressors, by the bits of their windows, from 9 on; created when first used.
     deflaters: [Option<Box<Deflater>>; 7],
     #[expect(clippy::vec_box, reason = "they are lent as boxes, and go back as they came")]
     inflaters: Vec<Box<Inflater>>,
-    /// All of it is initialized, whatever of it is in use.
+    /// The buffer for compressed bytes. All of it is initialized, whatever part is in use.
     compressed: Vec<u8>,
-    /// A piece of what is inflated; empty until then.
+    /// The buffer for inflated bytes; empty until it is first used.
     piece: Box<[u8]>,
-    /// How much more memory connections may keep: for the shell to set. Nothing is lent to a connection beyond it.
+    /// How much more memory connections may keep; set by the shell. No connection gets more than this.
     pub room_bytes: usize,
 }
 
@@ -53,7 +56,8 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// With the level and the least message of `settings`; the rest is agreed upon for each connection.
+    /// Creates it with the level and the least message length of `settings`; the rest is negotiated for each
+    /// connection.
     pub fn new(settings: &Compression) -> Self {
         Self {
             level: settings.level,
@@ -66,15 +70,16 @@ impl Deflate {
         }
     }
 
-    /// Whether a message is long enough to be compressed.
+    /// Returns whether a message is long enough to be compressed.
     pub(super) fn is_worth(&self, payload: &[u8]) -> bool {
         payload.len() >= self.min_message_bytes.max(1)
     }
 
     /// Compresses a message, with the compressor of the connection or a shared one, which is made when it is first needed.
     ///
-    /// Returns `None` for a message that is to be sent as it is: too short, no shorter when compressed, or without the memory
-    /// that a compressor takes. With a window that is kept, the peer has to see all that went into it.
+    /// Returns `None` for a message that is to be sent uncompressed: it is too short, no shorter when compressed, or
+    /// there is no memory for a compressor. With a window that is kept, the result is sent even if it is longer, since
+    /// the peer has to see all that went into the window.
     pub(super) fn compress(&mut self, payload: &[u8], window: Window<'_>) -> Option<&[u8]> {
         if !self.is_worth(payload) {
             return None;
@@ -97,7 +102,7 @@ impl Deflate {
         (keeps_window || compressed.len() < payload.len()).then_some(compressed)
     }
 
-    /// Inflates a message that lies whole in `payload` to `message`, without a window from before.
+    /// Inflates a whole message from `payload` to `message`, without a window from before.
     pub(super) fn inflate_whole(&mut self, payload: &[u8], message: &mut Vec<u8>, max_bytes: u64) -> Result<(), Fault> {
         message.clear();
         let mut inflater = self.lend(usize::MAX)?;
@@ -108,7 +113,7 @@ impl Deflate {
         result
     }
 
-    /// Lends a decompressor that has seen nothing yet, if it fits into `room_bytes`.
+    /// Lends a decompressor without a window from before, if it fits into `room_bytes`.
     pub(super) fn lend(&mut self, room_bytes: usize) -> Result<Box<Inflater>, Fault> {
         if room_bytes < Inflater::heap_bytes() {
             return Err(Fault::OutOfMemory);
@@ -129,7 +134,7 @@ impl Deflate {
         }
     }
 
-    /// The buffer that [`Inflater::inflate`] works in.
+    /// Returns the buffer for [`Inflater::inflate`].
     pub(super) fn piece(&mut self) -> &mut Box<[u8]> {
         &mut self.piece
     }
@@ -156,37 +161,37 @@ impl fmt::Debug for Deflater {
 }
 
 impl Deflater {
-    /// What one with such a window takes of the heap: twice the window and an index of it, a table of hashes of 128 KiB, what
-    /// is gathered for a block, and its record.
+    /// Returns the heap memory of a compressor with such a window: twice the window and an index of it, a table of
+    /// hashes of 128 KiB, what is gathered for a block, and its record.
     fn heap_bytes(window_bits: u8) -> usize {
         let window_bytes = 1 << window_bits.clamp(9, 15);
         let gathered_bytes = (1 << (MEM_LEVEL + 6)) * 7;
         block_bytes(4 * window_bytes + (128 << 10) + gathered_bytes + (8 << 10)) + block_bytes(size_of::<Self>())
     }
 
-    /// Makes one, if there is memory: its maker ends the process where there is none.
+    /// Creates a compressor, if there is memory for it: the library ends the process where there is none.
     fn new(level: u8, window_bits: u8) -> Option<Box<Self>> {
         let heap_bytes = Self::heap_bytes(window_bits);
         if !heap::is_available(heap_bytes) {
             return None;
         }
-        // A window of 8 bits is one of 9 whose matches reach back no further than 512 less 262 bytes, since the longest
-        // match and what is looked ahead need the rest: that is all that this compressor does with 9. Below zero means
-        // that there is no header.
+        // A window of 8 bits is one of 9 bits whose matches reach back at most 512 less 262 bytes, since the longest
+        // match and the lookahead need the rest: this compressor does no more with 9 bits. A negative number means that
+        // there is no header.
         let window_bits = -i32::from(window_bits.clamp(9, 15));
         let config =
             DeflateConfig { level: level.into(), window_bits, mem_level: MEM_LEVEL, ..DeflateConfig::default() };
         Some(Box::new(Self { raw: zlib_rs::Deflate::new_with_config(config), heap_bytes }))
     }
 
-    /// Bytes that it takes of the heap.
+    /// Returns how many bytes of the heap the compressor takes.
     pub(super) fn kept_bytes(&self) -> usize {
         self.heap_bytes
     }
 
-    /// Compresses `payload`, and no more of it is awaited; the tail is cut off.
+    /// Compresses `payload` as a whole message, without the tail.
     fn deflate<'a>(&mut self, payload: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-        // At level 1 a byte may take nine bits, and the end of a message takes a few bytes.
+        // At level 1 a byte may take nine bits, and the end of a message a few bytes.
         let bound = payload.len() + payload.len() / 8 + payload.len() / 64 + 64;
         if buffer.len() < bound {
             buffer.resize(bound, 0);
@@ -194,30 +199,31 @@ impl Deflater {
         let (mut read, mut made) = (0, 0);
         loop {
             let (in_before, out_before) = (self.raw.total_in(), self.raw.total_out());
-            // It fails for a state that was never set up: there is none. A lack of room is no error, and shows below.
+            // compress() fails only for a state that was not set up, which cannot be. A lack of room is not an error,
+            // and shows below.
             let _ = self.raw.compress(&payload[read..], &mut buffer[made..], DeflateFlush::SyncFlush);
             read += (self.raw.total_in() - in_before) as usize;
             made += (self.raw.total_out() - out_before) as usize;
             if read == payload.len() && made < buffer.len() {
                 return &buffer[..made.saturating_sub(TAIL.len())];
             }
-            // With six bytes of room or less, the mark of the flush would be written again and again.
+            // With room for six bytes or less, the flush marker would be written again and again.
             buffer.resize(buffer.len() + buffer.len() / 2 + 64, 0);
         }
     }
 }
 
-/// Fewer than four bytes behind these are never [`TAIL`].
+/// Bytes that are not [`TAIL`], even with up to three more bytes after them.
 const NO_BYTES: [u8; 4] = [1; 4];
 
 /// One decompressor, 47 KiB.
 pub(super) struct Inflater {
     raw: zlib_rs::Inflate,
-    /// The last block of a stream was the last thing that came.
+    /// Whether a stream has ended, with no byte after it.
     ended: bool,
-    /// Some of the message at hand has come.
+    /// Whether a part of the current message has arrived.
     begun: bool,
-    /// The last bytes that have come.
+    /// The last bytes that have arrived.
     last_bytes: [u8; 4],
 }
 
@@ -228,16 +234,16 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// With the largest window, whatever was agreed upon: its memory is the same for all.
+    /// Creates a decompressor with the largest window, whatever was negotiated: its memory is the same for all.
     ///
-    /// `None` if there is no memory: its maker ends the process then.
+    /// Returns `None` if there is no memory for it: the library ends the process then.
     pub(super) fn new() -> Option<Box<Self>> {
         heap::is_available(INFLATER_BYTES).then(|| {
             Box::new(Self { raw: zlib_rs::Inflate::new(false, 15), ended: false, begun: false, last_bytes: NO_BYTES })
         })
     }
 
-    /// Bytes that one takes of the heap.
+    /// Returns how many bytes of the heap a decompressor takes.
     pub(super) const fn heap_bytes() -> usize {
         INFLATER_BYTES + block_bytes(size_of::<Self>())
     }
@@ -247,7 +253,7 @@ impl Inflater {
         self.ended = false;
     }
 
-    /// Inflates all of `input` behind what `out` has, which never grows beyond `max_bytes`.
+    /// Inflates all of `input` and appends it to `out`, which never grows beyond `max_bytes`.
     pub(super) fn inflate(
         &mut self,
         input: &[u8],
@@ -270,14 +276,14 @@ impl Inflater {
             append(out, made, max_bytes)?;
             match status.map_err(|_| Fault::DeflateInvalid)? {
                 Status::StreamEnd => {
-                    // 7.2.3.4: a sender may end a stream within a message; what follows begins another one.
+                    // 7.2.3.4: a sender may end a stream within a message; the next one begins after it.
                     self.reset();
                     self.ended = rest.is_empty();
                     if self.ended {
                         return Ok(());
                     }
                 }
-                // With room left over, nothing is held back.
+                // While the buffer has room, the decompressor holds nothing back.
                 _ if made.len() < piece.len() => {
                     return if rest.is_empty() { Ok(()) } else { Err(Fault::DeflateInvalid) };
                 }
@@ -290,7 +296,7 @@ impl Inflater {
         (self.begun, self.last_bytes) = (false, NO_BYTES);
     }
 
-    /// Keeps the last four bytes of what has come, of which `input` is the latest.
+    /// Keeps the last four bytes that have arrived; `input` is the latest of them.
     fn keep_last(&mut self, input: &[u8]) {
         if let Some(last) = input.last_chunk() {
             self.last_bytes = *last;
@@ -300,11 +306,11 @@ impl Inflater {
         }
     }
 
-    /// The message is complete. Where the window is not kept, one that stops in the middle of a block shows.
+    /// Ends a message. Where the window is not kept, fails for a message that stops in the middle of a block.
     ///
-    /// Two forms are read that section 7.2.1 does not let a sender write, as other implementations read them: no bytes at
-    /// all for an empty message, and a message whose tail was not cut off. The latter cannot be taken for another one: the
-    /// last byte that remains after the cut has a bit of a block's header, which is zero, and so is not 255.
+    /// Two forms are accepted that section 7.2.1 forbids a sender, as other implementations accept them: no bytes at
+    /// all for an empty message, and a message whose tail was not cut off. The latter cannot be mistaken for another
+    /// message: the last byte before the tail has a bit of a block header, which is zero, so the byte is not 255.
     pub(super) fn finish(
         &mut self,
         keeps_window: bool,
@@ -312,7 +318,7 @@ impl Inflater {
         max_bytes: u64,
         piece: &mut Box<[u8]>,
     ) -> Result<(), Fault> {
-        // The tail alone would be taken for half a block.
+        // The tail alone would be part of a block.
         if !self.begun {
             return Ok(());
         }
@@ -326,11 +332,11 @@ impl Inflater {
     }
 }
 
-/// Up to here the buffer of an inflated message grows within the heap.
+/// Up to this size, the buffer of an inflated message grows within the heap.
 const HEAP_GROWN_BYTES: usize = 16 << 10;
 
-/// Grows by doubling, but never beyond the limit. What is longer than a short message gets a block that is mapped: such a
-/// block grows without a copy, leaves nothing in the heap, and what of it is not written takes no memory.
+/// Appends inflated bytes, and grows the buffer by doubling, but never beyond the limit. A long message gets a block
+/// that is mapped: it grows without a copy, leaves no gap in the heap, and its unwritten pages take no memory.
 fn append(out: &mut Vec<u8>, made: &[u8], max_bytes: u64) -> Result<(), Fault> {
     let left = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_sub(out.len());
     let (made, over) = made.split_at(made.len().min(left));

@@ -8,9 +8,9 @@ use super::upgrade::Rejected;
 /// Text or binary, RFC 6455 section 5.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// UTF-8; it has been checked.
+    /// Text; it has been checked to be UTF-8.
     Text,
-    /// Bytes.
+    /// Binary data.
     Binary,
 }
 
@@ -24,59 +24,61 @@ impl From<MessageKind> for Opcode {
     }
 }
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Bytes without a protocol.
     Raw,
     /// A server between requests, or in the middle of a head.
     Head,
-    /// A client that waits for the answer to its upgrade.
+    /// A client that waits for the response to its upgrade.
     Handshake,
     /// A client of plain HTTP.
     Http,
-    /// WebSocket, open.
+    /// An open WebSocket.
     Open,
-    /// We sent Close, and wait for the peer's.
+    /// A WebSocket that has sent Close and waits for the peer's.
     Closing,
-    /// Nothing is read any more, nothing sent.
+    /// Nothing more is read or sent.
     Closed,
 }
 
-/// What [`super::session::Session::receive`] understood. What it borrows is valid until the next call.
+/// An event, as [`super::session::Session::receive`] returns it. What it borrows is valid until the next call.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Nothing to tell yet.
+    /// No event: more bytes are needed.
     NeedMore,
-    /// A request, with its content; the caller answers it with [`super::session::Session::respond`] or [`super::session::Session::accept`].
+    /// A request with its content; the caller responds with [`super::session::Session::respond`] or
+    /// [`super::session::Session::accept`].
     ///
-    /// Boxed, so that an event is small: it is moved for every message, and a head comes once.
+    /// It is boxed so that an event is small: an event is moved for every message, and a head is rare.
     Request(Box<Request<'a>>),
-    /// The head of a request whose client asks whether to send the content (`Expect: 100-continue`): the caller answers
-    /// it finally, with [`super::session::Session::respond`], or says [`super::session::Session::proceed`], and the request comes again with its content.
+    /// The head of a request whose client asks whether to send the content (`Expect: 100-continue`). The caller either
+    /// sends the final response with [`super::session::Session::respond`], or asks for the content with
+    /// [`super::session::Session::proceed`]; then the request comes again with it.
     Expects(Box<Request<'a>>),
-    /// The head of an answer to [`super::session::Session::request`]; body and end follow.
+    /// The head of a response to [`super::session::Session::request`]; body and end follow.
     Response(Box<Response<'a>>),
-    /// A piece of that answer's body.
+    /// A piece of the body of that response.
     Body(&'a [u8]),
-    /// That answer is complete.
+    /// That response is complete.
     ResponseEnd,
-    /// The server accepted the upgrade with this answer: the connection is open.
+    /// The server accepted the upgrade with this response: the connection is open.
     Opened(Box<Response<'a>>),
-    /// A message, whole.
+    /// A complete message.
     Message(MessageKind, &'a [u8]),
-    /// A ping; its pong is already written.
+    /// A ping; the pong has been written to the output.
     Ping(&'a [u8]),
     /// A pong.
     Pong(&'a [u8]),
-    /// The peer's Close; the answer, if one is due, is already written.
+    /// The peer's Close; the Close in return, if one is due, has been written to the output.
     Closed(CloseStatus, &'a [u8]),
-    /// Raw bytes.
+    /// Bytes without a protocol.
     Data(&'a [u8]),
-    /// The peer broke RFC 6455; the Close that says so is already written.
+    /// The peer broke RFC 6455; the Close that says so has been written to the output.
     Failed(Fault),
-    /// The peer's head cannot be taken; a server's answer is already written.
+    /// The peer's head is malformed or too large; a server's response has been written to the output.
     BadHead(HeadError),
-    /// The server did not upgrade.
+    /// The server refused the upgrade.
     Rejected(Rejected),
 }

@@ -1,21 +1,22 @@
-//! permessage-deflate as it is negotiated (RFC 7692 sections 5 and 7.1), both roles.
+//! Negotiation of permessage-deflate (RFC 7692 sections 5 and 7.1), for both roles.
 
 use std::fmt;
 
-/// The name by which it is registered (RFC 7692 section 9.1).
+/// The registered name of the extension (RFC 7692 section 9.1).
 const NAME: &str = "permessage-deflate";
 
-/// What an endpoint is willing to do, and how. Bounds, not wishes: what a peer asks for within them is agreed to.
+/// The compression that an endpoint accepts, and how it compresses. These are bounds: what a peer asks for within them
+/// is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// Whether a window may be kept from one message to the next. That compresses short messages better, and costs
-    /// each connection a compressor and a decompressor of its own; without it those of the thread serve them all.
+    /// Whether a window may be kept from one message to the next. That compresses short messages better, and costs each
+    /// connection a compressor and a decompressor of its own; without it, all connections of a thread share them.
     pub context_takeover: bool,
     /// The most bits of a window that a connection keeps or compresses with, 8 to 15; see RFC 7692 section 7.1.2.
     pub max_window_bits: u8,
-    /// How hard to compress, 1 to 9.
+    /// The compression level, 1 to 9.
     pub level: u8,
-    /// Messages shorter than this are sent as they are.
+    /// Messages shorter than this are sent uncompressed.
     pub min_message_bytes: usize,
 }
 
@@ -25,7 +26,8 @@ impl Default for Compression {
     }
 }
 
-/// What two endpoints agreed on, in 16 bits: every connection has one. The default is that there is no compression.
+/// The compression that two endpoints have negotiated, in 16 bits, since every connection has one. The default is no
+/// compression.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct NegotiatedCompression(u16);
 
@@ -35,7 +37,7 @@ const OWN_NO_TAKEOVER: u16 = 1 << 1;
 const PEER_NO_TAKEOVER: u16 = 1 << 2;
 const OWN_BITS: u32 = 3;
 const PEER_BITS: u32 = 7;
-/// The window sizes stand in the answer.
+/// The response states the window sizes.
 const SAYS_OWN_BITS: u16 = 1 << 11;
 const SAYS_PEER_BITS: u16 = 1 << 12;
 /// The last message was compressed.
@@ -52,35 +54,35 @@ impl NegotiatedCompression {
         )
     }
 
-    /// Whether messages may be compressed at all.
+    /// Returns whether messages may be compressed at all.
     #[inline]
     pub fn is_on(self) -> bool {
         self.0 & ON != 0
     }
 
-    /// Whether this endpoint keeps its window from message to message.
+    /// Returns whether this endpoint keeps its window from message to message.
     #[inline]
     pub fn own_takeover(self) -> bool {
         self.0 & OWN_NO_TAKEOVER == 0
     }
 
-    /// Whether the peer may keep its window from message to message.
+    /// Returns whether the peer may keep its window from message to message.
     #[inline]
     pub fn peer_takeover(self) -> bool {
         self.0 & PEER_NO_TAKEOVER == 0
     }
 
-    /// The window that this endpoint compresses with, in bits.
+    /// Returns the window that this endpoint compresses with, in bits.
     pub fn own_window_bits(self) -> u8 {
         (self.0 >> OWN_BITS & 15) as u8
     }
 
-    /// The window that the peer compresses with, in bits.
+    /// Returns the window that the peer compresses with, in bits.
     pub fn peer_window_bits(self) -> u8 {
         (self.0 >> PEER_BITS & 15) as u8
     }
 
-    /// Whether the last message came compressed.
+    /// Returns whether the last message was received compressed.
     #[inline]
     pub fn came_compressed(self) -> bool {
         self.0 & CAME_COMPRESSED != 0
@@ -119,8 +121,8 @@ impl fmt::Debug for NegotiatedCompression {
 }
 
 impl NegotiatedCompression {
-    /// Appends the server's answer, as the value of Sec-WebSocket-Extensions. By hand, since formatting would cost each
-    /// handshake a thousand instructions.
+    /// Appends the server's response, as the value of Sec-WebSocket-Extensions. It is written without formatting, which
+    /// would cost each handshake a thousand instructions.
     pub(super) fn encode(self, out: &mut Vec<u8>) {
         let bits = |out: &mut Vec<u8>, name: &[u8], bits: u8| {
             out.extend_from_slice(name);
@@ -145,7 +147,7 @@ impl NegotiatedCompression {
     }
 }
 
-/// The server's answer, as the value of Sec-WebSocket-Extensions.
+/// The server's response, as the value of Sec-WebSocket-Extensions.
 impl fmt::Display for NegotiatedCompression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut value = Vec::new();
@@ -154,7 +156,7 @@ impl fmt::Display for NegotiatedCompression {
     }
 }
 
-/// The parameters of one offer, or of an answer (RFC 7692 section 7.1).
+/// The parameters of one offer, or of a response (RFC 7692 section 7.1).
 #[derive(Clone, Copy, Debug, Default)]
 struct Parameters {
     server_no_takeover: bool,
@@ -164,10 +166,10 @@ struct Parameters {
     client_bits: Option<Option<u8>>,
 }
 
-/// Chooses among a client's offers, the values of its Sec-WebSocket-Extensions fields: the first that can be met.
+/// Chooses the first of a client's offers, the values of its Sec-WebSocket-Extensions fields, that can be granted.
 ///
-/// Returns `None` if there is none; what is malformed, unknown or twice there declines the offer that it stands in
-/// (RFC 7692 section 7.1), and nothing else.
+/// Returns `None` if there is none. A malformed, unknown or repeated parameter declines the offer that it is in (RFC
+/// 7692 section 7.1), and no other.
 ///
 /// ```
 /// use steadfast::proto::extension::{Compression, choose};
@@ -184,7 +186,7 @@ pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression
     let others = || std::iter::once(first).chain(values).flat_map(|value| split(value, b',')).find_map(parameters);
     let offer = usual(first).or_else(others)?;
     let max = ours.max_window_bits;
-    // A window of the peer that cannot be held within our bounds is not kept.
+    // A window of the peer that exceeds our bounds is not kept.
     let client_bits = offer.client_bits.map(|bits| bits.unwrap_or(15).min(max));
     let client_keeps = ours.context_takeover && !offer.client_no_takeover && (client_bits.is_some() || max == 15);
     let own_bits = offer.server_bits.unwrap_or(15).min(max);
@@ -195,25 +197,25 @@ pub fn choose<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression
         own_bits,
         peer_bits,
     );
-    // 7.1.2.1: an offer with server_max_window_bits is accepted by an answer that has it.
+    // 7.1.2.1: an offer with server_max_window_bits is accepted by a response that has it.
     if offer.server_bits.is_some() {
         agreed.0 |= SAYS_OWN_BITS;
     }
-    // 7.1.2.2: only if the client offered it may the answer limit the client's window.
+    // 7.1.2.2: the response may limit the client's window only if the client offered that.
     if client_keeps && client_bits.is_some() {
         agreed.0 |= SAYS_PEER_BITS;
     }
     Some(agreed)
 }
 
-/// What a client offers, best first, as the value of Sec-WebSocket-Extensions.
+/// Returns a client's offers, the best first, as the value of Sec-WebSocket-Extensions.
 pub fn offer(ours: &Compression) -> String {
     match (ours.context_takeover, ours.max_window_bits) {
         (false, _) => {
             format!("{NAME}; server_no_context_takeover; client_no_context_takeover; client_max_window_bits")
         }
         (true, 15..) => format!("{NAME}; client_max_window_bits"),
-        // A server that cannot bound its window may still do without keeping it.
+        // A server that cannot limit its window may accept the second offer, without keeping it.
         (true, bits) => format!(
             "{NAME}; server_max_window_bits={bits}; client_max_window_bits, \
              {NAME}; server_no_context_takeover; client_max_window_bits"
@@ -221,9 +223,9 @@ pub fn offer(ours: &Compression) -> String {
     }
 }
 
-/// Judges a server's answer to [`offer`], the values of its Sec-WebSocket-Extensions fields (RFC 7692 section 7.1).
+/// Checks a server's response to [`offer`], the values of its Sec-WebSocket-Extensions fields (RFC 7692 section 7.1).
 ///
-/// Returns `None` for anything that was not offered: then the client fails the connection (RFC 6455 section 4.1).
+/// Returns `None` for anything that was not offered; the client then fails the connection (RFC 6455 section 4.1).
 pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compression) -> Option<NegotiatedCompression> {
     let mut accepted = values.into_iter().flat_map(|value| split(value, b',')).filter(|element| !element.is_empty());
     let answer = accepted.next().and_then(parameters)?;
@@ -245,7 +247,7 @@ pub fn confirm<'a>(values: impl IntoIterator<Item = &'a [u8]>, ours: &Compressio
     ))
 }
 
-/// What browsers offer, word for word: a handshake with one of these is spared the reading of it.
+/// Recognises the offers of browsers literally, which saves parsing them in most handshakes.
 fn usual(value: &[u8]) -> Option<Parameters> {
     match value {
         b"permessage-deflate; client_max_window_bits" => {
@@ -256,7 +258,8 @@ fn usual(value: &[u8]) -> Option<Parameters> {
     }
 }
 
-/// Reads one element of the list: `None` unless it is permessage-deflate with known parameters, each once and right.
+/// Parses one element of the list; returns `None` unless it is permessage-deflate with known and valid parameters, each
+/// at most once.
 fn parameters(element: &[u8]) -> Option<Parameters> {
     let mut parts = split(element, b';');
     let name = parts.next()?;
@@ -291,8 +294,8 @@ fn parameters(element: &[u8]) -> Option<Parameters> {
     Some(found)
 }
 
-/// 7.1.2: "a decimal integer value without leading zeroes between 8 to 15, inclusive"; RFC 6455 section 9.1 lets it stand
-/// in quotes.
+/// 7.1.2: "a decimal integer value without leading zeroes between 8 to 15, inclusive"; RFC 6455 section 9.1 allows
+/// quotes around it.
 fn window_bits(value: &[u8]) -> Option<u8> {
     let value = value.strip_prefix(b"\"").map_or(Some(value), |quoted| quoted.strip_suffix(b"\""))?;
     match value {
@@ -302,7 +305,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// The parts of a list, without the white space around them; a separator in a quoted string does not count.
+/// Returns the parts of a list, without the white space around them; a separator in a quoted string does not count.
 fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(list);
     std::iter::from_fn(move || {
@@ -316,7 +319,7 @@ fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the separator stands that no quoted string holds (RFC 9110 section 5.6.4).
+/// Returns where the first separator outside of quoted strings is (RFC 9110 section 5.6.4).
 fn end_of_part(list: &[u8], separator: u8) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     list.iter().position(|&byte| {

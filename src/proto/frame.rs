@@ -1,19 +1,19 @@
-//! Frames, RFC 6455 section 5: the header in and out, and every rule of it in one [`check`].
+//! Frames, RFC 6455 section 5: parsing and writing headers, and every rule for a header in [`check`].
 
 use super::close::Fault;
 use super::mask::{self, Mask};
 use std::ops::Range;
 
-/// Which end of the connection this is: it decides who masks (RFC 6455 section 5.1).
+/// The role of an endpoint, which decides which frames are masked (RFC 6455 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Sends unmasked, expects masks.
+    /// A server sends unmasked frames, and expects masked ones.
     Server,
-    /// Sends masked, expects none.
+    /// A client sends masked frames, and expects unmasked ones.
     Client,
 }
 
-/// An opcode that has a meaning, RFC 6455 section 5.2.
+/// An opcode that RFC 6455 section 5.2 defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
@@ -27,46 +27,46 @@ pub enum Opcode {
     Close = 8,
     /// Asks for a Pong.
     Ping = 9,
-    /// Answers a Ping.
+    /// The reply to a Ping.
     Pong = 10,
 }
 
 impl Opcode {
-    /// Close, Ping and Pong.
+    /// Returns whether this is Close, Ping or Pong.
     #[inline]
     pub fn is_control(self) -> bool {
         self as u8 & 8 != 0
     }
 }
 
-/// The bit by which permessage-deflate marks a compressed message (RFC 7692 section 6).
+/// The bit that marks a message compressed with permessage-deflate (RFC 7692 section 6).
 pub const RSV1: u8 = 0x40;
 
 /// The longest header: two bytes, a 64-bit length, a mask.
 pub const MAX_HEADER_BYTES: usize = 14;
 
-/// A header as it stands on the wire, complete, not yet checked.
+/// A complete header, not yet checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
     /// FIN, RSV1-3 and the opcode.
     pub first: u8,
     /// The masking key, if the frame is masked.
     pub mask: Option<Mask>,
-    /// Bytes of payload.
+    /// The length of the payload in bytes.
     pub payload_bytes: u64,
-    /// Bytes of this header.
+    /// The length of this header in bytes.
     pub header_bytes: usize,
 }
 
 impl Header {
-    /// Whether this is the last frame of its message.
+    /// Returns whether this is the last frame of its message.
     #[inline]
     pub fn fin(&self) -> bool {
         self.first & 0x80 != 0
     }
 }
 
-/// Reads a header from the front of `input`; `None` while it is not all there.
+/// Parses a header at the front of `input`; returns `None` while it is incomplete.
 ///
 /// ```
 /// use steadfast::proto::frame;
@@ -124,24 +124,24 @@ pub fn parse_short(input: &[u8], role: Role) -> Option<WholeFrame> {
     }
 }
 
-/// What [`check`] judges a header against.
+/// What a header is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct Expect {
     /// The role of the receiver.
     pub role: Role,
     /// Whether a fragmented message is open.
     pub in_message: bool,
-    /// Bytes of the open message that have arrived.
+    /// The bytes of the open message that have arrived.
     pub message_bytes: u64,
     /// Whether the open message is compressed.
     pub compressed: bool,
-    /// The most that a message may have.
+    /// The most bytes that a message may have.
     pub max_message_bytes: u64,
-    /// Reserved bits that a negotiated extension gave a meaning (as in the first byte).
+    /// The reserved bits that a negotiated extension has defined, as in the first byte.
     pub extension_bits: u8,
 }
 
-/// Every rule of RFC 6455 sections 5.1 to 5.5 that a header can break.
+/// Checks a header by every rule of RFC 6455 sections 5.1 to 5.5 that it can break.
 ///
 /// # Errors
 /// The first rule that it broke.
@@ -196,9 +196,11 @@ pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
         (Opcode::Text | Opcode::Binary, true) => return Err(Fault::ExpectedContinuation),
         _ => {}
     }
-    // 7.4.1, 1009: "a message that is too big for it to process"; told by the header, so nothing of it is read.
+    // 7.4.1, 1009: "a message that is too big for it to process". The header shows it, so nothing of the message is
+    // read.
     let max_bytes = match expect.compressed || header.first & RSV1 != 0 {
-        // The limit is one of what comes out, and holds as it does. What is incompressible gets a little longer.
+        // The limit is for the inflated message, and is checked again there. Data that does not compress becomes a
+        // little longer.
         true => expect.max_message_bytes.saturating_add(expect.max_message_bytes / 8 + 64),
         false => expect.max_message_bytes - expect.message_bytes,
     };
@@ -208,7 +210,7 @@ pub fn check(header: &Header, expect: Expect) -> Result<Opcode, Fault> {
     Ok(opcode)
 }
 
-/// Appends one frame to `out`: masked with `mask` where there is one, as a client must, and bare otherwise.
+/// Appends one frame to `out`, masked if there is a `mask`, as a client's frames must be.
 ///
 /// ```
 /// use steadfast::proto::frame::{self, Opcode};
@@ -221,13 +223,13 @@ pub fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask
     encode_first(out, u8::from(fin) << 7 | opcode as u8, payload, mask);
 }
 
-/// The same, with the first byte of the header as it is to stand there.
+/// Appends one frame with the given first byte of the header.
 #[inline(always)]
 pub(super) fn encode_first(out: &mut Vec<u8>, first: u8, payload: &[u8], mask: Option<Mask>) {
     let masked = if mask.is_some() { 0x80 } else { 0 };
     let (header, header_bytes) = encode_header(first, masked, payload.len());
     out.reserve(MAX_HEADER_BYTES + payload.len());
-    // All ten bytes, and cut: a copy of a known length is two moves, and not a call.
+    // All ten bytes are copied, and then cut: a copy of constant length is two moves, and not a call.
     let header_end = out.len() + header_bytes;
     out.extend_from_slice(&header);
     out.truncate(header_end);
@@ -238,7 +240,8 @@ pub(super) fn encode_first(out: &mut Vec<u8>, first: u8, payload: &[u8], mask: O
     mask::apply(&mut out[start..], mask);
 }
 
-/// A header without its mask, from its `first` byte and the bit that says whether a mask follows; and its length.
+/// Encodes a header without its mask, from its `first` byte and the bit that says whether a mask follows; returns the
+/// bytes and their number.
 #[inline]
 pub fn encode_header(first: u8, masked: u8, payload_bytes: usize) -> ([u8; 10], usize) {
     let mut header = [0; 10];

@@ -1,8 +1,8 @@
-//! The limits of a head, and why one is refused.
+//! The limits on heads, and why a head is refused.
 
 use std::fmt;
 
-/// Why a head was not taken.
+/// Why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadError {
     /// Not HTTP (400).
@@ -15,14 +15,14 @@ pub enum HeadError {
     Version,
     /// The body is longer than `max_body_bytes` (413).
     BodyTooLarge,
-    /// Something is expected that is not 100-continue (417).
+    /// An expectation other than 100-continue (417).
     Expectation,
     /// A transfer coding other than chunked (501).
     TransferCoding,
 }
 
 impl HeadError {
-    /// The status code that answers it.
+    /// Returns the status code of the response to it.
     pub fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
@@ -52,23 +52,23 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// How large a head may be.
+/// The limits on the size of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Request line, its end included.
+    /// The most bytes of a request line, including its end.
     pub max_request_line_bytes: usize,
-    /// Whole head.
+    /// The most bytes of a whole head.
     pub max_head_bytes: usize,
 }
 
 impl HeadLimits {
-    /// The same for a response: its status line has no limit of its own.
+    /// Returns the limits for a response: its status line has no limit of its own.
     pub(super) fn of_response(self) -> Self {
         Self { max_request_line_bytes: self.max_head_bytes, ..self }
     }
 
-    /// As much of a head as is judged, and what it is if it does not end there. What lies behind a limit is never
-    /// looked at, so that a head comes to the same end however it was cut.
+    /// Returns the part of a head within the limits, and the error if the head does not end there. Bytes beyond a limit
+    /// are never looked at, so that the result does not depend on how the head was cut into pieces.
     pub(super) fn within(self, head: &[u8]) -> (&[u8], Option<HeadError>) {
         let (line, max) = (self.max_request_line_bytes, self.max_head_bytes);
         let judged = &head[..head.len().min(max)];

@@ -1,5 +1,5 @@
-//! HTTP/1.1 heads as they come (RFC 9112): requests and responses. The grammar is httparse's; the limits and the few
-//! fields that a WebSocket endpoint looks at are ours.
+//! Parses heads of HTTP/1.1 (RFC 9112). The grammar is that of httparse; the limits and the few evaluated fields are
+//! ours.
 
 pub use super::head::{HeadError, HeadLimits};
 
@@ -25,24 +25,24 @@ impl From<httparse::Error> for HeadError {
 pub enum TransferEncoding {
     /// Chunked alone.
     Chunked,
-    /// Chunked last, behind others.
+    /// Chunked, after others.
     Coded,
-    /// Others, without chunked.
+    /// Others without chunked.
     Other,
-    /// Chunked, and something behind it; or nothing at all.
+    /// Chunked before another coding, or an empty list.
     Broken,
 }
 
 /// What Expect lists (RFC 9110 section 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// That the server says when to send the body.
+    /// That the server says when to send the content (`100-continue`).
     Continue,
     /// Something else.
     Unknown,
 }
 
-/// The header fields of a head: those that decide something here by name, all of them in `raw`.
+/// The header fields of a head: `raw` has all of them, the others are evaluated here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields<'a> {
     raw: &'a [u8],
@@ -52,7 +52,7 @@ pub struct Fields<'a> {
     pub server: Option<&'a [u8]>,
     /// Origin (RFC 6454).
     pub origin: Option<&'a [u8]>,
-    /// Content-Length, as it stands there.
+    /// Content-Length, unparsed.
     pub content_length: Option<&'a [u8]>,
     /// Sec-WebSocket-Key.
     pub websocket_key: Option<&'a [u8]>,
@@ -62,28 +62,28 @@ pub struct Fields<'a> {
     pub websocket_accept: Option<&'a [u8]>,
     /// The first Sec-WebSocket-Protocol.
     pub websocket_protocol: Option<&'a [u8]>,
-    /// A field above stands there more than once, where it must not.
+    /// Whether a field above that must not be repeated is repeated.
     pub has_duplicate: bool,
     /// Transfer-Encoding.
     pub transfer_encoding: Option<TransferEncoding>,
     /// Expect.
     pub expect: Option<Expectation>,
-    /// Connection lists `close`.
+    /// Whether Connection lists `close`.
     pub connection_close: bool,
-    /// Connection lists `keep-alive`.
+    /// Whether Connection lists `keep-alive`.
     pub connection_keep_alive: bool,
-    /// Connection lists `upgrade`.
+    /// Whether Connection lists `upgrade`.
     pub connection_upgrade: bool,
-    /// Upgrade lists `websocket`.
+    /// Whether Upgrade lists `websocket`.
     pub upgrade_websocket: bool,
     /// The first Sec-WebSocket-Extensions.
     pub websocket_extensions: Option<&'a [u8]>,
-    /// There is another one.
+    /// Whether there is another one.
     pub has_more_extensions: bool,
 }
 
 impl<'a> Fields<'a> {
-    /// The values of the field `name`, in order; names are compared without case (RFC 9110 section 5.1).
+    /// Returns the values of the field `name`, in order; names are compared without case (RFC 9110 section 5.1).
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.raw.split(|&byte| byte == b'\n').filter_map(move |line| {
             let (field, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
@@ -91,9 +91,9 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Every Sec-WebSocket-Extensions.
+    /// Returns the values of all Sec-WebSocket-Extensions fields.
     pub(super) fn extensions(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        // Nearly all have one, and need no search.
+        // Nearly all heads have one, and need no search.
         let (first, all) = match self.has_more_extensions {
             false => (self.websocket_extensions, None),
             true => (None, Some(self.values("sec-websocket-extensions"))),
@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
         first.into_iter().chain(all.into_iter().flatten())
     }
 
-    /// The head that they stand in, whole.
+    /// Returns the whole head.
     pub(super) fn raw(&self) -> &'a [u8] {
         self.raw
     }
@@ -116,7 +116,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Length first: of the dozen fields that a browser sends, most differ there from every name we look for.
+    /// Evaluates one field. The length of the name is compared first: most of the dozen fields that a browser sends
+    /// differ there from every name that is evaluated.
     fn note(&mut self, name: &str, value: &'a [u8]) {
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
         let slot = match name.len() {
@@ -167,7 +168,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One more line of Transfer-Encoding, behind what the lines before it came to.
+/// Combines a line of Transfer-Encoding with the lines before it.
 fn codings(before: Option<TransferEncoding>, value: &[u8]) -> TransferEncoding {
     use TransferEncoding::{Broken, Chunked, Coded, Other};
     let all = tokens(value).fold(before, |so_far, coding| {
@@ -181,23 +182,23 @@ fn codings(before: Option<TransferEncoding>, value: &[u8]) -> TransferEncoding {
     all.unwrap_or(Broken)
 }
 
-/// The elements of a comma-separated list (RFC 9110 section 5.6.1), empty ones left out.
+/// Returns the elements of a comma-separated list (RFC 9110 section 5.6.1) that are not empty.
 pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
-/// Whether the list has `token`, in any case of letters.
+/// Returns whether the list has `token`, in any case of letters.
 pub fn has_token(value: &[u8], token: &str) -> bool {
     tokens(value).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// What parsing a head gives: the head and its length in bytes, `None` while it is not all there, or why not.
+/// The result of parsing a head: the head and its length in bytes, `None` while it is incomplete, or the error.
 pub type Parsed<T> = Result<Option<(T, usize)>, HeadError>;
 
 /// A request's head.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The method, as it stands there.
+    /// The method, which is case-sensitive.
     pub method: &'a str,
     /// The request target.
     pub target: &'a str,
@@ -205,23 +206,25 @@ pub struct Request<'a> {
     pub minor_version: u8,
     /// Its header fields.
     pub fields: Fields<'a>,
-    /// Its content, whole; empty while only the head has come.
+    /// Its content; empty while only the head has arrived.
     pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    /// The path as it came, percent-encoded, without the query; of a target in absolute form too (RFC 9112 section 3.2.2).
+    /// Returns the path as it was received, percent-encoded, without the query; also of a target in absolute form (RFC
+    /// 9112 3.2.2).
     pub fn path(&self) -> &'a str {
         let (_, target) = self.split_target();
         memchr::memchr(b'?', target.as_bytes()).map_or(target, |at| &target[..at])
     }
 
-    /// The path as routes are matched: percent-encoded characters that need no encoding are decoded, and the digits of other
-    /// encodings are upper case (RFC 3986 sections 6.2.2.1 and 6.2.2.2). So `/p%6fll` is `/poll`, while `/a%2fb` is `/a%2Fb`:
-    /// the slash is no separator. Segments of dots are not resolved, and double slashes stay.
+    /// Returns the path in the form in which routes are matched: percent-encoded characters that need no encoding are
+    /// decoded, and the digits of other encodings are upper case (RFC 3986 sections 6.2.2.1 and 6.2.2.2). So `/p%6fll`
+    /// is `/poll`, while `/a%2fb` is `/a%2Fb`: the slash is not a separator. Dot segments are not resolved, and double
+    /// slashes stay.
     pub fn normal_path(&self) -> Cow<'a, str> {
         let (_, target) = self.split_target();
-        // Nearly all are in this form, and one search shows it.
+        // Nearly all paths are in this form, and one search shows it.
         match memchr::memchr2(b'?', b'%', target.as_bytes()) {
             None => Cow::Borrowed(target),
             Some(end) if target[end..].starts_with('?') => Cow::Borrowed(&target[..end]),
@@ -229,20 +232,20 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether it asks for an upgrade. RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in
-    /// an HTTP/1.0 request."
+    /// Returns whether the request asks for an upgrade. RFC 9110 section 7.8: "A server MUST ignore an Upgrade header
+    /// field that is received in an HTTP/1.0 request."
     pub fn asks_for_upgrade(&self) -> bool {
         self.fields.upgrade_websocket && self.minor_version > 0
     }
 
-    /// The host, and the port if there is one, that is asked for: of a target in absolute form, else of the field Host.
+    /// Returns the requested host and optional port: of a target in absolute form, else of the Host field.
     pub fn authority(&self) -> Option<&'a [u8]> {
         self.split_target().0.map(str::as_bytes).or(self.fields.host)
     }
 
     fn split_target(&self) -> (Option<&'a str>, &'a str) {
         if self.target.starts_with('/') {
-            return (None, self.target); // nearly all are, and need no search
+            return (None, self.target); // nearly all targets are such, and need no search
         }
         let Some((_, rest)) = self.target.split_once("://") else { return (None, self.target) };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -250,18 +253,18 @@ impl<'a> Request<'a> {
         (Some(&rest[..end]), path)
     }
 
-    /// How long its head is, with the empty line at its end.
+    /// Returns the length of the head in bytes, including the empty line.
     pub fn head_bytes(&self) -> usize {
         self.fields.raw().len()
     }
 
-    /// Whether it says how long its content is, if only 0, as a client should where the method has content (RFC 9110
-    /// section 8.6). A server that needs content answers 411 if not.
+    /// Returns whether the length of the content is given, even as 0, as a client should do where the method has
+    /// content (RFC 9110 section 8.6). A server that needs content responds with 411 if not.
     pub fn has_length(&self) -> bool {
         self.fields.content_length.is_some() || self.fields.transfer_encoding.is_some()
     }
 
-    /// Whether the connection stays open behind the answer (RFC 9112 section 9.3).
+    /// Returns whether the connection stays open after the response (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
         !self.fields.connection_close && (self.minor_version == 1 || self.fields.connection_keep_alive)
     }
@@ -279,13 +282,13 @@ pub struct Response<'a> {
 }
 
 impl Response<'_> {
-    /// Whether the connection stays open behind the body (RFC 9112 section 9.3).
+    /// Returns whether the connection stays open after the body (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
         !self.fields.connection_close && (self.minor_version == 1 || self.fields.connection_keep_alive)
     }
 }
 
-/// Reads a request head from the front of `input`: with its length in bytes, or `None` while it is not all there.
+/// Parses a request head at the front of `input`; returns it with its length, or `None` while it is incomplete.
 ///
 /// # Errors
 /// [`HeadError`], as soon as what is there shows it.
@@ -305,7 +308,7 @@ fn unbox<T>(boxed: Option<(Box<T>, usize)>) -> Option<(T, usize)> {
     boxed.map(|(head, bytes)| (*head, bytes))
 }
 
-/// A head is large, and each move would copy it: it is made where it stays.
+/// Parses a request head into a box: a head is large, and each move would copy it.
 fn boxed_request(input: &[u8], limits: HeadLimits) -> Parsed<Box<Request<'_>>> {
     let (input, over) = limits.within(input);
     let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
@@ -324,8 +327,8 @@ fn boxed_request(input: &[u8], limits: HeadLimits) -> Parsed<Box<Request<'_>>> {
     Ok(Some((request, bytes)))
 }
 
-/// Reads the version of a head that httparse does not know; returns what follows it, or `None` while it is not all there. In
-/// `form`, which is that of RFC 9112 section 2.3, a 0 stands for any digit.
+/// Parses the version of a head that httparse does not know; returns what follows it, or `None` while it is incomplete.
+/// In `form`, which is that of RFC 9112 section 2.3, a 0 stands for any digit.
 ///
 /// RFC 9110 section 2.5: "A recipient that receives a message with a major version number that it implements and a minor
 /// version number higher than what it implements SHOULD process the message as if it was in the highest minor version".
@@ -341,13 +344,13 @@ fn later_version<'a>(version: &'a [u8], form: &[u8]) -> Result<Option<&'a [u8]>,
     }
 }
 
-/// What `input` has behind the empty lines that may stand in front of a head.
+/// Returns `input` without empty lines at its front.
 fn skip_empty_lines(input: &[u8]) -> &[u8] {
     let empty = input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
     &input[empty..]
 }
 
-/// The fields of a head that httparse read no further than to its version; they are all of `rest`, behind the first line.
+/// Parses the fields, in `rest`, of a head that httparse has read only to its version.
 fn later_fields<'a>(input: &'a [u8], rest: &'a [u8], over: Option<HeadError>) -> Parsed<Fields<'a>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (parsed, headers) = match httparse::parse_headers(rest, &mut headers)? {
@@ -363,7 +366,7 @@ fn later_fields<'a>(input: &'a [u8], rest: &'a [u8], over: Option<HeadError>) ->
     Ok(Some((fields, bytes)))
 }
 
-/// A request of HTTP/1.2 or later. Its method and its target have been judged already.
+/// Parses a request of HTTP/1.2 or later, whose method and target httparse has checked.
 #[cold]
 #[inline(never)]
 fn parse_later_request(input: &[u8], over: Option<HeadError>) -> Parsed<Box<Request<'_>>> {
@@ -379,7 +382,7 @@ fn parse_later_request(input: &[u8], over: Option<HeadError>) -> Parsed<Box<Requ
     Ok(fields.map(|(fields, bytes)| (request(fields), bytes)))
 }
 
-/// A response of HTTP/1.2 or later.
+/// Parses a response of HTTP/1.2 or later.
 #[cold]
 #[inline(never)]
 fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Box<Response<'_>>> {
@@ -397,16 +400,16 @@ fn parse_later_response(input: &[u8], over: Option<HeadError>) -> Parsed<Box<Res
 
 /// A kind of head that may arrive in pieces.
 pub(super) trait Head<'a>: Sized {
-    /// Whether it is answered.
+    /// Whether it is a request, which gets a response.
     const IS_REQUEST: bool;
 
-    /// The limits that this kind has.
+    /// Returns the limits for this kind.
     fn limits(limits: HeadLimits) -> HeadLimits;
 
-    /// Reads a head from the front of `input`.
+    /// Parses a head at the front of `input`.
     fn parse(input: &'a [u8], limits: HeadLimits) -> Parsed<Box<Self>>;
 
-    /// What can be said of one that has not ended.
+    /// Checks a head that is incomplete.
     fn judge(head: &[u8], limits: HeadLimits) -> Result<(), HeadError>;
 }
 
@@ -442,7 +445,7 @@ impl<'a> Head<'a> for Response<'a> {
     }
 }
 
-/// Reads a response head from the front of `input`, as [`parse_request`] does a request's.
+/// Parses a response head at the front of `input`, as [`parse_request`] does for a request.
 ///
 /// # Errors
 /// [`HeadError`], as soon as what is there shows it.
@@ -473,10 +476,10 @@ fn complete(
     over: Option<HeadError>,
 ) -> Result<Option<usize>, HeadError> {
     let httparse::Status::Complete(bytes) = parsed else { return over.map_or(Ok(None), Err) };
-    // RFC 9112 section 2.2 lets a server take a bare LF as a line's end; proxies that differ on it are how requests
-    // get smuggled, so it is refused.
+    // RFC 9112 section 2.2 lets a server accept a bare LF as the end of a line. Proxies differ on that, which permits
+    // request smuggling, so it is refused.
     let head = &input[..bytes];
-    // Without a branch in it, so that it is done for many bytes at a time.
+    // There is no branch in it, so that it is done for many bytes at a time.
     let is_bare = |bare: bool, (before, byte): (&u8, &u8)| bare | (*byte == b'\n') & (*before != b'\r');
     if head.first() == Some(&b'\n') || head.iter().zip(&head[1..]).fold(false, is_bare) {
         return Err(HeadError::Malformed);
@@ -484,7 +487,8 @@ fn complete(
     Ok(Some(bytes))
 }
 
-/// Where the head ends, looking no further back than `from`: behind its first empty line, however lines end.
+/// Returns where the head ends, after its first empty line, looking no further back than `from`; lines may end with LF
+/// or CRLF.
 ///
 /// For a head that arrives in pieces: each byte is looked at once, and parsing waits for the end.
 pub fn end_of_head(input: &[u8], from: usize) -> Option<usize> {

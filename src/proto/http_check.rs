@@ -1,19 +1,19 @@
-//! Every rule of HTTP/1.1 that a request's head can break when its grammar is right, in one [`check`].
+//! The rules of HTTP/1.1 that a syntactically correct request head can break, in one [`check`].
 
 use super::authority::Authority;
 use super::body::Body;
 use super::http::{Expectation, HeadError, Request, TransferEncoding};
 use super::quote::{Field, Quoted};
 
-/// Judges a request by RFC 9112 sections 3.2, 6.1 and 6.3 and RFC 9110 section 10.1.1; returns how its body is framed.
+/// Checks a request by RFC 9112 sections 3.2, 6.1 and 6.3 and RFC 9110 section 10.1.1; returns how its body is framed.
 ///
 /// # Errors
-/// The first rule that it broke, with the status that answers it.
+/// The first rule that the request breaks, with the status to respond with.
 pub(super) fn check(request: &Request<'_>, max_body_bytes: u64) -> Result<Option<Body>, HeadError> {
     let fields = &request.fields;
-    // RFC 9112 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks
-    // a Host header field and to any request message that contains more than one Host header field line or a Host header
-    // field with an invalid field value." The other fields that decide something stand once, too.
+    // RFC 9112 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
+    // lacks a Host header field and to any request message that contains more than one Host header field line or a Host
+    // header field with an invalid field value." The other fields that are evaluated here may not be repeated either.
     if fields.has_duplicate || (request.minor_version == 1 && fields.host.is_none()) {
         return Err(HeadError::Malformed);
     }
@@ -29,10 +29,11 @@ pub(super) fn check(request: &Request<'_>, max_body_bytes: u64) -> Result<Option
     Ok(body)
 }
 
-/// RFC 9112 section 3.2: a path; a whole URI; for OPTIONS an asterisk; for CONNECT, which nobody here answers, a host.
+/// RFC 9112 section 3.2: a path; a whole URI; for OPTIONS an asterisk; for CONNECT, which is refused later, a host.
 fn is_target(request: &Request<'_>) -> bool {
     let target = request.target;
-    // A fragment is never sent (RFC 9110 section 4.2.5), and what is no ASCII comes percent-encoded (RFC 3986 section 2).
+    // A fragment is never sent (RFC 9110 section 4.2.5), and characters other than ASCII are percent-encoded (RFC 3986
+    // section 2).
     if target.bytes().any(|byte| byte == b'#' || !byte.is_ascii_graphic()) {
         return false;
     }
@@ -51,7 +52,7 @@ fn is_authority(text: &[u8]) -> bool {
     Authority::parse(text).is_some()
 }
 
-/// The rule of [`check`] that a request broke, and with what.
+/// Returns which rule of [`check`] a request broke, and by which value.
 #[cold]
 pub(super) fn explain(error: HeadError, request: &Request<'_>, max_body_bytes: u64) -> String {
     let fields = &request.fields;

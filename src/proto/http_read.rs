@@ -1,5 +1,5 @@
-//! One HTTP exchange as it arrives: a request with its body, the answer to one, the answer to an upgrade. What that
-//! means for the connection is for the session to say.
+//! Reads HTTP messages as they arrive: a request with its body, a response to a request, the response to an upgrade.
+//! The session decides what follows.
 
 use super::body::{Body, Piece};
 use super::event::Event;
@@ -11,14 +11,14 @@ use super::partial::{Partial, Progress};
 use super::reason::BadHead;
 use super::upgrade;
 
-/// How many bytes of the input were used, and what they came to.
+/// The number of bytes taken from the input, and the event.
 type Taken<'a> = Result<(usize, Event<'a>), BadHead>;
 
 fn bad_content<'a>(error: HeadError, why: impl Into<String>) -> Taken<'a> {
     Err(BadHead { error, why: why.into(), is_head: false })
 }
 
-/// Takes a request: its head, then its body, which is gathered behind the head.
+/// Takes a request: its head, then its body, which is gathered after the head.
 pub(super) fn take_request<'a>(
     partial: &mut Option<Box<Partial>>,
     input: &'a [u8],
@@ -28,7 +28,7 @@ pub(super) fn take_request<'a>(
     if partial.as_ref().is_some_and(|partial| matches!(partial.progress, Progress::RequestBody { .. })) {
         return take_body(partial, input, message, limits);
     }
-    // The head of a request with a body is kept: where it came in pieces, `message` has it, and nobody else.
+    // The head of a request with a body is kept: where it arrived in pieces, only `message` has it.
     let (consumed, head) = Partial::take_head::<Request<'_>>(partial, input, message, limits.head)?;
     let Some(request) = head else { return Ok((consumed, Event::NeedMore)) };
     let judged = http_check::check(&request, limits.max_body_bytes);
@@ -69,7 +69,7 @@ fn take_body<'a>(
         let why = format!("the content is longer than {} bytes", limits.max_body_bytes);
         return bad_content(HeadError::BodyTooLarge, why);
     }
-    // Without memory, any body is too large.
+    // A body for which there is no memory is too large.
     if partial.append(data, declared.saturating_add(data.len() as u64)).is_err() {
         return bad_content(HeadError::BodyTooLarge, "no memory is left for the content");
     }
@@ -78,7 +78,7 @@ fn take_body<'a>(
     }
     *message = std::mem::take(&mut partial.buffer);
     *this = None;
-    // It has been judged when it came; its own length is no limit to it now.
+    // The head was checked when it arrived, and its own length is no limit to it now.
     let all = HeadLimits { max_request_line_bytes: head_bytes, max_head_bytes: head_bytes };
     let (head, body) = message.split_at(head_bytes);
     let Ok(Some((request, _))) = super::http::parse_request(head, all) else {
@@ -87,7 +87,7 @@ fn take_body<'a>(
     Ok((consumed, Event::Request(Box::new(Request { body, ..request }))))
 }
 
-/// Takes an answer: its head, the pieces of its body, its end.
+/// Takes a response: its head, the pieces of its body, its end.
 pub(super) fn take_response<'a>(
     partial: &mut Option<Box<Partial>>,
     input: &'a [u8],
@@ -103,13 +103,13 @@ pub(super) fn take_response<'a>(
         }
         let piece = body.take(input).map_err(|_| BadHead::unanswered(HeadError::Malformed))?;
         if piece.done {
-            // The end is an event of its own: it comes with the next call, and takes no bytes.
+            // The end is an event of its own, which the next call returns without taking bytes.
             **body = Body::Sized(0);
         }
         return Ok((piece.consumed, Event::Body(&input[piece.data_from..piece.consumed])));
     }
     let (consumed, head) = Partial::take_head::<Response<'_>>(partial, input, message, limits.head)?;
-    // RFC 9110 section 15.2: any number of interim answers may stand before the one that is meant.
+    // RFC 9110 section 15.2: any number of interim responses may precede the final one.
     let Some(response) = head.filter(|head| !is_interim(head)) else { return Ok((consumed, Event::NeedMore)) };
     let body = Body::of_response(&response).map_err(|_| BadHead::unanswered(HeadError::Malformed))?;
     let body = body.unwrap_or(Body::Sized(0));
@@ -117,7 +117,7 @@ pub(super) fn take_response<'a>(
     Ok((consumed, Event::Response(response)))
 }
 
-/// Takes the answer to an upgrade.
+/// Takes the response to an upgrade.
 pub(super) fn take_upgrade<'a>(
     partial: &mut Option<Box<Partial>>,
     input: &'a [u8],
@@ -143,7 +143,7 @@ pub(super) fn take_upgrade<'a>(
     Ok((consumed, event))
 }
 
-/// Whether another answer follows; 101 is the last one that is HTTP (RFC 9110 section 15.2).
+/// Returns whether another response follows. 101 is the last one that is HTTP (RFC 9110 section 15.2).
 fn is_interim(response: &Response<'_>) -> bool {
     matches!(response.status, 100 | 102..=199)
 }

@@ -1,38 +1,38 @@
-//! HTTP/1.1 as it is sent: answers (RFC 9110 section 15), requests, and the fields that go into both.
+//! Writes HTTP/1.1: responses (RFC 9110 section 15), requests, and the fields of both.
 
 use super::http::Request;
 use std::fmt;
 use std::io::Write;
 
-/// What an answer takes over from its request.
+/// What a response depends on in its request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestInfo {
-    /// The method was HEAD: the answer has no body (RFC 9110 section 9.3.2).
+    /// The method was HEAD: the response has no body (RFC 9110 section 9.3.2).
     pub without_body: bool,
-    /// HTTP/1.0 was asked to keep the connection, and has to be told that it is.
+    /// A request of HTTP/1.0 asked to keep the connection, and the response has to confirm that.
     pub says_keep_alive: bool,
-    /// The connection closes behind the answer.
+    /// The connection closes after the response.
     pub closes: bool,
 }
 
 impl From<&Request<'_>> for RequestInfo {
     fn from(request: &Request<'_>) -> Self {
-        // Behind an upgrade that is not granted stand frames: they must not be taken for a request.
+        // Frames may follow the request for an upgrade that is refused: they must not be parsed as a request.
         let closes = !request.keeps_alive() || request.fields.upgrade_websocket;
         Self { without_body: request.method == "HEAD", says_keep_alive: request.minor_version == 0 && !closes, closes }
     }
 }
 
-/// What stands in every answer.
+/// The header fields of every response.
 #[derive(Clone, Debug, Default)]
 pub struct DefaultHeaders {
-    /// The date, as RFC 9110 section 5.6.7 has it; empty where there is no clock.
+    /// The date in the form of RFC 9110 section 5.6.7; empty where the clock has none.
     pub date: String,
-    /// Field lines of the server's owner, each with its CRLF; see [`field_line`].
+    /// Further field lines, each with its CRLF; see [`field_line`].
     pub fields: String,
 }
 
-/// An answer with a body of known length.
+/// A response to be written, with a body of known length.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpResponse<'a> {
     /// The status code.
@@ -43,20 +43,20 @@ pub struct HttpResponse<'a> {
     pub more_fields: &'a str,
     /// The body.
     pub body: &'a [u8],
-    /// Whether to close behind it, whatever the request said.
+    /// Whether to close the connection after it, whatever the request said.
     pub close: bool,
 }
 
-/// For answers that quote what came: no browser may take them for anything but text.
+/// For responses that quote the request: browsers must not interpret them as anything but text.
 pub const NOSNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
 
-/// The body of a refusal: its status in words, and `why` in a line.
+/// Returns the body of a refusal: the phrase of its status, and `why` in one line.
 pub fn reason_body(status: u16, why: &str) -> String {
     format!("{}: {why}\n", reason_phrase(status))
 }
 
 impl HttpResponse<'_> {
-    /// An answer that says its status in words, and closes.
+    /// Creates a response whose body is the phrase of its status, and which closes the connection.
     pub fn refusal(status: u16) -> Self {
         HttpResponse {
             status,
@@ -67,25 +67,25 @@ impl HttpResponse<'_> {
         }
     }
 
-    /// Appends the answer to `out`.
+    /// Appends the response to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, asked: RequestInfo, default_headers: &DefaultHeaders) {
         self.encode_head(out, asked, default_headers, self.body.len() as u64);
         self.encode_body(out, asked);
     }
 
-    /// Appends the body, if the answer to that has one.
+    /// Appends the body, if the response to this request has one.
     pub fn encode_body(&self, out: &mut Vec<u8>, asked: RequestInfo) {
         if self.has_content() && !asked.without_body {
             out.extend_from_slice(self.body);
         }
     }
 
-    /// RFC 9110 sections 8.6 and 15.4.5: these have no content, and say nothing of its length.
+    /// RFC 9110 sections 8.6 and 15.4.5: these statuses have no content, and no field for its length.
     fn has_content(&self) -> bool {
         !matches!(self.status, 204 | 304)
     }
 
-    /// Appends the answer without its body, which has so many bytes.
+    /// Appends the response without its body, which has `body_bytes`.
     pub fn encode_head(
         &self,
         out: &mut Vec<u8>,
@@ -94,7 +94,7 @@ impl HttpResponse<'_> {
         body_bytes: u64,
     ) {
         let connection = match (self.close || asked.closes, asked.says_keep_alive) {
-            // RFC 9110 section 7.8: who sends Upgrade, as a 426 must, names it in Connection too.
+            // RFC 9110 section 7.8: a response with Upgrade, as a 426 must have, lists it in Connection, too.
             (true, _) if self.status == 426 => "Connection: close, Upgrade\r\n",
             (true, _) => "Connection: close\r\n",
             (false, true) => "Connection: keep-alive\r\n",
@@ -114,17 +114,17 @@ impl HttpResponse<'_> {
     }
 }
 
-/// Tells a client that its body is awaited (RFC 9110 section 15.2.1).
+/// The interim response that asks for the content (RFC 9110 section 15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Appends a GET for `path` at `host`, on a connection that stays, with more field lines, each with its CRLF.
+/// Appends a GET for `path` at `host`, on a connection that stays open, with further field lines, each with its CRLF.
 pub fn encode_get(out: &mut Vec<u8>, host: &str, path: &str, fields: &str) {
     for part in ["GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\n", fields, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }
 
-/// Why a text cannot stand among header fields.
+/// Why a text cannot be a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadField {
     /// It has no colon.
@@ -133,7 +133,7 @@ pub enum BadField {
     Name,
     /// The value has CR, LF, NUL or another control character (RFC 9110 section 5.5).
     Value,
-    /// The field is one that this program writes itself.
+    /// The program writes this field itself.
     Reserved,
 }
 
@@ -151,7 +151,7 @@ impl fmt::Display for BadField {
 
 impl std::error::Error for BadField {}
 
-/// The fields that decide how a message is read, or that belong to the handshake.
+/// The fields that decide how a message is parsed, or that belong to the handshake.
 const RESERVED: [&str; 9] = [
     "connection",
     "content-encoding",
@@ -164,10 +164,10 @@ const RESERVED: [&str; 9] = [
     "upgrade",
 ];
 
-/// A field line with its CRLF, from `Name: value`.
+/// Returns a field line with its CRLF, from `Name: value`.
 ///
 /// # Errors
-/// [`BadField`]: with a line break in it, a field could end the head and begin another message.
+/// [`BadField`]. In particular, a field with a line break could end the head and begin another message.
 ///
 /// ```
 /// use steadfast::proto::http_write::{BadField, field_line};
@@ -184,7 +184,7 @@ pub fn field_line(text: &str) -> Result<String, BadField> {
         return Err(BadField::Value);
     }
     let lower = name.to_ascii_lowercase();
-    // Whatever of the handshake a subprotocol may set has a setting of its own.
+    // What a program may set of the handshake, such as a subprotocol, has a setting of its own.
     if RESERVED.contains(&&*lower) || lower.starts_with("sec-websocket-") {
         return Err(BadField::Reserved);
     }
@@ -196,12 +196,12 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether `text` is a token (RFC 9110 section 5.6.2), as the name of a subprotocol has to be.
+/// Returns whether `text` is a token (RFC 9110 section 5.6.2), as the name of a subprotocol has to be.
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// The reason phrase of a status code (RFC 9110 section 15).
+/// Returns the reason phrase of a status code (RFC 9110 section 15).
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -2,18 +2,18 @@
 
 use super::http::HeadLimits;
 
-/// What a peer may make grow, with the defaults of this project.
+/// The limits of a session, with their defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Request line and head.
+    /// The limits on a request line and a head.
     pub head: HeadLimits,
-    /// The content of a request; more is answered 413.
+    /// The most bytes of content of a request; more is refused with 413.
     pub max_body_bytes: u64,
-    /// One frame, one assembled message, and one inflated message; more closes with 1009.
+    /// The most bytes of a message, as one frame, assembled, or inflated; more closes with 1009.
     pub max_message_bytes: u64,
-    /// Frames of one message, empty ones too; more closes with 1008.
+    /// The most frames of one message, including empty ones; more closes with 1008.
     pub max_fragments: u32,
-    /// Close, Ping and Pong within one second; more closes with 1008.
+    /// The most control frames (Close, Ping and Pong) within one second; more closes with 1008.
     pub max_control_frames_per_s: u16,
 }
 

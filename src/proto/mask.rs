@@ -1,9 +1,9 @@
-//! Masking (RFC 6455 section 5.3): the fast path, its naive twin, and where fresh masks come from.
+//! Masking (RFC 6455 section 5.3): the fast function, a naive one to compare it with, and the source of fresh masks.
 
-/// The masking key of one frame, in the order in which its bytes stand on the wire.
+/// The masking key of one frame, in the order of its bytes on the wire.
 pub type Mask = [u8; 4];
 
-/// Below this many bytes the call to the wide path costs more than it saves.
+/// Below this many bytes, the call of the wide function costs more than it saves.
 const WIDE_BYTES: usize = 128;
 
 /// XORs `data` with `mask`, the first byte of `data` with the first byte of `mask`.
@@ -24,7 +24,7 @@ pub fn apply(data: &mut [u8], mask: Mask) {
     }
 }
 
-/// The mask as it stands `bytes` further on: for a payload that arrives in pieces.
+/// Returns the mask for the bytes from `bytes` on, of a payload that arrives in pieces.
 #[inline]
 pub fn advance(mask: Mask, bytes: usize) -> Mask {
     let mut mask = mask;
@@ -32,7 +32,7 @@ pub fn advance(mask: Mask, bytes: usize) -> Mask {
     mask
 }
 
-/// The twin of [`apply`] that is obviously right; the property tests compare the two.
+/// Does the same as [`apply`] in an obvious way; the property tests compare the two.
 pub fn apply_naive(data: &mut [u8], mask: Mask) {
     for (i, byte) in data.iter_mut().enumerate() {
         *byte ^= mask[i & 3];
@@ -56,7 +56,8 @@ fn words(data: &mut [u8], mask: Mask) {
     }
 }
 
-/// One loop over 128-byte blocks that the compiler turns into the widest vectors the caller may use.
+/// Masks in one loop over blocks of 128 bytes, which the compiler turns into the widest vectors that the caller may
+/// use.
 #[inline(always)]
 fn blocks(data: &mut [u8], mask: Mask) {
     let mask_u32 = u32::from_ne_bytes(mask);
@@ -93,10 +94,10 @@ fn wide(data: &mut [u8], mask: Mask) {
     blocks(data, mask);
 }
 
-/// Random bytes for masks and handshake keys, fetched from the system in blocks.
+/// Random bytes for masks and handshake keys, which are fetched from the system in blocks.
 ///
-/// A client's masks must be unpredictable (RFC 6455 section 10.3), so they come from the source that
-/// the shell hands in, on Linux getrandom(2). One fetch serves 256 frames.
+/// A client's masks must be unpredictable (RFC 6455 section 10.3), so they come from the source that the shell
+/// provides, getrandom(2) on Linux. One fetch serves 256 frames.
 pub struct RandomSource {
     fill: fn(&mut [u8]),
     block: [u8; 1024],
@@ -104,12 +105,12 @@ pub struct RandomSource {
 }
 
 impl RandomSource {
-    /// A source that refills its block by calling `fill`, which must fill all of the slice.
+    /// Creates a source that refills its block by calling `fill`, which must fill all of the slice.
     pub fn new(fill: fn(&mut [u8])) -> Self {
         Self { fill, block: [0; 1024], used: 1024 }
     }
 
-    /// The next `N` random bytes (at most 1,024); each byte is given out once.
+    /// Returns the next `N` random bytes (at most 1,024); each byte is used once.
     pub fn take<const N: usize>(&mut self) -> [u8; N] {
         if self.used + N > self.block.len() {
             (self.fill)(&mut self.block);

@@ -1,4 +1,4 @@
-//! The core, sans-IO: bytes in, events out, bytes out, in both roles. Nothing here knows a socket or a clock.
+//! The core, sans-IO: bytes in, events out, bytes out, in both roles. It knows no socket and no clock.
 
 mod authority;
 pub mod body;

@@ -1,20 +1,21 @@
-//! Which pages of the web may open a connection (RFC 6455 section 10.2).
+//! The origins of web pages that may open a connection (RFC 6455 section 10.2).
 
 use super::authority::{Authority, Origin, Scheme};
 use super::http::Request;
 use std::fmt;
 
-/// Which pages of the web may open a connection. A client that is no browser sends no Origin, and is always let in.
+/// The origins of web pages that may open a connection. A client that is not a browser sends no Origin, and is always
+/// accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origins {
-    /// Those that this host itself served: host and port of Origin are those of Host, where a default port equals none (RFC
-    /// 6454 section 4).
+    /// Pages of this host: host and port of Origin are those of Host, where a default port equals none (RFC 6454
+    /// section 4).
     #[default]
     Same,
-    /// All.
+    /// All pages.
     Any,
-    /// These, compared without case: an origin such as `https://example.org`, all of one host's subdomains as
-    /// `https://*.example.org` (of any depth, and not `example.org` itself), or `null`.
+    /// Pages of these origins, compared without case: an origin such as `https://example.org`, all subdomains of a host
+    /// as in `https://*.example.org` (at any depth, but not `example.org` itself), or `null`.
     Listed(Vec<String>),
 }
 
@@ -29,7 +30,7 @@ impl fmt::Display for Origins {
 }
 
 impl Origins {
-    /// The first in the list that is none, see [`Origins::Listed`].
+    /// Returns the first entry of the list that is not valid, see [`Origins::Listed`].
     pub fn first_wrong(&self) -> Option<&str> {
         let Self::Listed(list) = self else { return None };
         let fits = |origin: &str| {
@@ -38,7 +39,7 @@ impl Origins {
         list.iter().map(String::as_str).find(|origin| !fits(origin))
     }
 
-    /// Whether a request may pass that reached the server by `scheme`, if that is known.
+    /// Returns whether a request is permitted that reached the server by `scheme`, if that is known.
     pub fn allow(&self, request: &Request<'_>, scheme: Option<Scheme>) -> bool {
         let Some(text) = request.fields.origin else { return true };
         if *self == Self::Any {
@@ -49,7 +50,8 @@ impl Origins {
             Self::Any => true,
             Self::Listed(list) => list.iter().any(|listed| match origin {
                 Some(origin) => Origin::parse(listed.as_bytes()).is_some_and(|listed| origin.fits(&listed)),
-                // What is none passes only as what browsers send in place of one that they do not tell.
+                // Browsers send `null` in place of an origin that they do not reveal; other invalid origins are
+                // refused.
                 None => text == b"null" && listed == "null",
             }),
             Self::Same => {
@@ -60,7 +62,7 @@ impl Origins {
         }
     }
 
-    /// Whether it is an origin that a browser sends, `null` included.
+    /// Returns whether a browser may send this origin; `null` included.
     pub(super) fn is_origin(text: &[u8]) -> bool {
         text == b"null" || Origin::parse(text).is_some()
     }

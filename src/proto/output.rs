@@ -5,14 +5,14 @@ use super::frame::{self, Opcode, RSV1, Role};
 use super::http_write::DefaultHeaders;
 use super::mask::{Mask, RandomSource};
 
-/// Where a session's bytes go, and what it takes to make them. One serves all sessions of a thread.
+/// The output of a session, and what all sessions of a thread share to make it.
 #[derive(Debug)]
 pub struct Output {
-    /// What is to be sent.
+    /// The bytes to be sent.
     pub bytes: Vec<u8>,
-    /// How many of the first of `bytes` are no frames: answers of HTTP, bytes without a protocol.
+    /// The number of bytes at the front of `bytes` that are not frames: HTTP responses, bytes without a protocol.
     pub head_bytes: usize,
-    /// How many messages stand in `bytes`; control frames are none.
+    /// The number of messages in `bytes`; control frames do not count.
     pub messages: u32,
     /// The length of `bytes` from which on a sender has to check the limits of the queue; the shell sets it.
     pub check_from_bytes: usize,
@@ -20,14 +20,14 @@ pub struct Output {
     pub now_s: u32,
     /// Fresh random bytes, for a client's keys and masks.
     pub random: RandomSource,
-    /// Compressors and decompressors.
+    /// The shared compressors and decompressors.
     pub deflate: Deflate,
-    /// What stands in every HTTP answer.
+    /// The header fields of every HTTP response.
     pub default_headers: DefaultHeaders,
 }
 
 impl Output {
-    /// An empty output over a source of random bytes.
+    /// Creates an empty output with a source of random bytes.
     pub fn new(random: RandomSource) -> Self {
         Self {
             bytes: Vec::new(),
@@ -41,12 +41,12 @@ impl Output {
         }
     }
 
-    /// All that stands in `bytes` by now is no frame.
+    /// Marks all of `bytes` as not being frames.
     pub fn seal_head(&mut self) {
         self.head_bytes = self.bytes.len();
     }
 
-    /// Forgets what was to be sent; for the next connection.
+    /// Clears the output, for the next connection.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -54,7 +54,7 @@ impl Output {
         self.messages = 0;
     }
 
-    /// A client masks each frame anew (RFC 6455 section 5.3), a server none.
+    /// Returns a fresh mask for a client's frame (RFC 6455 section 5.3); a server has none.
     #[inline(always)]
     fn mask(&mut self, role: Role) -> Option<Mask> {
         (role == Role::Client).then(|| self.random.take())

@@ -1,5 +1,5 @@
-//! What a session keeps of a head, a body, a frame or a message that has arrived in part; an idle one has none of it,
-//! unless its connection keeps the window of a compressor from message to message.
+//! The state of a head, a body, a frame or a message that has arrived in part. An idle session has none, unless its
+//! connection keeps the window of a compressor from message to message.
 
 use super::body::Body;
 use super::close::Fault;
@@ -14,14 +14,14 @@ use super::reason::BadHead;
 use super::utf8::{self, Invalid, Utf8Stream};
 use std::collections::TryReserveError;
 
-/// So much of a head is judged at every arrival, so that garbage is refused at once; the rest when it ends, so that
-/// the work stays linear, and what it comes to the same, however it is cut.
+/// This much of a head is checked at every arrival, so that garbage is refused at once. The rest is checked when the
+/// head ends, so that the work stays linear and the result does not depend on how the head is cut.
 const EAGER_HEAD_BYTES: usize = 512;
 
-/// At most 56 bytes, so that malloc's block for it is one cache line.
+/// A partial head, body, frame or message. At most 56 bytes, so that malloc's block for it is one cache line.
 #[derive(Debug)]
 pub(super) struct Partial {
-    /// The head so far (behind what a client keeps of its request), head and body so far, or the message so far.
+    /// The head so far (after what a client keeps of its request), head and body so far, or the message so far.
     pub(super) buffer: Vec<u8>,
     pub(super) progress: Progress,
     state: MessageState,
@@ -29,25 +29,26 @@ pub(super) struct Partial {
 
 const _: () = assert!(size_of::<Partial>() <= 56);
 
-/// The message that is open; boxed with what inflates it, so that one that is not compressed pays nothing for that.
+/// The state of the open message. It is boxed with its decompressor, so that an uncompressed message pays nothing for
+/// that.
 #[derive(Debug)]
 enum MessageState {
     Plain(Gathered),
     Deflated(Box<Context>),
 }
 
-/// What is known of the open message beside its bytes.
+/// The properties of the open message.
 #[derive(Clone, Copy, Debug, Default)]
 struct Gathered {
     utf8: Utf8Stream,
-    /// Frames so far.
+    /// The number of frames so far.
     fragments: u32,
     /// `None` while no message is open.
     kind: Option<MessageKind>,
     compressed: bool,
 }
 
-/// A message that is being inflated, and the windows that a connection keeps between messages.
+/// A message that is being inflated, and the windows that the connection keeps between messages.
 #[derive(Debug, Default)]
 struct Context {
     gathered: Gathered,
@@ -55,11 +56,11 @@ struct Context {
     deflater: Option<Box<Deflater>>,
 }
 
-/// What comes next.
+/// What comes next in the input.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// The rest of a head, of which so many bytes have been searched for its end. It stands behind as many as a client
-    /// keeps of its request: its key, and the subprotocols that it offered.
+    /// The rest of a head, of which `searched` bytes have been searched for its end. In the buffer it follows the
+    /// `kept` bytes that a client keeps of its request: its key, and the subprotocols that it offered.
     Head { searched: u32, kept: u32 },
     /// The rest of a frame's header.
     Header(HeaderBytes),
@@ -67,7 +68,7 @@ pub(super) enum Progress {
     Frame { opcode: Opcode, fin: bool, control_bytes: u8, mask: Mask, left_bytes: u64 },
     /// The rest of a response's body.
     Body(Box<Body>),
-    /// The rest of a request's body, which is gathered behind a head of so many bytes.
+    /// The rest of a request's body, which is gathered after a head of `head_bytes`.
     RequestBody { body: Box<Body>, head_bytes: u32 },
 }
 
@@ -89,7 +90,7 @@ pub(super) struct HeaderBytes {
 }
 
 impl HeaderBytes {
-    /// Adds what `input` has of it; the header and how many bytes of `input` it took, once it is complete.
+    /// Adds the bytes of `input`; returns the header and how many bytes of `input` it took, once it is complete.
     pub(super) fn take(&mut self, input: &[u8]) -> Option<(Header, usize)> {
         let before = usize::from(self.length);
         let mut all = [0; MAX_HEADER_BYTES];
@@ -99,7 +100,7 @@ impl HeaderBytes {
         let together = &all[..before + added];
         match frame::parse(together) {
             Some(header) => Some((header, header.header_bytes - before)),
-            // Fourteen bytes are always a header, so what is short of one fits.
+            // Fourteen bytes are always a complete header, so an incomplete one fits.
             None => {
                 self.bytes[..together.len()].copy_from_slice(together);
                 self.length = together.len() as u8;
@@ -109,17 +110,17 @@ impl HeaderBytes {
     }
 }
 
-/// What [`Partial::take_payload`] came to.
+/// The result of [`Partial::take_payload`].
 pub(super) enum Payload {
-    /// More of it is to come.
+    /// The payload is incomplete.
     Open,
     /// A control frame is complete.
     Control(Opcode),
-    /// A message is complete; whether it was compressed.
+    /// A message is complete; the flag says whether it was compressed.
     Message(MessageKind, bool),
 }
 
-/// What inflating works with, and the limit of what comes out.
+/// What is needed for inflating, and the limit on the result.
 pub(super) struct Inflation<'a> {
     pub(super) deflate: &'a mut Deflate,
     pub(super) agreed: NegotiatedCompression,
@@ -139,13 +140,13 @@ impl Partial {
         Self::new(Vec::new(), Progress::Body(Box::new(body)))
     }
 
-    /// A client's wait for the answer to its upgrade, of which `kept` is needed to judge that.
+    /// Creates the state of a client that waits for the response to its upgrade, which is checked with `kept`.
     pub(super) fn head(kept: Vec<u8>) -> Self {
         let progress = Progress::Head { searched: 0, kept: kept.len() as u32 };
         Self::new(kept, progress)
     }
 
-    /// What a client keeps of its request, see [`Partial::head`].
+    /// Returns what a client keeps of its request, see [`Partial::head`].
     pub(super) fn kept(&self) -> &[u8] {
         match self.progress {
             Progress::Head { kept, .. } => &self.buffer[..kept as usize],
@@ -167,7 +168,8 @@ impl Partial {
         }
     }
 
-    /// Bytes of memory that it keeps, those of its decompressor and compressor and what malloc adds included.
+    /// Returns how many bytes of memory are kept, including those of the decompressor and compressor and malloc's
+    /// overhead.
     pub(super) fn kept_bytes(&self) -> usize {
         let body_bytes = match self.progress {
             Progress::Body(_) | Progress::RequestBody { .. } => block_bytes(size_of::<Body>()),
@@ -187,17 +189,17 @@ impl Partial {
             + window_bytes
     }
 
-    /// Whether something has come of which more has to come; not so where only a window is kept.
+    /// Returns whether something has arrived in part; false where only a window is kept.
     pub(super) fn is_unfinished(&self) -> bool {
         self.in_message() || !matches!(&self.progress, Progress::Header(stored) if stored.length == 0)
     }
 
-    /// Whether a fragmented message is open.
+    /// Returns whether a fragmented message is open.
     pub(super) fn in_message(&self) -> bool {
         self.gathered().kind.is_some()
     }
 
-    /// Whether that message is compressed.
+    /// Returns whether that message is compressed.
     pub(super) fn is_compressed(&self) -> bool {
         self.gathered().compressed
     }
@@ -212,12 +214,12 @@ impl Partial {
         }
     }
 
-    /// The compressor of a connection that keeps its window.
+    /// Returns the compressor of a connection that keeps its window.
     pub(super) fn own_deflater(this: &mut Option<Box<Self>>) -> &mut Option<Box<Deflater>> {
         &mut this.get_or_insert_with(|| Box::new(Self::frame())).context().deflater
     }
 
-    /// Frees that compressor, and all of this where nothing else is kept.
+    /// Drops that compressor, and the whole state where nothing else is kept.
     pub(super) fn drop_deflater(this: &mut Option<Box<Self>>) {
         let Some(partial) = this else { return };
         let MessageState::Deflated(context) = &mut partial.state else { return };
@@ -227,7 +229,7 @@ impl Partial {
         }
     }
 
-    /// No message is open: what was used for the last one goes back, and this is `Some` if a window has to be kept.
+    /// Frees what the last message needed; returns `Some` if a window has to be kept.
     pub(super) fn rest(mut self: Box<Self>, inflation: &mut Inflation<'_>) -> Option<Box<Self>> {
         let MessageState::Deflated(context) = &mut self.state else { return None };
         if !inflation.agreed.peer_takeover()
@@ -242,7 +244,8 @@ impl Partial {
         Some(self)
     }
 
-    /// Takes a head, whole from `input` where it is, else through `this`, which keeps the part that has come.
+    /// Takes a head, directly from `input` if it is complete there; otherwise through `this`, which keeps the part that
+    /// has arrived.
     ///
     /// Returns the bytes of `input` used and the parsed head, which borrows from `input` or from `message`.
     pub(super) fn take_head<'a, T: Head<'a>>(
@@ -259,16 +262,16 @@ impl Partial {
         let from = this.as_ref().map_or(0, |partial| partial.kept().len());
         let before = this.as_ref().map_or(0, |partial| partial.buffer.len() - from);
         if before == 0 {
-            // RFC 9112 section 2.2: empty lines in front of a request line are ignored, if their ends are whole.
+            // RFC 9112 section 2.2: empty lines before a request line are ignored, if they end with CRLF.
             let empty = input.as_chunks::<2>().0.iter().take_while(|two| **two == *b"\r\n").count();
             if empty > 0 {
                 return Ok((2 * empty, None));
             }
             if input.first() == Some(&b'\n') {
-                // Known at once, so that it is the same however it is cut.
+                // It is refused at once, so that the result does not depend on how the head is cut.
                 return Err(bad(&input[..1], HeadError::Malformed));
             }
-            // What is wrong with it is told below, so that it is the same as where it comes in pieces.
+            // Errors are found below, so that they are the same as for a head in pieces.
             if let Ok(Some((head, bytes))) = T::parse(input, limits) {
                 return Ok((bytes, Some(head)));
             }
@@ -278,7 +281,7 @@ impl Partial {
         }
         let partial =
             this.get_or_insert_with(|| Box::new(Self::new(Vec::new(), Progress::Head { searched: 0, kept: 0 })));
-        // One byte over the limit is enough to know; what lies behind the head's end is not part of it.
+        // One byte over the limit is enough to know; bytes after the end of the head do not belong to it.
         let added = input.len().min(limits.max_head_bytes + 1 - before);
         partial.buffer.extend_from_slice(&input[..added]);
         let Progress::Head { searched, .. } = &mut partial.progress else {
@@ -297,7 +300,8 @@ impl Partial {
             return Ok((end - before, Some(head)));
         }
         let line = limits.max_request_line_bytes;
-        // Once, when the head outgrows a line: had its line no end by then, it would have been refused there.
+        // This is checked once, when the head outgrows a line: a request line that had not ended by then would be too
+        // long.
         let outgrows_line = before <= line && head.len() > line;
         let over =
             head.len() > limits.max_head_bytes || outgrows_line && memchr::memchr(b'\n', &head[..line]).is_none();
@@ -308,7 +312,8 @@ impl Partial {
         Ok((input.len(), None))
     }
 
-    /// Whether the one byte of a head that has come is the CR of an empty line, which ends here; then it is forgotten.
+    /// Returns whether the one byte of a head that has arrived is the CR of an empty line, which ends now; the line is
+    /// then dropped.
     fn forgets_empty_line(this: &mut Option<Box<Self>>, from: usize) -> bool {
         let Some(partial) = this.as_mut().filter(|partial| partial.buffer.ends_with(b"\r")) else { return false };
         partial.buffer.truncate(from);
@@ -321,7 +326,7 @@ impl Partial {
         true
     }
 
-    /// A checked header opens the payload behind it.
+    /// Begins the payload after a header that was checked.
     pub(super) fn begin_payload(&mut self, opcode: Opcode, header: &Header, max_fragments: u32) -> Result<(), Fault> {
         self.progress = Progress::Frame {
             opcode,
@@ -347,9 +352,9 @@ impl Partial {
         Ok(())
     }
 
-    /// Takes what `input` has of the open payload; a complete control payload or message is moved to `complete`.
+    /// Takes the part of the open payload in `input`. A complete control payload or message is moved to `complete`.
     ///
-    /// A control frame between fragments is gathered behind the message so far, and cut off again.
+    /// The payload of a control frame between fragments is gathered after the message so far, and removed again.
     pub(super) fn take_payload(
         &mut self,
         input: &mut [u8],
@@ -401,11 +406,11 @@ impl Partial {
         }
     }
 
-    /// Room is doubled as a Vec would, but never beyond what the last frame of a message, or a body, declared; and never
-    /// on the strength of that declaration alone.
+    /// Appends to the buffer, which doubles as a Vec does, but never beyond what the last frame of a message, or a
+    /// body, has declared, and never because of that declaration alone.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// When there is no memory.
     pub(super) fn append(&mut self, piece: &[u8], declared_bytes: u64) -> Result<(), TryReserveError> {
         let buffer = &mut self.buffer;
         if buffer.capacity() - buffer.len() < piece.len() {
@@ -416,11 +421,11 @@ impl Partial {
         Ok(())
     }
 
-    /// Inflates the next piece of the open message behind what there is of it, as soon as it comes: so the limit binds
-    /// before there is more than it allows, and text is judged as it arrives.
+    /// Inflates the next piece of the open message as soon as it arrives, so that the limit applies before there is
+    /// more than it allows, and text is checked as it arrives.
     fn inflate(&mut self, piece: &[u8], ends: bool, inflation: &mut Inflation<'_>) -> Result<(), Fault> {
         if piece.is_empty() && !ends {
-            return Ok(()); // what is only announced costs nothing yet
+            return Ok(()); // an announced message costs nothing yet
         }
         let keeps_window = inflation.agreed.peer_takeover();
         let mut message = std::mem::take(&mut self.buffer);
@@ -435,7 +440,7 @@ impl Partial {
                 none.insert(lent)
             }
         };
-        // A few bytes inflate to any length, so that the memory which is left is a limit here.
+        // A few bytes may inflate to any length, so the memory that is left is a limit here.
         let left_bytes = message.capacity().saturating_add(room_bytes) as u64;
         let max_bytes = inflation.max_message_bytes.min(left_bytes);
         let mut inflated = inflater.inflate(piece, &mut message, max_bytes, inflation.deflate.piece());
@@ -445,7 +450,7 @@ impl Partial {
         if inflated == Err(Fault::MessageTooBig) && max_bytes < inflation.max_message_bytes {
             inflated = Err(Fault::OutOfMemory);
         }
-        // What came out in front of a fault is judged first: so it is the same one however the message is cut.
+        // Text before a fault is checked first, so that the fault does not depend on how the message is cut.
         if context.gathered.kind == Some(MessageKind::Text)
             && let Err(invalid) = context.gathered.utf8.push(&message[before..])
         {
@@ -454,14 +459,15 @@ impl Partial {
         if inflated.is_err()
             && let Some(inflater) = context.inflater.take()
         {
-            inflation.deflate.give_back(inflater); // the connection is over, and another one may use it
+            inflation.deflate.give_back(inflater); // the connection is over; another one may use it
         }
         self.buffer = message;
         inflated
     }
 }
 
-/// Inflates to `message` what lies whole in `payload`, without a window from before, and judges it as if in pieces.
+/// Inflates a whole message from `payload` to `message`, without a window from before, and checks it as if it had
+/// arrived in pieces.
 pub(super) fn inflate_whole(
     deflate: &mut Deflate,
     payload: &[u8],
@@ -473,7 +479,8 @@ pub(super) fn inflate_whole(
     if kind == MessageKind::Text && !utf8::is_valid(message) {
         let mut text = Utf8Stream::default();
         text.push(message)?;
-        // Only its end may be missing, and that only with the rest of the message.
+        // The text is valid as far as it goes, but ends in the middle of a character: then the message may be
+        // incomplete, too.
         return inflated.and(Err(Fault::TextNotUtf8));
     }
     inflated

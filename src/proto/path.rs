@@ -1,9 +1,9 @@
-//! Paths of requests in one form, so that each has one route (RFC 3986 section 6.2.2).
+//! Normal forms of request paths, so that each path has one route (RFC 3986 section 6.2.2).
 
 use std::borrow::Cow;
 
-/// Decodes the percent-encoded characters that need no encoding: letters, digits, and `-._~`. Decoding any other would change
-/// what the path means; their encodings get upper-case digits. What is no encoding stays as it is.
+/// Decodes the percent-encoded characters that need no encoding: letters, digits, and `-._~`. Decoding others would
+/// change the meaning of the path; the digits of their encodings become upper case. Invalid encodings stay as they are.
 pub(crate) fn normal(path: &str) -> Cow<'_, str> {
     let Some(first) = memchr::memchr(b'%', path.as_bytes()) else { return Cow::Borrowed(path) };
     let (mut normal, mut rest) = (path[..first].to_owned(), &path[first..]);
@@ -18,20 +18,20 @@ pub(crate) fn normal(path: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
-/// The byte that is percent-encoded at the front of `text`, if one is.
+/// Returns the byte that is percent-encoded at the front of `text`, if there is one.
 fn encoded(text: &str) -> Option<u8> {
     let digits =
         text.strip_prefix('%')?.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     u8::from_str_radix(digits, 16).ok()
 }
 
-/// Encodes what has a meaning to some reader of a URI: all but letters, digits, `-._~`, slashes, and what is encoded already.
-/// Browsers take a backslash for a slash.
+/// Percent-encodes what some reader of a URI may interpret: all but letters, digits, `-._~`, slashes, and existing
+/// encodings. Browsers interpret a backslash as a slash.
 pub(crate) fn encode(path: &str) -> String {
     let mut encoded_path = String::with_capacity(path.len() + 16);
     for (at, byte) in path.bytes().enumerate() {
         let is_plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-        // A percent sign is ASCII, so that a character begins there.
+        // A percent sign is ASCII, so it is at a character boundary.
         if is_plain || (byte == b'%' && encoded(&path[at..]).is_some()) {
             encoded_path.push(byte.into());
         } else {

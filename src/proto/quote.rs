@@ -1,12 +1,12 @@
-//! What a peer sent, as it is told back to it.
+//! Quotes what a peer has sent, in a response to it.
 
 use std::fmt;
 
 /// The most bytes of a value that are quoted.
 const MAX_BYTES: usize = 200;
 
-/// A value in quotes, of which every byte is escaped that could be taken for more than a character of text: controls, what is
-/// no ASCII, quotes, and what means something in HTML. Of a long value the beginning is shown.
+/// A value in quotes, in which every byte is escaped that could be more than a character of text: control characters,
+/// bytes other than ASCII, quotes, and characters with a meaning in HTML. Only the beginning of a long value is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a [u8]);
 
@@ -24,7 +24,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A field's value in quotes, or that there is none.
+/// The value of a field in quotes, or a note that the field is missing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field<'a>(pub(super) &'a str, pub(super) Option<&'a [u8]>);
 

@@ -1,29 +1,29 @@
-//! Why a head was refused, for the people who read the answer. The text is made when a head is refused, from the bytes that
-//! decided it: it is the same however the head was cut.
+//! Explains why a head was refused, in words for the response. The text is made from the bytes that decided it, so it
+//! does not depend on how the head was cut into pieces.
 
 use super::head::{HeadError, HeadLimits};
 use super::http::{self, MAX_FIELDS};
 use super::quote::Quoted;
 
-/// The line that a fault is looked for in is looked at up to here.
+/// The most bytes of a line in which a fault is searched for.
 const MAX_LINE_BYTES: usize = 4096;
 
-/// A head that is refused: how, and why in words.
+/// A head that is refused: the error, and the reason in words.
 #[derive(Debug)]
 pub(super) struct BadHead {
     pub(super) error: HeadError,
     pub(super) why: String,
-    /// It is that of a HEAD, as far as that is known.
+    /// Whether the method is HEAD, as far as that is known.
     pub(super) is_head: bool,
 }
 
 impl BadHead {
-    /// That of a response, which is not answered.
+    /// Creates the refusal of a response, to which nothing is sent.
     pub(super) fn unanswered(error: HeadError) -> Self {
         Self { error, why: String::new(), is_head: false }
     }
 
-    /// That of a request, of which so much has come.
+    /// Creates the refusal of a request, of which `head` has arrived.
     #[cold]
     pub(super) fn of_request(error: HeadError, head: &[u8], limits: HeadLimits) -> Self {
         let why = match error {
@@ -52,7 +52,7 @@ fn has_too_many_fields(head: &[u8], limits: HeadLimits) -> bool {
     matches!(httparse::parse_headers(fields, &mut headers), Err(httparse::Error::TooManyHeaders))
 }
 
-/// Finds the first line that is wrong, and quotes it up to the byte that shows it.
+/// Finds the first line that is malformed, and quotes it up to the byte that shows it.
 fn malformed(head: &[u8]) -> String {
     let all = HeadLimits { max_request_line_bytes: MAX_LINE_BYTES, max_head_bytes: MAX_LINE_BYTES };
     let is_bad_start = |line: &[u8]| matches!(http::parse_request(line, all), Err(HeadError::Malformed));
@@ -74,13 +74,13 @@ fn malformed(head: &[u8]) -> String {
     }
 }
 
-/// How many bytes of a line show that it is bad, if it is.
+/// Returns how many bytes of a line show that it is malformed, if it is.
 fn first_bad(line: &[u8], is_bad: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let line = &line[..line.len().min(MAX_LINE_BYTES)];
     if !is_bad(line) {
         return None;
     }
-    // What is bad stays bad with more behind it.
+    // A malformed line stays malformed when more bytes follow.
     let (mut good, mut bad) = (0, line.len());
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;
@@ -89,7 +89,7 @@ fn first_bad(line: &[u8], is_bad: impl Fn(&[u8]) -> bool) -> Option<usize> {
     Some(bad)
 }
 
-/// As much of the end of a line as is quoted.
+/// Returns the part of the end of a line that is quoted.
 fn ending(line: &[u8]) -> &[u8] {
     &line[line.len().saturating_sub(150)..]
 }

@@ -1,12 +1,12 @@
-//! THE state machine: every transition of a connection stands in this file.
+//! The state machine of a connection: every transition is in this file.
 //!
 //! ```text
-//!   server:  Head -> Head ...            a request, answered
+//!   server:  Head -> Head ...            a request, with its response
 //!            Head -> Open                a request, upgraded
-//!   client:  Handshake -> Open           the answer to our upgrade
-//!            Http -> Http ...            answers to our requests
+//!   client:  Handshake -> Open           the response to our upgrade
+//!            Http -> Http ...            responses to our requests
 //!   both:    Open -> Closing -> Closed   we sent Close first
-//!            Open -> Closed              the peer did, and we answered; or it broke a rule
+//!            Open -> Closed              the peer sent Close first, or it broke a rule
 //!   raw:     Raw                         bytes without a protocol
 //! ```
 
@@ -27,8 +27,8 @@ use super::reason::BadHead;
 use super::upgrade::{self, ClientHandshake, ServerHandshake};
 use super::utf8;
 
-/// One connection's protocol: bytes in, events and bytes out. It knows no socket and no clock, and while it idles it
-/// owns nothing but these 16 bytes.
+/// The protocol of one connection: bytes in, events and bytes out. It knows no socket and no clock, and an idle session
+/// consists of these 16 bytes.
 #[derive(Debug)]
 pub struct Session {
     state: State,
@@ -51,22 +51,22 @@ impl Session {
         }
     }
 
-    /// A server that waits for a request.
+    /// Creates a server that waits for a request.
     pub fn server() -> Self {
         Self::new(State::Head, Role::Server)
     }
 
-    /// Bytes without a protocol.
+    /// Creates a session for bytes without a protocol.
     pub fn raw() -> Self {
         Self::new(State::Raw, Role::Server)
     }
 
-    /// A client of plain HTTP, see [`Session::request`].
+    /// Creates a client of plain HTTP, see [`Session::request`].
     pub fn http_client() -> Self {
         Self::new(State::Http, Role::Client)
     }
 
-    /// A WebSocket client: writes its request for an upgrade.
+    /// Creates a WebSocket client, and writes its request for the upgrade.
     pub fn websocket_client(handshake: &ClientHandshake<'_>, out: &mut Output) -> Self {
         let key = upgrade::client_key(out.random.take());
         upgrade::encode_request(&mut out.bytes, handshake, &key);
@@ -75,22 +75,22 @@ impl Session {
         Self { partial, ..Self::new(State::Handshake, Role::Client) }
     }
 
-    /// Where it stands.
+    /// Returns the state.
     #[inline]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The compression that was agreed upon.
+    /// Returns the compression that was negotiated.
     #[inline]
     pub fn compression(&self) -> NegotiatedCompression {
         self.compression
     }
 
-    /// Understands the next thing at the front of `input`, in place: how many bytes that took, and what it was.
+    /// Parses the next event at the front of `input`, in place; returns the number of bytes taken, and the event.
     ///
-    /// It is called again while bytes are left, and takes them all: what is incomplete it stores. `message` holds
-    /// what an event borrows when it came in pieces.
+    /// To be called again while bytes are left: all of them are taken, and incomplete parts are stored. `message` holds
+    /// what an event borrows if it arrived in pieces.
     #[inline(always)]
     pub fn receive<'a>(
         &mut self,
@@ -147,16 +147,17 @@ impl Session {
         Event::BadHead(error)
     }
 
-    /// Answers a request.
+    /// Writes the response to a request.
     pub fn respond(&mut self, response: &HttpResponse<'_>, asked: RequestInfo, out: &mut Output) {
         self.respond_head(response, asked, response.body.len() as u64, out);
         response.encode_body(&mut out.bytes, asked);
         out.seal_head();
     }
 
-    /// Answers a request with a body of so many bytes, which the caller sends.
+    /// Writes the head of a response whose body has `body_bytes`; the caller sends the body.
     pub fn respond_head(&mut self, response: &HttpResponse<'_>, asked: RequestInfo, body_bytes: u64, out: &mut Output) {
-        // A client that gets this in place of "100 Continue" may send the body or not, so nothing can be read after it.
+        // A client that receives this in place of `100 Continue` may send the content or not, so nothing can be read
+        // after it.
         let asked = RequestInfo { closes: asked.closes || response.close || self.request_bytes().is_some(), ..asked };
         response.encode_head(&mut out.bytes, asked, &out.default_headers, body_bytes);
         out.seal_head();
@@ -165,13 +166,13 @@ impl Session {
         }
     }
 
-    /// Tells a client that asked with `Expect: 100-continue` to send the body.
+    /// Writes `100 Continue` for a client that asked with `Expect: 100-continue`.
     pub fn proceed(&mut self, out: &mut Output) {
         out.bytes.extend_from_slice(http_write::CONTINUE);
         out.seal_head();
     }
 
-    /// Answers a request with 101: the connection is open.
+    /// Accepts an upgrade with status 101: the connection is open.
     #[inline]
     pub fn accept(&mut self, handshake: &ServerHandshake<'_>, out: &mut Output) {
         upgrade::encode_response(&mut out.bytes, handshake, &out.default_headers.fields);
@@ -179,14 +180,14 @@ impl Session {
         (self.compression, self.state) = (handshake.compression, State::Open);
     }
 
-    /// Sends a GET for `path` at `host`, with more field lines, each with its CRLF.
+    /// Writes a GET for `path` at `host`, with further field lines, each with its CRLF.
     pub fn request(&mut self, host: &str, path: &str, fields: &str, out: &mut Output) {
         http_write::encode_get(&mut out.bytes, host, path, fields);
         out.seal_head();
     }
 
-    /// Sends a message, compressed where that was agreed upon and is worth it; returns whether the state allowed it. Text
-    /// must be UTF-8.
+    /// Writes a message, compressed where that was negotiated and is worth it; returns whether the state permits it.
+    /// Text must be UTF-8.
     #[inline(always)]
     pub fn send(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
         if self.compression.is_on() {
@@ -196,7 +197,7 @@ impl Session {
         }
     }
 
-    /// Sends a message as [`Session::send`] does, and as it is in any case.
+    /// Writes a message as [`Session::send`] does, but always uncompressed.
     #[inline(always)]
     pub fn send_plain(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) -> bool {
         if self.state == State::Open {
@@ -217,7 +218,7 @@ impl Session {
         self.state == State::Open
     }
 
-    /// Sends a ping of at most 125 bytes; returns whether the state allowed it.
+    /// Writes a ping of at most 125 bytes; returns whether the state permits it.
     pub fn ping(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if self.state != State::Open || payload.len() > 125 {
             return false;
@@ -226,7 +227,7 @@ impl Session {
         true
     }
 
-    /// Starts the close handshake (RFC 6455 section 7.1.2). What is not open is simply closed.
+    /// Starts the close handshake (RFC 6455 section 7.1.2). A session that is not an open WebSocket is simply closed.
     pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Output) {
         if self.state == State::Open {
             self.send_close(code.into(), reason, out);
@@ -258,7 +259,7 @@ impl Session {
         limits: &Limits,
         out: &mut Output,
     ) -> (usize, Event<'a>) {
-        // Nearly every frame arrives whole, and is a message: it is unmasked where it lies.
+        // Nearly every frame is a whole message, and is unmasked in place.
         if self.partial.is_none() {
             if let Some(frame) = frame::parse_short(input, self.role)
                 && frame.payload.len() as u64 <= limits.max_message_bytes
@@ -270,7 +271,7 @@ impl Session {
         self.receive_piece(input, message, limits, out)
     }
 
-    /// A message whose frame lies whole in `input`.
+    /// Receives a message whose frame is whole in `input`.
     #[inline(always)]
     fn receive_whole<'a>(&mut self, input: &'a mut [u8], frame: WholeFrame, out: &mut Output) -> (usize, Event<'a>) {
         let end = frame.payload.end;
@@ -289,7 +290,7 @@ impl Session {
         (end, self.message(MessageKind::Text, payload))
     }
 
-    /// Any frame, while nothing has arrived in part.
+    /// Receives any frame while nothing has arrived in part.
     #[inline(never)]
     fn receive_any<'a>(
         &mut self,
@@ -329,7 +330,7 @@ impl Session {
         (end, self.control(opcode, payload, limits, out))
     }
 
-    /// A message that comes while our Close is under way is read, and not delivered.
+    /// Returns the event for a message; a message that arrives after we sent Close is not delivered.
     #[inline]
     fn message<'a>(&self, kind: MessageKind, payload: &'a [u8]) -> Event<'a> {
         if self.state == State::Open { Event::Message(kind, payload) } else { Event::NeedMore }
@@ -348,7 +349,7 @@ impl Session {
         }
     }
 
-    /// A frame that arrives in pieces, or belongs to a fragmented message.
+    /// Receives a frame that arrives in pieces, or belongs to a fragmented message.
     #[inline(never)]
     fn receive_piece<'a>(
         &mut self,
@@ -403,8 +404,8 @@ impl Session {
         }
         match opcode {
             Opcode::Ping => {
-                // 5.5.2: a Pong is due "unless it already received a Close frame"; once we sent ours, 5.5.1 forbids
-                // only data, but the peer has what it needs to know.
+                // 5.5.2: a Pong is due "unless it already received a Close frame". After our own Close, 5.5.1 forbids
+                // only data, but the peer needs no Pong any more.
                 if self.state == State::Open {
                     out.frame(self.role, Opcode::Pong, payload);
                 }
@@ -425,21 +426,22 @@ impl Session {
         }
     }
 
-    /// Whether an event waits that needs no further bytes: then [`Session::receive`] is called with none.
+    /// Returns whether there is an event that needs no further bytes: then [`Session::receive`] is to be called with
+    /// none.
     #[inline]
     pub fn has_event(&self) -> bool {
         self.state == State::Http && self.partial.as_ref().is_some_and(|partial| partial.progress.is_ended_body())
     }
 
-    /// Which end of the connection it is.
+    /// Returns the role of this endpoint.
     #[inline]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Tells that the peer will send no more; whether that is the proper end of what it was sending.
+    /// Notes that the peer will send no more; returns whether its stream may end here.
     ///
-    /// A response that reaches to the end of the stream is complete now: [`Session::has_event`] says so.
+    /// A response that extends to the end of the stream is complete now, and [`Session::has_event`] returns true.
     pub fn end_of_input(&mut self) -> bool {
         match (self.state, &mut self.partial) {
             (State::Http, Some(partial)) if partial.progress.is_endless_body() => {
@@ -454,7 +456,7 @@ impl Session {
         }
     }
 
-    /// Returns up: nothing more is read or sent.
+    /// Ends the session: nothing more is read or sent.
     pub fn abandon(&mut self) {
         (self.partial, self.state) = (None, State::Closed);
     }

@@ -1,4 +1,5 @@
-//! A server's message that is encoded once for all who get it, and compressed once for all who agreed upon the same.
+//! Shared frames: a server's message is encoded once for all receivers, and compressed once for all that negotiated the
+//! same compression.
 
 use super::deflate::{Deflate, Window};
 use super::event::MessageKind;
@@ -6,12 +7,12 @@ use super::extension::NegotiatedCompression;
 use super::frame::{self, Opcode, RSV1};
 use std::sync::OnceLock;
 
-/// Windows have 8 to 15 bits, and 8 is compressed with as 9 is.
+/// Windows have 8 to 15 bits; 8 is compressed as 9 is.
 const LEAST_WINDOW_BITS: u8 = 9;
 
-/// A message as a server's frame, shared by all receivers: those of other threads too.
+/// A message as a server's frame, which all receivers share, even those of other threads.
 ///
-/// It is compressed when the first receiver comes that agreed upon compression, once for each size of window.
+/// It is compressed when it is first sent to a receiver that negotiated compression, once for each size of window.
 ///
 /// ```
 /// use steadfast::proto::session::MessageKind;
@@ -25,7 +26,7 @@ pub struct SharedFrame {
     kind: MessageKind,
     frame: Box<[u8]>,
     header_bytes: usize,
-    /// By the bits of the window; `None` where compressing makes it no shorter.
+    /// The compressed frames, by the bits of the window; `None` where compression makes it no shorter.
     deflated: [OnceLock<Option<Box<[u8]>>>; 7],
 }
 
@@ -38,24 +39,24 @@ impl SharedFrame {
         Self { kind, frame: bytes.into(), header_bytes, deflated: [const { OnceLock::new() }; 7] }
     }
 
-    /// Text or binary.
+    /// Returns whether the message is text or binary.
     pub fn kind(&self) -> MessageKind {
         self.kind
     }
 
-    /// The frame, as it is.
+    /// Returns the uncompressed frame.
     #[inline]
     pub fn frame(&self) -> &[u8] {
         &self.frame
     }
 
-    /// The message.
+    /// Returns the payload.
     pub fn payload(&self) -> &[u8] {
         &self.frame[self.header_bytes..]
     }
 
-    /// The frame for a receiver who agreed upon that much. `None` where its connection keeps a window of its own from
-    /// message to message: then no two receivers can share what is compressed (RFC 7692 section 7.2.1).
+    /// Returns the frame for a receiver with this compression. `None` where its connection keeps a window of its own
+    /// from message to message: then no two receivers can share a compressed frame (RFC 7692 section 7.2.1).
     #[inline]
     pub fn frame_for(&self, agreed: NegotiatedCompression, deflate: &mut Deflate) -> Option<&[u8]> {
         if !agreed.is_on() || !deflate.is_worth(self.payload()) {

@@ -14,29 +14,31 @@ use sha1::{Digest, Sha1};
 use std::fmt;
 use std::io::Write;
 
-/// Sec-WebSocket-Accept: 28 characters of base64.
+/// The value of Sec-WebSocket-Accept: 28 characters of base64.
 pub type AcceptKey = [u8; 28];
 
-/// What a server grants to those who ask for an upgrade.
+/// The policy of a server for requests for an upgrade.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Which pages of the web may connect.
+    /// The web pages that may connect.
     pub origins: Origins,
-    /// How browsers reach this server, where that is known: an origin with another scheme is then not its own. `None` where a
-    /// proxy may speak TLS for it.
+    /// The scheme by which browsers reach this server, if it is known: then an origin with another scheme is not this
+    /// server's. `None` where a proxy may speak TLS for it.
     pub scheme: Option<Scheme>,
-    /// The names of this server, each perhaps with a port; a request for any other host is refused with 421, so that no page of
-    /// another site reaches the server by a name that it lets lead here (DNS rebinding). Empty for no such check.
+    /// The host names of this server, each with an optional port. A request for any other host is refused with 421, so
+    /// that no page of another site reaches the server by a name of its own that resolves to it (DNS rebinding). Empty
+    /// for no check.
     pub hosts: Vec<String>,
-    /// Subprotocols that are spoken here, the best first. The first that a client offered is answered; with none in
+    /// The subprotocols of this server, the best first. The first one that the client offered is chosen; with none in
     /// common the connection opens without (RFC 6455 section 4.2.2).
     pub subprotocols: Vec<String>,
-    /// permessage-deflate, and its bounds; `None` declines it.
+    /// The bounds for permessage-deflate; `None` declines it.
     pub compression: Option<Compression>,
 }
 
 impl Policy {
-    /// Whether a request is for this server, by [`Policy::hosts`]. One without a host is: no browser sends it.
+    /// Returns whether a request is for this server, by [`Policy::hosts`]. A request without a host is: no browser
+    /// sends it.
     #[inline]
     pub fn serves(&self, request: &Request<'_>) -> bool {
         self.hosts.is_empty() || self.has_host_of(request)
@@ -47,53 +49,53 @@ impl Policy {
         request.authority().is_none_or(|host| is_one_of(&self.hosts, host))
     }
 
-    /// The first of [`Policy::hosts`] that is none.
+    /// Returns the first of [`Policy::hosts`] that is not valid.
     pub fn first_wrong_host(&self) -> Option<&str> {
         self.hosts.iter().map(String::as_str).find(|name| !is_name(name))
     }
 }
 
-/// What a server grants to one request.
+/// The response of a server that accepts an upgrade.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerHandshake<'p> {
     /// The value of Sec-WebSocket-Accept.
     pub key: AcceptKey,
-    /// The subprotocol, one that was offered.
+    /// The chosen subprotocol, one that was offered.
     pub subprotocol: Option<&'p str>,
-    /// The compression.
+    /// The chosen compression.
     pub compression: NegotiatedCompression,
 }
 
-/// Nothing beside the connection itself.
+/// Accepts without a subprotocol and without compression.
 impl From<AcceptKey> for ServerHandshake<'_> {
     fn from(key: AcceptKey) -> Self {
         Self { key, subprotocol: None, compression: NegotiatedCompression::default() }
     }
 }
 
-/// Why a request is not upgraded.
+/// Why a request for an upgrade is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Not a GET (405).
     Method,
-    /// No upgrade to WebSocket is asked for (426).
+    /// The request does not ask for an upgrade to WebSocket (426).
     NotUpgrade,
-    /// Another version than 13 (426).
+    /// A version other than 13 (426).
     Version,
     /// No key, or one that is not 16 bytes in base64 (400).
     Key,
     /// HTTP/1.0, which has no upgrades (426).
     OldHttp,
-    /// No Host, or two; or a body (400).
+    /// No Host, or two of them; or a body (400).
     Malformed,
-    /// From a page that may not (403).
+    /// A page that may not connect (403).
     Origin,
-    /// For another host (421).
+    /// Another host than this server (421).
     Host,
 }
 
 impl Refusal {
-    /// The answer to give: status, fields, and `Connection: close`.
+    /// Returns the response: status, fields, and `Connection: close`.
     pub fn response(self) -> HttpResponse<'static> {
         let (status, more_fields) = match self {
             Self::Method => (405, "Allow: GET\r\n"),
@@ -110,7 +112,7 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// The rule that a request broke, and with what: for people, who debug by it.
+    /// Returns which rule a request broke, and by which value, for people who debug it.
     #[cold]
     pub fn reason(self, request: &Request<'_>, policy: &Policy) -> String {
         let fields = &request.fields;
@@ -148,7 +150,7 @@ impl Refusal {
     }
 }
 
-/// Judges a request by RFC 6455 section 4.2.1 and the policy; returns what the answer has to say.
+/// Checks a request by RFC 6455 section 4.2.1 and the policy; returns the response.
 ///
 /// # Errors
 /// The first rule that it breaks.
@@ -164,7 +166,7 @@ pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Se
     if !fields.upgrade_websocket || !fields.connection_upgrade {
         return Err(Refusal::NotUpgrade);
     }
-    // A request that has content is no upgrade: what follows it would be read as frames.
+    // A request with content is not upgraded: the content would be parsed as frames.
     let has_length = fields.content_length.is_some_and(|length| length != b"0");
     let has_body = has_length || fields.transfer_encoding.is_some();
     if fields.host.is_none() || fields.has_duplicate || has_body {
@@ -189,7 +191,7 @@ pub fn check_request<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Se
     Ok(ServerHandshake { key: accept_key(key), subprotocol: subprotocol(fields, policy), compression })
 }
 
-/// Names are compared as they stand (RFC 6455 section 11.5).
+/// Names are compared case-sensitively (RFC 6455 section 11.5).
 fn subprotocol<'p>(fields: &http::Fields<'_>, policy: &'p Policy) -> Option<&'p str> {
     fields.websocket_protocol?;
     let offered = |ours: &&String| {
@@ -200,9 +202,9 @@ fn subprotocol<'p>(fields: &http::Fields<'_>, policy: &'p Policy) -> Option<&'p 
 
 /// 4.2.1: "a base64-encoded value that, when decoded, is 16 bytes in length".
 fn is_key(key: &[u8]) -> bool {
-    // 16 bytes are 22 characters and two of padding. The bytes themselves are not needed, and decoding them would be on the
-    // path of every handshake. Four bits of the last character stand for nothing. RFC 4648 section 3.5 lets a decoder
-    // ignore them, and clients exist that draw all 22 characters at random.
+    // 16 bytes are 22 characters and two of padding. The bytes themselves are not needed, and decoding them would be on
+    // the path of every handshake. Four bits of the last character have no meaning. RFC 4648 section 3.5 lets a decoder
+    // ignore them, and there are clients that choose all 22 characters at random.
     let Some((text, b"==")) = key.split_first_chunk::<22>() else { return false };
     text.iter().all(|&byte| BASE64[usize::from(byte)])
 }
@@ -218,7 +220,7 @@ const BASE64: [bool; 256] = {
     table
 };
 
-/// What a server answers to `key` (RFC 6455 section 4.2.2, step 5.4).
+/// Returns the value of Sec-WebSocket-Accept for `key` (RFC 6455 section 4.2.2, step 5.4).
 ///
 /// ```
 /// let accept = steadfast::proto::upgrade::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
@@ -229,12 +231,12 @@ pub fn accept_key(key: &[u8]) -> AcceptKey {
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let mut accept = [0; 28];
-    // 20 bytes are 28 characters: the slice is right, and nothing can fail.
+    // 20 bytes are 28 characters, so it cannot fail.
     let _ = STANDARD.encode_slice(hash.finalize(), &mut accept);
     accept
 }
 
-/// Appends the answer that opens the connection; `fields` are further lines, each with its CRLF.
+/// Appends the response that opens the connection; `fields` are further lines, each with its CRLF.
 pub fn encode_response(out: &mut Vec<u8>, handshake: &ServerHandshake<'_>, fields: &str) {
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
@@ -254,30 +256,30 @@ pub fn encode_response(out: &mut Vec<u8>, handshake: &ServerHandshake<'_>, field
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a client asks for.
+/// The request of a client for an upgrade.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClientHandshake<'a> {
     /// The value of Host: a name or an address, and the port unless it is 80.
     pub host: &'a str,
-    /// Path and query.
+    /// The path and the query.
     pub path: &'a str,
-    /// Subprotocols that it offers, the best first; each a token, see [`super::http_write::is_token`].
+    /// The offered subprotocols, the best first; each a token, see [`super::http_write::is_token`].
     pub subprotocols: &'a [String],
-    /// permessage-deflate, and its bounds; `None` does not offer it.
+    /// The bounds for permessage-deflate; `None` does not offer it.
     pub compression: Option<&'a Compression>,
-    /// More field lines, each with its CRLF; see [`super::http_write::field_line`].
+    /// Further field lines, each with its CRLF; see [`super::http_write::field_line`].
     pub fields: &'a str,
 }
 
-/// A Sec-WebSocket-Key from 16 fresh random bytes (RFC 6455 section 4.1, step 7).
+/// Returns a Sec-WebSocket-Key from 16 fresh random bytes (RFC 6455 section 4.1, step 7).
 pub fn client_key(random: [u8; 16]) -> [u8; 24] {
     let mut key = [0; 24];
-    // 16 bytes are 24 characters: nothing can fail.
+    // 16 bytes are 24 characters, so it cannot fail.
     let _ = STANDARD.encode_slice(random, &mut key);
     key
 }
 
-/// Appends a client's request.
+/// Appends the request.
 pub fn encode_request(out: &mut Vec<u8>, handshake: &ClientHandshake<'_>, key: &[u8; 24]) {
     for part in [
         b"GET ".as_slice(),
@@ -301,7 +303,7 @@ pub fn encode_request(out: &mut Vec<u8>, handshake: &ClientHandshake<'_>, key: &
     out.extend_from_slice(b"\r\n");
 }
 
-/// What of its request a client needs to judge the answer, in one piece while it waits: the key, one byte for the
+/// Returns what a client keeps of its request to check the response, in one piece: the key, one byte for the
 /// compression, and the subprotocols.
 pub(super) fn keep(handshake: &ClientHandshake<'_>, key: &[u8; 24]) -> Vec<u8> {
     let mut kept = key.to_vec();
@@ -315,16 +317,16 @@ pub(super) fn keep(handshake: &ClientHandshake<'_>, key: &[u8; 24]) -> Vec<u8> {
     kept
 }
 
-/// Why a server's answer does not open the connection.
+/// Why the response of a server does not open the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejected {
-    /// Another status than 101.
+    /// A status other than 101.
     Status(u16),
     /// 101, but `Upgrade: websocket` or `Connection: Upgrade` is missing.
     NotUpgrade,
     /// Sec-WebSocket-Accept is missing or wrong.
     Accept,
-    /// An extension or a subprotocol that was not asked for, or parameters of one that cannot be met.
+    /// An extension or a subprotocol that was not offered, or parameters that cannot be met.
     NotOffered,
 }
 
@@ -341,7 +343,7 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
-/// Judges a server's answer by RFC 6455 section 4.1, with what [`keep`] kept; returns the compression.
+/// Checks a server's response by RFC 6455 section 4.1, with what [`keep`] returned; returns the compression.
 ///
 /// # Errors
 /// The first rule that it breaks.
@@ -359,7 +361,8 @@ pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Neg
         return Err(Rejected::Accept);
     }
     let (compression, subprotocols) = offered.split_first().unwrap_or((&0, b""));
-    // 4.1, step 6: one "that was not present in the client's handshake"; and there is one at most (section 11.3.4).
+    // 4.1, step 6: a subprotocol "that was not present in the client's handshake"; there is at most one (section
+    // 11.3.4).
     let mut chosen = fields.values("sec-websocket-protocol");
     let fits = |one: &[u8]| subprotocols.split(|&byte| byte == b',').any(|ours| ours == one && !ours.is_empty());
     if fields.websocket_protocol.is_some() && (chosen.next().is_none_or(|one| !fits(one)) || chosen.next().is_some()) {
@@ -378,13 +381,13 @@ pub(super) fn check_response(response: &Response<'_>, kept: &[u8]) -> Result<Neg
 /// A setting that cannot be sent as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadSetting {
-    /// A field that cannot stand among those of the request.
+    /// A field that cannot be one of the request.
     Field(String, BadField),
     /// An origin that is neither `null` nor has a scheme and a host.
     Origin(String),
-    /// Origin is set twice, as itself and among the fields.
+    /// Origin is set twice, as a setting and among the fields.
     TwoOrigins,
-    /// A subprotocol that is no token, or stands there twice (RFC 6455 section 4.1).
+    /// A subprotocol that is not a token, or is repeated (RFC 6455 section 4.1).
     Subprotocol(String),
 }
 
@@ -395,10 +398,10 @@ impl fmt::Display for BadSetting {
             Self::Origin(origin) => {
                 write!(f, "origin {origin:?} is none; expected one such as https://example.org, or null")
             }
-            Self::TwoOrigins => f.write_str("the origin is set twice, once among the headers; once would be right"),
+            Self::TwoOrigins => f.write_str("the origin is set twice, once among the headers; expected once"),
             Self::Subprotocol(name) => write!(
                 f,
-                "subprotocol {name:?} is no token of RFC 9110, or stands there twice; expected one such as \
+                "subprotocol {name:?} is not a token of RFC 9110, or is repeated; expected one such as \
                  chat or v2.example.org"
             ),
         }
@@ -414,8 +417,8 @@ impl std::error::Error for BadSetting {
     }
 }
 
-/// The field lines of a request that are not the handshake's own, each with its CRLF: the `origin` if there is one, and
-/// `fields`, each as `Name: value`. The `subprotocols` are judged too, which the handshake writes.
+/// Returns the field lines of a request that are not the handshake's own, each with its CRLF: the `origin` if there is
+/// one, and `fields`, each as `Name: value`. Also checks the `subprotocols`, which the handshake writes.
 ///
 /// # Errors
 /// [`BadSetting`], the first of them.

@@ -1,16 +1,16 @@
-//! UTF-8 as it arrives (RFC 6455 section 8.1): whole messages at once, pieces with a memory of three bytes.
+//! Checks UTF-8 (RFC 6455 section 8.1): whole messages at once, or pieces, of which up to three bytes are remembered.
 
-/// The bytes are not UTF-8, and no byte that could follow would make them so.
+/// The bytes are not UTF-8, whatever may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// Whether `bytes` is UTF-8, whole.
+/// Returns whether `bytes` is complete UTF-8.
 #[inline]
 pub fn is_valid(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// Checks text that arrives in pieces, and fails at the first byte that cannot be right.
+/// Checks text that arrives in pieces, and fails at the first byte that cannot be part of valid text.
 ///
 /// ```
 /// let mut text = steadfast::proto::utf8::Utf8Stream::default();
@@ -26,10 +26,10 @@ pub struct Utf8Stream {
 }
 
 impl Utf8Stream {
-    /// Takes the next piece of the text.
+    /// Checks the next piece of the text.
     ///
     /// # Errors
-    /// [`Invalid`] as soon as a byte arrives that no valid text could have there.
+    /// [`Invalid`] as soon as a byte arrives that no valid text can have there.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         let rest = self.complete_tail(bytes)?;
         match simdutf8::compat::from_utf8(rest) {
@@ -44,15 +44,15 @@ impl Utf8Stream {
         }
     }
 
-    /// Ends the text.
+    /// Checks that the text is complete.
     ///
     /// # Errors
-    /// [`Invalid`] if it stops in the middle of a character.
+    /// [`Invalid`] if it ends in the middle of a character.
     pub fn finish(&self) -> Result<(), Invalid> {
         if self.tail_bytes == 0 { Ok(()) } else { Err(Invalid) }
     }
 
-    /// Finishes the character that the last piece left open, and gives back what follows it.
+    /// Completes the character that the last piece left incomplete; returns what follows it.
     fn complete_tail<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Invalid> {
         if self.tail_bytes == 0 {
             return Ok(bytes);
@@ -69,7 +69,7 @@ impl Utf8Stream {
                     return Ok(&bytes[i + 1..]);
                 }
                 Err(error) if error.error_len().is_some() => return Err(Invalid),
-                // No character is longer than four bytes, so an open one has at most three.
+                // A character has at most four bytes, so an incomplete one has at most three.
                 Err(_) => {
                     self.tail = [open[0], open[1], open[2]];
                     self.tail_bytes = length as u8;

@@ -1,16 +1,16 @@
-//! What this host can tell of memory and time: read from proc(5), user space and kernel space apart.
+//! Memory and CPU time of this host and its processes, read from proc(5), with user space and kernel space apart.
 
 use std::fs;
 
-/// Fewer sockets than this, and the growth of the slab says nothing about one of them.
+/// With fewer sockets than this, the growth of the slab says nothing about one of them.
 const MIN_SOCKETS: u64 = 1_000;
 
-/// One reading.
+/// Memory at one time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Anonymous resident memory of a process, RssAnon of proc_pid_status(5): what its connections own in user space.
+    /// Anonymous resident memory of a process, RssAnon of proc_pid_status(5): what its connections take in user space.
     pub user_bytes: Option<u64>,
-    /// Slab of proc_meminfo(5): what the kernel keeps in small objects, of the whole host.
+    /// Slab of proc_meminfo(5): what the kernel keeps in small objects, for the whole host.
     pub slab_bytes: Option<u64>,
     /// TCP sockets of this network namespace, of all its processes.
     pub sockets: Option<u64>,
@@ -25,17 +25,17 @@ impl Memory {
         Self { user_bytes: kib_of(&status, "RssAnon:"), slab_bytes: kib_of(&meminfo, "Slab:"), sockets: tcp_sockets() }
     }
 
-    /// How much user-space memory each of `connections` has added since `before`.
+    /// Returns how much user-space memory each of `connections` has added since `before`.
     pub fn user_bytes_per_connection(&self, before: &Self, connections: u64) -> Option<f64> {
         let grown = self.user_bytes?.saturating_sub(before.user_bytes?);
         (connections > 0).then(|| grown as f64 / connections as f64)
     }
 
-    /// How much kernel memory each TCP socket has added since `before`, wherever on this host its owner runs.
+    /// Returns how much kernel memory each TCP socket has added since `before`, whichever process of this host owns it.
     ///
-    /// The kernel does not say whose its slabs are; so it is the growth of all over the growth of the number of
-    /// sockets, and on loopback both ends of a connection have this much. `None` where the growth is too small to
-    /// tell.
+    /// The kernel does not tell to which process its slabs belong, so this is the growth of all slabs over the growth
+    /// of the number of sockets; on loopback, both ends of a connection take this much. `None` where the growth is too
+    /// small to be meaningful.
     pub fn kernel_bytes_per_socket(&self, before: &Self) -> Option<f64> {
         let sockets = self.sockets?.saturating_sub(before.sockets?);
         let grown = self.slab_bytes?.saturating_sub(before.slab_bytes?);
@@ -48,7 +48,7 @@ fn kib_of(text: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Established TCP sockets of both families, /proc/net/sockstat and sockstat6.
+/// Returns the number of established TCP sockets of both families, from /proc/net/sockstat and sockstat6.
 fn tcp_sockets() -> Option<u64> {
     let in_use = |path: &str, name: &str| {
         let text = fs::read_to_string(path).ok()?;
@@ -70,12 +70,12 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Both together.
+    /// Returns the sum of both.
     pub fn total_s(&self) -> f64 {
         self.user_s + self.system_s
     }
 
-    /// What has been used since `before`.
+    /// Returns the time used since `before`.
     pub fn since(&self, before: &Self) -> Self {
         Self { user_s: self.user_s - before.user_s, system_s: self.system_s - before.system_s }
     }
@@ -83,15 +83,15 @@ impl Cpu {
     /// Reads for the process `pid`, as proc_pid_stat(5) has it: in clock ticks of 1/100 s.
     pub fn read(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything, spaces too.
+        // The name, in parentheses, may contain any character, even spaces.
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let mut ticks = || fields.next()?.parse::<f64>().ok();
         Some(Self { user_s: ticks()? / 100.0, system_s: ticks()? / 100.0 })
     }
 }
 
-/// How much memory this process can have: that of the host, or less if a control group (cgroups(7), memory) or a limit of
-/// the process (setrlimit(2), RLIMIT_AS and RLIMIT_DATA) says so.
+/// Returns how much memory this process can have: that of the host, or less if a control group (cgroups(7), memory) or
+/// a limit of the process (setrlimit(2), RLIMIT_AS and RLIMIT_DATA) says so.
 pub(crate) fn memory_limit_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let host = kib_of(&meminfo, "MemTotal:").unwrap_or(u64::MAX);
@@ -100,20 +100,20 @@ pub(crate) fn memory_limit_bytes() -> u64 {
     groups.lines().filter_map(group_limit).chain(own).fold(host, u64::min)
 }
 
-/// RLIMIT_AS of this process, if there is one.
+/// Returns RLIMIT_AS of this process, if it is set.
 pub(crate) fn address_space_limit_bytes() -> Option<u64> {
     process_limit("Max address space")
 }
 
-/// A soft limit of this process, from proc_pid_limits(5); `None` for "unlimited".
+/// Returns a soft limit of this process, from proc_pid_limits(5); `None` for "unlimited".
 fn process_limit(name: &str) -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The least limit of a control group and those it is in, from its line of /proc/self/cgroup. A group that is seen from
-/// inside a container may have no such path; then the root that is seen there is its own.
+/// Returns the lowest limit of a control group and its ancestors, from its line of /proc/self/cgroup. The path of a
+/// group may not exist inside a container; the root that is visible there is then its own.
 fn group_limit(line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -123,7 +123,7 @@ fn group_limit(line: &str) -> Option<u64> {
         _ => return None,
     };
     let groups = std::path::Path::new(path.trim_start_matches('/')).ancestors();
-    // "max" is no number, and no limit.
+    // "max" is not a number, and not a limit.
     let limit = |group: &std::path::Path| {
         fs::read_to_string(std::path::Path::new(root).join(group).join(file)).ok()?.trim().parse::<u64>().ok()
     };
