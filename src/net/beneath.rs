@@ -115,7 +115,7 @@ fn walk(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<OwnedFd> {
             walk.down(name)?;
         }
     }
-    // The path ends with a folder that it has come back to.
+    // The path ends with a folder to which it has returned.
     sys::open_file_at(walk.folder(), OsStr::new("."))
 }
 

@@ -29,7 +29,7 @@ const IN_PLACE_BYTES: usize = 2048;
 /// Returns where in the ring a payload is that can be sent from there: the header of a server is shorter than that of
 /// the frame which was received, and replaces it. Only while no other output waits, which has to be sent first.
 #[inline(never)]
-fn lies_at(payload: &[u8], start: usize, end: usize, session: &Session, out: &Output) -> Option<usize> {
+fn offset_in_ring(payload: &[u8], start: usize, end: usize, session: &Session, out: &Output) -> Option<usize> {
     let address = payload.as_ptr() as usize;
     let fits = (start..end).contains(&address)
         && out.bytes.is_empty()
@@ -129,7 +129,7 @@ impl<S> Conn<'_, S> {
         if payload.len() >= IN_PLACE_BYTES
             && self.in_place.is_none()
             && let Some(from) =
-                lies_at(payload, self.lent.start, self.lent.end, self.connection.session(), &self.context.output)
+                offset_in_ring(payload, self.lent.start, self.lent.end, self.connection.session(), &self.context.output)
         {
             self.in_place = Some(InPlace { kind, payload: from..from + payload.len() });
             Sent::Sent

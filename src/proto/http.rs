@@ -328,7 +328,7 @@ fn boxed_request(input: &[u8], limits: HeadLimits) -> Parsed<Box<Request<'_>>> {
 }
 
 /// Parses the version of a head that httparse does not know; returns what follows it, or `None` while it is incomplete.
-/// In `form`, which is that of RFC 9112 section 2.3, a 0 stands for any digit.
+/// In `form`, which is that of RFC 9112 section 2.3, a 0 means any digit.
 ///
 /// RFC 9110 section 2.5: "A recipient that receives a message with a major version number that it implements and a minor
 /// version number higher than what it implements SHOULD process the message as if it was in the highest minor version".

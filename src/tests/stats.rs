@@ -38,10 +38,10 @@ fn growth_is_shared_out() {
 }
 
 #[test]
-fn nobody_has_nothing() {
-    // Beyond the largest process id that Linux gives out, 2^22.
-    let nobody = Memory::read(Some(u32::MAX));
-    assert_eq!(nobody.user_bytes, None);
+fn memory_of_a_missing_process_is_unknown() {
+    // Beyond the largest process id of Linux, 2^22.
+    let missing = Memory::read(Some(u32::MAX));
+    assert_eq!(missing.user_bytes, None);
     assert_eq!(Cpu::read(u32::MAX), None);
 }
 

@@ -121,7 +121,7 @@ fn what_is_of_a_client_is_summed_and_what_is_of_the_server_is_not() {
     let merged = merge(vec![one.clone(), other]).expect("two shards");
     assert_eq!(merged.memory.client.user_bytes_per_connection, Some(70.0));
     assert_eq!((merged.memory.client.connections, merged.memory.server.connections), (40, 40));
-    // Only one of them could tell.
+    // Only one of them could be compared.
     assert_eq!(merged.memory.server.kernel_bytes_per_connection, Some(4100.0));
     assert_eq!((merged.cpu.client, merged.cpu.server), (one.cpu.client, one.cpu.server));
     assert_eq!(merged.timeline[3].client_user_bytes, Some(1500));

@@ -78,7 +78,7 @@ fn phases(fates: &[Fate], samples: &[Sample], seconds: u64, schedule: Schedule) 
     vec![phase("ramp", 0, RAMP_S), phase("hold", RAMP_S, seconds)]
 }
 
-/// What so many connections add to a process, each about `bytes`: together it is whole bytes.
+/// What a number of connections adds to a process, each about `bytes`: a whole number of bytes together.
 fn memory(planned: u64, bytes: f64) -> SideMemory {
     let each = (planned as f64 * bytes).round() / planned as f64;
     SideMemory {

@@ -13,9 +13,9 @@ struct Body {
 }
 
 enum End {
-    /// So many bytes from its beginning.
+    /// This many bytes from its beginning.
     At(usize),
-    /// Somewhere behind what has come.
+    /// Somewhere after what has arrived.
     Open,
     /// Where the stream ends.
     OfStream,
@@ -45,7 +45,7 @@ pub(crate) fn read_responses(input: &[u8], limits: HeadLimits) -> Expected {
             }
             Err(error) => return failed(expected, error),
         };
-        // RFC 9110 section 15.2: an interim answer, and the one that is meant behind it.
+        // RFC 9110 section 15.2: an interim response, and the final one after it.
         if (100..200).contains(&response.status) && response.status != 101 {
             rest = &rest[bytes..];
             continue;
@@ -100,7 +100,7 @@ fn sized(length: u64, rest: &[u8]) -> Body {
     Body { data: rest[..here].to_vec(), end }
 }
 
-/// The line at the front of `rest`, and whether its CRLF is there too; `None` if one of the two stands there alone.
+/// The line at the front of `rest`, and whether its CRLF is there too; `None` if one of the two is alone.
 fn line(rest: &[u8]) -> Option<(&[u8], bool)> {
     let end = rest.iter().position(|byte| b"\r\n".contains(byte)).unwrap_or(rest.len());
     match rest[end..] {

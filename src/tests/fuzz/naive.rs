@@ -11,7 +11,7 @@ use steadfast::proto::session::{Limits, State};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
-    /// Where they stand in the first byte.
+    /// Their place in the first byte.
     pub(crate) reserved_bits: u8,
     pub(crate) opcode: u8,
     pub(crate) mask: Option<[u8; 4]>,
@@ -96,7 +96,7 @@ pub(crate) fn unmasked(payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     (0..payload.len()).map(|at| payload[at] ^ mask[at % 4]).collect()
 }
 
-/// What has come of a text: it may be right, or no more bytes can make it so.
+/// The state of a text: it may be valid, or no more bytes can make it so.
 fn can_be_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
@@ -125,14 +125,14 @@ pub(crate) struct Expected {
     pub(crate) seen: Vec<Seen>,
     pub(crate) sent: Vec<u8>,
     pub(crate) state: State,
-    /// Not empty where a rule was broken behind all that was seen: the session names one of these, and closes.
+    /// Not empty where a rule was broken after all that was seen: the session names one of these, and closes.
     pub(crate) faults: Vec<Fault>,
     /// What the end of the stream adds, and where it leaves the session, if that is not as `over` has it.
     pub(crate) at_end: Option<(Vec<Seen>, State)>,
 }
 
 impl Expected {
-    /// An end of the stream is proper behind the end of the conversation, and before that it is the end of both.
+    /// The end of the stream is proper after the end of the conversation; before that it is the end of both.
     pub(crate) fn over(closed: bool) -> (Vec<Seen>, State) {
         (vec![Seen::End(closed)], State::Closed)
     }
@@ -142,7 +142,7 @@ impl Expected {
 pub(crate) struct Reader<'l> {
     role: Role,
     limits: &'l Limits,
-    /// Whether the message that is open is text, and what has come of it.
+    /// Whether the open message is text, and its state.
     message: Option<(bool, Vec<u8>)>,
     fragments: u32,
     controls: u16,

@@ -1,6 +1,5 @@
-// What stands at the root of every target: each of them includes this file, so that it is a whole program for the
-// fuzzer, and a module of the test in kept.rs for everybody else. (It must then import from these modules, and not the
-// modules themselves.)
+// The root of every target: each of them includes this file, so that it is a whole program for the fuzzer, and a module
+// of the test in kept.rs otherwise. (It must then import from these modules, and not the modules themselves.)
 
 #[path = "bodies.rs"]
 #[allow(dead_code, reason = "not every target needs all of it")]

@@ -37,7 +37,7 @@ impl<'a> Script<'a> {
     }
 }
 
-/// More pieces than that take time, and tell nothing new.
+/// More pieces than that take time, and find nothing new.
 const MANY: usize = 1_000;
 
 /// Cuts `input` into pieces of these lengths, over and over: up to 127 bytes as they are, above that in steps of 16, so

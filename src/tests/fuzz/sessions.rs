@@ -15,7 +15,7 @@ use steadfast::proto::upgrade::{self, Origins, Policy};
 /// What a session may keep besides bytes that have arrived: one cache line.
 const RECORD_BYTES: usize = 64;
 
-/// A client's key stands in front of the answer that it waits for.
+/// A client's key precedes the response that it waits for.
 const KEY_BYTES: usize = 24;
 
 /// Up to this length a head is judged at every arrival, and a longer one not before its end.
@@ -56,13 +56,13 @@ pub(crate) fn upgrades(request: &Request<'_>) -> bool {
     upgrade::check_request(request, &policy).is_ok()
 }
 
-/// Where a session is met, and what has come and gone before the bytes of the fuzzer.
+/// The state of a session, and what has passed before the bytes of the fuzzer.
 pub(crate) struct Entry {
     start: Start,
     before: Vec<u8>,
     seen: Vec<Seen>,
     sent: Vec<u8>,
-    /// The state behind all that, if it is one that reads frames.
+    /// The state after all that, if it is one that reads frames.
     frames: Option<(Role, State)>,
 }
 
@@ -117,8 +117,8 @@ impl Entry {
 }
 
 /// Runs a session as `script` has it. Its next bytes: one for the limits (bits 0 and 1), whether the rest is sketches
-/// of frames (2) or bytes as they are, whether the stream ends behind them (3), and how far into the ring they begin
-/// (4 to 7); then four for the lengths of pieces.
+/// of frames (2) or bytes as they are, whether the stream ends after them (3), and how far into the ring they begin (4
+/// to 7); then four for the lengths of pieces.
 pub(crate) fn drive(entry: &Entry, mut script: Script<'_>) {
     let flags = script.byte();
     let lengths = script.bytes();
@@ -293,7 +293,7 @@ impl End {
         }
     }
 
-    /// A handshake that is under way is left alone: what it would come to is nobody's promise.
+    /// A handshake in progress is left alone: its result is not promised.
     pub(crate) fn close(&mut self, code: u16, reason: &str) {
         if self.is_open() {
             self.began = Some(code);

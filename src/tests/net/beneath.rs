@@ -92,7 +92,7 @@ fn a_walk_opens_what_openat2_opens_and_refuses_what_it_refuses() {
         let right = opened(sys::open_beneath(folder.as_fd(), path));
         let walked = opened(walk(folder.as_fd(), path));
         match (&right, &walked) {
-            // `file/.` and `file/` name no file for the kernel; the walk does not tell them from `file`.
+            // `file/.` and `file/` do not name a file for the kernel; the walk does not distinguish them from `file`.
             (Err(libc::ENOTDIR), Ok((_, text))) => assert!(!text.contains("secret"), "{path:?}"),
             (Ok(_), _) => assert_eq!(walked, right, "{path:?}"),
             (Err(_), _) => assert!(walked.is_err(), "{path:?}: {right:?} {walked:?}"),

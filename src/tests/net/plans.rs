@@ -132,7 +132,7 @@ fn a_million_under_a_limit_that_allows_it_takes_one_table() {
 }
 
 #[test]
-fn who_names_no_number_gets_what_one_table_holds() {
+fn plan_without_a_number_fills_one_table() {
     let plan = Plan::new(PlanRequest { max_connections: None, ..million() }).expect("a plan");
     assert_eq!((plan.own_tables, plan.reactors), (false, 2));
     assert!((19_900..20_000).contains(&plan.max_connections), "{plan:?}");

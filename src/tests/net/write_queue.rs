@@ -107,7 +107,7 @@ impl Twin {
             match overflow {
                 Overflow::Close => return Pushed::Overflowed,
                 Overflow::DropNewest => return Pushed::Dropped,
-                // What the peer's window was made with stays, and then the limits have to give way.
+                // A message that the peer's window contains stays, and then the limits are exceeded.
                 Overflow::DropOldest | Overflow::KeepLatest if !self.drop_first(|topic| topic != Topic::Required) => {
                     break;
                 }
@@ -138,12 +138,12 @@ impl Twin {
     }
 }
 
-/// Of the numbers that a test draws, 0 stands for no topic.
+/// Of the numbers that a test draws, 0 means no topic.
 fn numbered(number: u32) -> Topic {
     if number == 0 { Topic::None } else { Topic::Number(number) }
 }
 
-/// What is left of a turn: a head, then messages or control frames of so many bytes, of which a part is gone.
+/// The rest of a turn: a head, then messages or control frames, of which a part has been sent.
 #[derive(Clone, Debug)]
 struct Start {
     head_bytes: usize,
@@ -263,7 +263,7 @@ impl Pair {
         }
     }
 
-    /// Behind a message that went in, either the limits hold, or it waits alone or with what has to stay.
+    /// After a message that was queued, either the limits hold, or it waits alone or with those that have to stay.
     fn assert_bounded(&self) {
         let (messages, bytes) = self.twin.waiting();
         let others =
@@ -364,8 +364,8 @@ proptest! {
 
 type Place = (std::ops::Range<usize>, bool);
 
-/// A head and frames of every form: the bytes, how many of them are the head, and where each piece lies and whether
-/// it is a message.
+/// A head and frames of every form: the bytes, how many of them are the head, and where each piece is and whether it is
+/// a message.
 fn turn() -> (Vec<u8>, usize, Vec<Place>) {
     let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n".to_vec();
     let head_bytes = head.len();
@@ -396,7 +396,7 @@ fn left(sent: usize) -> (WriteQueue, u32) {
 }
 
 #[test]
-fn what_a_turn_left_behind_is_taken_in_from_every_byte_on() {
+fn rest_of_a_turn_is_queued_from_every_byte_on() {
     let (all, _, pieces) = turn();
     // Between the edges of pieces each byte is like the next.
     let near = |sent: &usize| pieces.iter().any(|(piece, _)| piece.end.abs_diff(*sent) < 20) || *sent == 4999;

@@ -69,7 +69,7 @@ fn the_server_chooses_the_subprotocol_that_it_likes_best() {
         (&["x", "y, mqtt"], Some("mqtt")),
         (&["", "a"], Some("a")),
         (&["c"], None),
-        // They are compared as they stand.
+        // They are compared case-sensitively.
         (&["A, B, MQTT"], None),
         (&["a b"], None),
         (&["ab"], None),
@@ -207,7 +207,7 @@ fn an_answer_says_what_it_has() {
     }
 }
 
-/// Behind an upgrade that is not granted stand frames, and a page is an answer to it, too.
+/// Frames may follow a request for an upgrade that is refused, and a page is a refusal, too.
 #[test]
 fn a_page_in_place_of_an_upgrade_closes() {
     let mut input = UPGRADE.replace("/echo", "/page").into_bytes();

@@ -44,7 +44,7 @@ fn requests_with_bodies_follow_one_another() {
 }
 
 #[test]
-fn a_body_is_whole_before_its_request_is_told() {
+fn request_is_delivered_when_its_body_is_complete() {
     for (fields, part) in [("Content-Length: 5", "hell"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n")] {
         Transcript::new(fields, Start::Server, post(fields, part)).leaves(State::Head);
         Transcript::new(fields, Start::Server, post(fields, part))
@@ -81,9 +81,9 @@ fn a_body_over_the_limit_gets_413() {
         .leaves(State::Head);
 }
 
-/// Nobody reads chunk extensions and trailers: they are bounded, over all of a body.
+/// Chunk extensions and trailers are ignored; their length is bounded over all of a body.
 #[test]
-fn what_stands_beside_the_data_is_bounded() {
+fn chunk_extensions_and_trailers_are_bounded() {
     let chunked = |rest: &str| post("Transfer-Encoding: chunked", rest);
     let (fits, over) = ("e".repeat(16_000), "e".repeat(16_385));
     let limits = Limits::default();
@@ -267,7 +267,7 @@ fn nothing_is_asked_where_nothing_follows() {
     }
 }
 
-/// Whoever was not told to go on may send the body or not: what follows could be either.
+/// A client that was not told to go on may send the body or not: what follows could be either.
 #[test]
 fn an_answer_in_place_of_100_closes() {
     for (fields, body) in [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")] {
@@ -291,7 +291,7 @@ fn what_cannot_be_expected_gets_417() {
         let fields = format!("Expect: 100-continue\r\nExpect: {value}");
         refused(&fields, Limits::default(), expects(&fields), HeadError::Expectation);
     }
-    // What is wrong with the length counts first: nobody is told to go on with that.
+    // An invalid length counts first: the client is not told to go on.
     for (fields, error) in [
         ("Content-Length: 1048577", HeadError::BodyTooLarge),
         ("Content-Length: x", HeadError::Malformed),
@@ -302,7 +302,7 @@ fn what_cannot_be_expected_gets_417() {
     }
 }
 
-/// It owns what has come, and not what was announced.
+/// It owns what has arrived, and not what was announced.
 #[test]
 fn a_body_takes_as_much_as_has_come() {
     let limits = Limits { max_body_bytes: 1 << 40, ..Limits::default() };
@@ -341,7 +341,7 @@ fn a_body_takes_as_much_as_has_come() {
 
 /// A head at its limits has a body like any other.
 #[test]
-fn a_body_behind_the_largest_head_is_taken() {
+fn body_after_the_largest_head_is_accepted() {
     let max = Limits::default().head.max_head_bytes;
     let frame = post("Content-Length: 5\r\nX: ", "").len();
     let fields = format!("Content-Length: 5\r\nX: {}", "x".repeat(max - frame));

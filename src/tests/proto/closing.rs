@@ -121,7 +121,7 @@ fn the_longest_reason_is_taken() {
 }
 
 #[test]
-fn nothing_behind_a_close_is_read() {
+fn bytes_after_a_close_are_not_read() {
     for role in both_roles() {
         let mut input = wire::to(role, TEXT, "read");
         input.extend(wire::to(role, OPEN_TEXT, "an open message ends here"));
@@ -200,7 +200,7 @@ fn our_close_carries_its_code_and_as_much_reason_as_fits() {
 }
 
 #[test]
-fn nothing_is_sent_behind_our_close() {
+fn nothing_is_sent_after_our_close() {
     for role in both_roles() {
         let mut peer = Peer::new(Start::Closing(role), Limits::default(), 64);
         for state in [State::Closing, State::Closed] {

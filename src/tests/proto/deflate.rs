@@ -11,7 +11,7 @@ use steadfast::proto::session::{Limits, State};
 /// The bit that marks a compressed message, on its first frame.
 const RSV1: u8 = 0x40;
 
-/// Who keeps a window: both, none, the client, the server.
+/// Which endpoints keep a window: both, none, the client, the server.
 const KEEP: &str = "";
 const KEEP_NONE: &str = "; server_no_context_takeover; client_no_context_takeover";
 const ALL: [&str; 4] = [KEEP, KEEP_NONE, "; server_no_context_takeover", "; client_no_context_takeover"];
@@ -50,7 +50,7 @@ fn fails_under(
         Fault::DeflateInvalid | Fault::TextNotUtf8 => 1007,
         _ => 1002,
     };
-    // What lies behind the fault is never understood.
+    // What follows the fault is never parsed.
     let input = [frames(role, input), wire::to(role, TEXT, "behind it")].concat();
     Transcript::new(format!("{role:?}{parameters}, {fault:?}, {name}"), Start::Deflated(role, parameters), input)
         .under(limits)
@@ -73,7 +73,7 @@ fn the_examples_of_the_rfc_are_read() {
     let two_blocks = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
     let hello = Seen::text("Hello");
     for start in every_start() {
-        // 7.2.3.1 to 7.2.3.5, one behind the other.
+        // 7.2.3.1 to 7.2.3.5, one after the other.
         let all: [&[u8]; 4] = [&HELLO, stored, &last, &two_blocks];
         let input = all.map(|payload| (TEXT | RSV1, payload));
         sees(start, "all of them", &input, &[hello.clone(), hello.clone(), hello.clone(), hello.clone()]);
@@ -131,7 +131,7 @@ fn control_frames_may_stand_between_fragments() {
     }
 }
 
-/// RFC 7692 section 6: RSV1 stands on a message's first frame and nowhere else; RSV2 and RSV3 mean nothing still.
+/// RFC 7692 section 6: RSV1 is set on the first frame of a message and on no other; RSV2 and RSV3 have no meaning.
 #[test]
 fn reserved_bits_where_they_must_not_be() {
     for start in every_start() {
@@ -343,7 +343,7 @@ fn tiny() -> Limits {
     Limits { max_message_bytes: 3_000, ..Limits::default() }
 }
 
-/// A message of exactly so many bytes, in a few dozen.
+/// A message of exactly `bytes` bytes, compressed to a few dozen.
 fn bomb(bytes: usize) -> Vec<u8> {
     let repeats = (bytes - 1) / 258;
     let rest = bytes - 258 * repeats;
@@ -357,7 +357,7 @@ fn bombs_fail_at_the_limit() {
             let name = format!("{bytes} bytes");
             let bomb = bomb(bytes);
             let fault = Fault::MessageTooBig;
-            // Beyond the limit on the wire, the header tells.
+            // A compressed message beyond the limit is refused by its header.
             fails_under(tiny(), start, &name, &[(BINARY | RSV1, &bomb)], &[], fault);
             let (left, right) = bomb.split_at(bomb.len() / 2);
             let fragments = [(OPEN_TEXT | RSV1, left), (MORE, right), (LAST, b"")];
@@ -437,7 +437,7 @@ fn alike(start: Start, limits: Limits, input: &[u8], cuts: &[usize]) -> (Record,
     (whole, run(start, limits, pieces, false, (0, Pace::AtOnce)))
 }
 
-/// Blocks of all kinds, one behind the other, whose text is right for the most part.
+/// Blocks of all kinds, one after the other, most of which are valid text.
 fn blocks() -> impl Strategy<Value = Vec<u8>> {
     let text =
         prop_oneof![4 => "[a-zé€]{0,12}".prop_map(String::into_bytes), 1 => prop::collection::vec(any::<u8>(), 0..4)];

@@ -47,7 +47,7 @@ fn the_examples_of_the_rfc_are_answered() {
         assert_eq!(usual, choose(&["x, permessage-deflate ;client_max_window_bits"], &ours));
         assert_eq!(choose(&[NAME], &ours), choose(&["permessage-deflate, permessage-deflate; x"], &ours));
     }
-    // Section 5.2: offers of other extensions stand beside it, and with other parameters.
+    // Section 5.2: offers of other extensions, and with other parameters, may be present.
     answers("bar; baz=2, permessage-deflate", &all(), NAME);
     answers("foo, permessage-deflate; use_y, permessage-deflate", &all(), NAME);
 }
@@ -174,7 +174,7 @@ fn the_first_offer_that_can_be_met_is_taken() {
     }
 }
 
-/// RFC 6455 section 9.1: a value may stand in quotes; and white space may stand around everything.
+/// RFC 6455 section 9.1: a value may be in quotes, and white space may be around everything.
 #[test]
 fn quotes_and_white_space_are_read() {
     let ten = "permessage-deflate; server_max_window_bits=10";
@@ -253,7 +253,7 @@ fn a_client_refuses_an_answer_beyond_its_offer() {
         assert_eq!(confirm(&fields, &all()), None, "{fields:?}");
     }
     assert_eq!(confirm(&[], &all()), None);
-    // 7.1.1.1: who offered server_no_context_takeover has it in the answer.
+    // 7.1.1.1: a client that offered server_no_context_takeover has it in the response.
     for answer in
         [NAME, "permessage-deflate; client_no_context_takeover", "permessage-deflate; server_max_window_bits=8"]
     {

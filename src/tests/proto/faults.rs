@@ -17,7 +17,7 @@ fn fails(role: Role, name: &str, input: Vec<u8>, before: &[Seen], (fault, code):
         _ => None,
     });
     let pongs: Vec<u8> = pongs.flatten().collect();
-    // What lies behind the fault is never understood.
+    // What follows the fault is never parsed.
     let input = [input, wire::to(role, TEXT, "behind it")].concat();
     Transcript::new(format!("{role:?}, {fault:?}, {name}"), Start::Open(role), input)
         .under(limits())
@@ -28,7 +28,7 @@ fn fails(role: Role, name: &str, input: Vec<u8>, before: &[Seen], (fault, code):
         .leaves(State::Closed);
 }
 
-/// A header alone: enough to tell, whatever it announces.
+/// A header alone: it is enough, whatever length it announces.
 fn head(role: Role, first: u8, length: u64, form: Form) -> Vec<u8> {
     wire::header(first, wire::mask_to(role), length, form)
 }

@@ -85,7 +85,7 @@ impl Seen {
     }
 }
 
-/// Where a session stands when its transcript begins.
+/// The state of a session when its transcript begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
     Raw,
@@ -93,7 +93,7 @@ pub(super) enum Start {
     Handshake,
     HttpClient,
     Open(Role),
-    /// It has agreed upon permessage-deflate with these parameters, as they stand in the server's answer.
+    /// It has negotiated permessage-deflate with these parameters, as the server's response has them.
     Deflated(Role, &'static str),
     /// It has sent Close 1000.
     Closing(Role),
@@ -190,7 +190,7 @@ impl Peer {
         self.drain();
     }
 
-    /// Puts `piece` into the ring: behind what is there, or `offset` bytes from its beginning.
+    /// Puts `piece` into the ring: after what is there, or `offset` bytes from its beginning.
     fn arrive(&mut self, piece: &[u8], offset: usize) {
         // A ring that runs empty starts at zero again: an offset is made of bytes that have been parsed.
         let offset = if self.ring.is_empty() && !piece.is_empty() { offset } else { 0 };
@@ -344,7 +344,7 @@ impl Transcript {
         self
     }
 
-    /// The peer sends no more behind the input.
+    /// The peer sends no more after the input.
     pub(super) fn then_ends(mut self) -> Self {
         self.ends = true;
         self

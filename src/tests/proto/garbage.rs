@@ -1,4 +1,5 @@
-//! Random input: no session panics or stands still (the feeding looks after both), and cuts change nothing.
+//! Random input: no session panics or stops making progress (the feeding checks both), and cutting the input changes
+//! nothing.
 
 use super::feed::{Pace, Record, Start, run};
 use super::wire::{self, Form, both_roles};
@@ -13,7 +14,7 @@ fn starts() -> impl Strategy<Value = Start> {
     select(open.chain(others).collect::<Vec<_>>())
 }
 
-/// Runs it whole, in single bytes and in random pieces; and gives what all of them came to.
+/// Feeds the input whole, in single bytes and in random pieces; returns the result, which is the same for all of them.
 fn however_cut(start: Start, limits: Limits, input: &[u8], cuts: &[Index]) -> Result<Record, TestCaseError> {
     let whole = run(start, limits, [input], true, (0, Pace::AtOnce));
     let bytewise = run(start, limits, input.chunks(1), true, (3, Pace::AtOnce));

@@ -12,7 +12,7 @@ fn upgrade_request() -> Seen {
 }
 
 #[test]
-fn frames_right_behind_the_request_are_read() {
+fn frames_directly_after_the_request_are_read() {
     let mut input = UPGRADE.as_bytes().to_vec();
     input.extend(wire::to(Role::Server, wire::TEXT, "first"));
     input.extend(wire::to(Role::Server, wire::PING, "are you there"));
@@ -269,7 +269,7 @@ fn the_client_writes_a_request_that_the_server_takes() {
 }
 
 #[test]
-fn frames_right_behind_the_answer_are_read() {
+fn frames_directly_after_the_response_are_read() {
     let mut input = wire::accepted().into_bytes();
     input.extend(wire::to(Role::Client, wire::TEXT, "welcome"));
     input.extend(wire::to(Role::Client, wire::PING, ""));

@@ -122,7 +122,7 @@ fn later_minor_versions_are_taken_for_http_1_1() {
     }
 }
 
-/// A request whose line has so many bytes, CRLF included.
+/// A request whose line has `bytes` bytes, including CRLF.
 fn request_with_line(bytes: usize) -> (String, String) {
     let target = format!("/{}", "t".repeat(bytes - "GET / HTTP/1.1\r\n".len()));
     (format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"), target)
@@ -142,7 +142,7 @@ fn a_request_line_over_its_limit_gets_414() {
     }
 }
 
-/// A request whose head has so many bytes.
+/// A request whose head has `bytes` bytes.
 fn request_of(bytes: usize) -> String {
     let frame = "GET / HTTP/1.1\r\nHost: h\r\nX: \r\n\r\n".len();
     format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(bytes - frame))

@@ -1,4 +1,5 @@
-//! What the allocator gives away for a session, its own bookkeeping included: exact, where a process's memory is not.
+//! The memory that the allocator hands out for a session, including its own overhead: exact, where the memory of a
+//! process is not.
 #![expect(unsafe_code, reason = "an allocator; each block has its SAFETY line")]
 
 use super::feed::{Peer, Start};
@@ -83,7 +84,7 @@ fn what_is_only_announced_takes_64_bytes_of_the_heap_at_most() {
         for first in [TEXT, BINARY, OPEN_TEXT, OPEN_BINARY] {
             for length in [1, 126, 65_536, 1 << 30, u64::MAX >> 1] {
                 let header = wire::header(first, wire::mask_to(role), length, wire::shortest(length));
-                // All of a header, or what has come of it.
+                // All of a header, or the part that has arrived.
                 for bytes in 1..=header.len() {
                     let mut peer = Peer::new(Start::Open(role), limits, 64);
                     let before = held();

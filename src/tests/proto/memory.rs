@@ -79,7 +79,7 @@ fn a_thousand_small_fragments_stay_small() {
 }
 
 #[test]
-fn control_frames_between_fragments_leave_nothing_behind() {
+fn control_frames_between_fragments_keep_no_memory() {
     let limits = Limits { max_control_frames_per_s: u16::MAX, ..Limits::default() };
     for role in both_roles() {
         let mut peer = Peer::new(Start::Open(role), limits, 256);
@@ -94,7 +94,7 @@ fn control_frames_between_fragments_leave_nothing_behind() {
 }
 
 #[test]
-fn what_is_complete_leaves_nothing_behind() {
+fn complete_messages_keep_no_memory() {
     let owns_nothing = |start: Start, input: &[u8]| {
         for cut in 0..=input.len() {
             let mut peer = Peer::new(start, Limits::default(), input.len());
@@ -134,7 +134,7 @@ fn drip(bytes: usize, limits: HeadLimits) -> Peer {
 }
 
 #[test]
-fn a_head_byte_by_byte_is_taken_up_to_its_limit_and_refused_one_behind_it() {
+fn head_in_single_bytes_is_accepted_up_to_its_limit_and_refused_one_byte_later() {
     for max in [64, 511, 512, 513, HeadLimits::default().max_head_bytes] {
         let limits = HeadLimits { max_head_bytes: max, ..HeadLimits::default() };
         assert!(matches!(*drip(max, limits).seen, [Seen::Request { .. }]), "{max} of {max}");

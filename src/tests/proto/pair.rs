@@ -101,7 +101,7 @@ impl End {
     }
 }
 
-/// The payloads of the Close frames among what an end sent behind its head, and how many bytes lie behind the first.
+/// The payloads of the Close frames among what an endpoint sent after its head, and how many bytes follow the first.
 fn closes(role: Role, sent: &[u8]) -> (Vec<Vec<u8>>, usize) {
     let head = sent.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     let mut rest = &sent[head..];
@@ -204,7 +204,7 @@ proptest! {
         for (this, other, role) in [(&ends[0], &ends[1], Role::Client), (&ends[1], &ends[0], Role::Server)] {
             prop_assert_eq!(this.session.state(), State::Closed);
             prop_assert_eq!(this.session.partial_bytes(), 0);
-            // Who began to close may have missed what was under way; nobody else misses anything.
+            // An endpoint that began to close may have missed messages on the way; no other one misses anything.
             prop_assert!(other.sent.starts_with(&this.received));
             prop_assert!(this.began.is_some() || other.sent == this.received);
             prop_assert!(this.pings.starts_with(&this.pongs));
@@ -214,7 +214,7 @@ proptest! {
             prop_assert_eq!(closes.len(), 1, "each end sends one Close");
             prop_assert_eq!(behind, 0, "and nothing behind it");
         }
-        // With one who began, both end with its code.
+        // Where one endpoint began, both end with its code.
         if ends[0].began.is_none() || ends[1].began.is_none() {
             prop_assert_eq!(ends[0].closed, ends[1].closed);
         }

@@ -125,7 +125,7 @@ fn short_frames_are_recognised_as_such() {
     }
 }
 
-/// What has come of a text: it may be right, or no more bytes can make it so.
+/// The state of a text: it may be valid, or no more bytes can make it so.
 fn can_be_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
@@ -148,7 +148,7 @@ fn streams_alike(bytes: &[u8], cuts: &[usize]) {
 
 #[test]
 fn every_beginning_of_a_character_is_judged_as_std_does() {
-    // One value of each class that the table of RFC 3629 section 4 tells apart, and its neighbours.
+    // One value of each class of the table of RFC 3629 section 4, and its neighbours.
     let edges =
         [0, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef];
     let leads = [0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff];
@@ -182,10 +182,10 @@ fn chunks_naive(input: &[u8]) -> Result<(Vec<u8>, bool, usize), Vec<u8>> {
             return Err(data);
         }
         let Some(end) = line_end(&rest[digits..]).map_err(|()| data.clone())? else {
-            let bad = !rest[digits..].is_empty() && (digits == 0 || !behind_size(&rest[digits..]));
+            let bad = !rest[digits..].is_empty() && (digits == 0 || !after_size(&rest[digits..]));
             return if bad { Err(data) } else { Ok((data, false, input.len())) };
         };
-        if digits == 0 || !behind_size(&rest[digits..digits + end - 2]) {
+        if digits == 0 || !after_size(&rest[digits..digits + end - 2]) {
             return Err(data);
         }
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..digits]).unwrap(), 16).unwrap();
@@ -214,18 +214,18 @@ fn chunks_naive(input: &[u8]) -> Result<(Vec<u8>, bool, usize), Vec<u8>> {
     }
 }
 
-/// What may stand in a line, and perhaps the CR at the end of what has come.
+/// What a line may contain, and perhaps the CR at the end of what has arrived.
 fn is_text(byte: &u8) -> bool {
     matches!(byte, b'\t' | b'\r' | b' '..=0x7e | 0x80..)
 }
 
-/// What may stand behind a chunk's size: white space, then an extension or nothing.
-fn behind_size(text: &[u8]) -> bool {
+/// What may follow a chunk's size: white space, then an extension or nothing.
+fn after_size(text: &[u8]) -> bool {
     let rest = text.iter().skip_while(|byte| b" \t".contains(byte)).collect::<Vec<_>>();
     rest.first().is_none_or(|first| b";\r".contains(first)) && text.iter().all(is_text)
 }
 
-/// Where the line ends, its CRLF included; `Err` if one of the two stands alone first.
+/// Where the line ends, including CRLF; `Err` if one of the two is alone first.
 fn line_end(rest: &[u8]) -> Result<Option<usize>, ()> {
     match rest.iter().position(|byte| b"\r\n".contains(byte)) {
         None => Ok(None),

@@ -28,7 +28,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn an_unfinished_request_behind_a_whole_one_waits() {
+fn unfinished_request_after_a_complete_one_waits() {
     Transcript::new("one and a half", Start::Server, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHo")
         .sees([Seen::request("GET", "/1", "h")])
         .sends(OK)

@@ -178,7 +178,7 @@ fn a_target_is_taken_apart() {
     assert_eq!((old.path(), old.authority()), ("/", None));
 }
 
-/// RFC 9112 section 3.2.2: the target's authority stands for Host, wherever that is compared.
+/// RFC 9112 section 3.2.2: the authority of the target replaces Host wherever that is compared.
 #[test]
 fn an_absolute_target_is_the_host_that_an_origin_is_compared_with() {
     for (target, origin, status) in [

@@ -1,4 +1,5 @@
-//! Keeping alive: who says nothing is asked, often enough for what lies between, and its answer tells how far it is.
+//! Keep-alive: a silent connection is pinged, often enough for what is between the endpoints, and its pong gives the
+//! round-trip time.
 
 use crate::probe::{BYTES, MANY, PATH, Probed, ample, by_messages, number_of, numbers, patient, tight};
 use crate::wire::{PING, PONG, frame};
@@ -18,7 +19,7 @@ fn default_pings_come_before_any_stock_proxy_forgets_a_connection() {
 }
 
 #[test]
-fn the_answer_to_a_ping_of_the_servers_own_tells_how_far_it_is() {
+fn pong_for_a_keep_alive_ping_reports_the_round_trip() {
     let deadlines = Deadlines { ping_s: 1, ..patient() };
     let probed = Probed::start(Config { deadlines, ..tight(by_messages(10)) }, Overflow::Close);
     let began = Instant::now();
@@ -36,14 +37,14 @@ fn the_answer_to_a_ping_of_the_servers_own_tells_how_far_it_is() {
 }
 
 #[test]
-fn one_who_takes_nothing_is_asked_once_and_behind_what_waits() {
+fn connection_that_takes_nothing_is_pinged_once_after_queued_output() {
     let deadlines = Deadlines { ping_s: 1, ..patient() };
     let probed = Probed::start(Config { deadlines, ..tight(ample()) }, Overflow::DropNewest);
     let (mut slow, id) = probed.slow(PATH);
     let (mut healthy, _) = probed.healthy();
     let (sent, _) = probed.burst(&mut slow, MANY, "");
     let left = sent.len() - probed.dropped() as usize;
-    // Who takes nothing is not heard either, so its turn must have come when another one's has come twice.
+    // A connection that takes nothing is not read either, so its turn must have come when another one's has come twice.
     for _ in 0..2 {
         let ping = healthy.frame();
         assert_eq!(ping.first, PING, "{ping:?}");

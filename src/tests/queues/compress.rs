@@ -70,7 +70,7 @@ fn publish(probed: &Probed, topic: &str, number: usize) {
     until("the message is on its way", || probed.totals().messages_out > before);
 }
 
-/// Who has caught up gets all that comes, compressed as before.
+/// A receiver that has caught up gets all further messages, compressed as before.
 fn assert_goes_on(probed: &Probed, client: &mut Client, id: ConnectionId) {
     const MORE: usize = 50;
     let before = probed.totals();

@@ -1,5 +1,5 @@
-//! Control frames are no messages: whoever does not read gets all of them, in order, and they cost the server nothing
-//! that grows.
+//! Control frames are not messages: a receiver that does not read gets all of them, in order, and they cost the server
+//! no memory that grows.
 
 use crate::host::Serve;
 use crate::probe::{BYTES, MANY, PATH, Probed, ample, by_bytes, numbers, slow_receiver, tight, upgraded};
@@ -16,7 +16,7 @@ use steadfast::server::{Overflow, Sent};
 /// Less than `--max-control-frames-per-s` can be, so that all may come in one second.
 const FLOOD: usize = 60_000;
 
-/// How much a server may grow by those who flood it: next to what they send, nothing.
+/// How much the memory of a server may grow by a flood: next to nothing, compared with what is sent.
 const MAX_GROWTH_BYTES: u64 = 1 << 20;
 
 fn next_pong(probed: &Probed) -> Option<Duration> {
@@ -30,7 +30,7 @@ fn next_pong(probed: &Probed) -> Option<Duration> {
 }
 
 #[test]
-fn a_ping_goes_behind_what_waits_however_much_that_is() {
+fn ping_is_queued_after_what_waits_however_much_that_is() {
     for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest] {
         let probed = Probed::start(tight(ample()), overflow);
         let (mut wire, id) = probed.slow(PATH);
@@ -49,7 +49,7 @@ fn a_ping_goes_behind_what_waits_however_much_that_is() {
 }
 
 #[test]
-fn a_pong_that_answers_nothing_tells_of_no_time() {
+fn unsolicited_pong_has_no_round_trip() {
     let probed = Probed::start(tight(by_bytes(1000)), Overflow::Close);
     let (mut wire, _) = probed.healthy();
     for payload in [&b""[..], b"seven b", b"nine byte"] {
@@ -62,7 +62,7 @@ fn a_pong_that_answers_nothing_tells_of_no_time() {
 }
 
 #[test]
-fn pongs_stand_where_their_pings_stood() {
+fn pongs_keep_the_order_of_their_pings() {
     for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
         let probed = Probed::start(tight(ample()), overflow);
         let (mut wire, id) = probed.slow(PATH);
@@ -71,7 +71,7 @@ fn pongs_stand_where_their_pings_stood() {
         let (_, Told::Burst(sent, _)) = probed.next_news() else { panic!("no burst") };
         let totals = probed.totals();
         let left = sent.len() - totals.messages_dropped as usize;
-        // Who takes nothing is not read.
+        // A connection that takes nothing is not read.
         assert_eq!(totals.pings_in, 1, "{totals:?}");
         assert_eq!(wire.frame(), Frame { first: PONG, payload: b"before".to_vec() });
         numbers(&mut wire, left);
@@ -95,7 +95,8 @@ fn flood_payload(number: usize) -> Vec<u8> {
     format!("{number:0125}").into_bytes()
 }
 
-/// Sends all frames from a thread of its own; tells when the peer has taken nothing for a second, and when all is sent.
+/// Sends all frames from a thread of its own; reports when the peer has taken nothing for a second, and when all is
+/// sent.
 fn flood(mut socket: TcpStream, first: u8) -> (Receiver<&'static str>, JoinHandle<()>) {
     let (news, heard) = channel();
     socket.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
@@ -120,7 +121,7 @@ fn assert_flat(server: &Serve, before: u64, when: &str) {
 }
 
 #[test]
-fn a_flood_of_pings_by_one_who_does_not_read_costs_nothing_and_loses_nothing() {
+fn flood_of_pings_without_reading_costs_no_memory_and_loses_nothing() {
     let server = server();
     let mut neighbour = Wire::websocket(server.address());
     let mut wire = slow_receiver(server.address(), "/echo");
@@ -157,7 +158,7 @@ fn a_flood_of_pongs_costs_nothing() {
     let (heard, sending) = flood(wire.socket.try_clone().expect("a twin"), PONG);
     while heard.recv_timeout(PATIENCE).expect("news") != "done" {}
     sending.join().expect("all is sent");
-    // Behind them all, this is answered when they have been read.
+    // This is sent after all of them, and is answered when they have been read.
     wire.echo(b"and on");
     assert_flat(&server, before, "behind all pongs");
     assert_eq!(stats.stats()["messages"]["queued"], 0);

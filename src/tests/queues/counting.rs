@@ -28,7 +28,7 @@ fn assert_answer_adds_up(stats: &Value) {
     }
 }
 
-/// Reads a little at a time, and gives up when the connection has ended or it is told to.
+/// Reads a little at a time, and stops when the connection has ended or it is told to.
 fn read_slowly(wire: &Wire, pieces: usize) -> thread::JoinHandle<()> {
     let mut socket = wire.socket.try_clone().expect("a twin");
     thread::spawn(move || {
@@ -75,7 +75,7 @@ fn they_add_up_in_every_answer_while_things_go_on() {
     for wire in &wires {
         SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
-    // Shut down, those who read hear the end; then each is reset.
+    // At shutdown, receivers that read get the end; then each is reset.
     wires.iter().for_each(|wire| drop(wire.socket.shutdown(std::net::Shutdown::Both)));
     readers.into_iter().for_each(|reader| reader.join().expect("a reader"));
     drop(wires);
@@ -90,7 +90,7 @@ fn they_add_up_in_every_answer_while_things_go_on() {
 }
 
 #[test]
-fn what_is_published_to_one_who_closes_is_counted_as_dropped() {
+fn messages_published_to_a_closing_connection_are_counted_as_dropped() {
     let probed = Probed::start(tight(by_messages(5)), Overflow::DropNewest);
     let (mut wire, _) = probed.slow(TOPICS_PATH);
     probed.publish(TOPICS[0], 0, BYTES);

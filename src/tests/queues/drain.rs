@@ -1,5 +1,5 @@
-//! A server that goes away without haste: its connections are closed one after the other, and those who do not close
-//! are not waited for.
+//! A server that drains: its connections are closed one after the other, and those that do not close are not waited
+//! for.
 
 use crate::folder::{Folder, request};
 use crate::host::{Local, Serve};
@@ -73,7 +73,7 @@ fn in_the_end_all_are_closed() {
 }
 
 #[test]
-fn where_nobody_is_it_ends_at_once() {
+fn drain_without_connections_ends_at_once() {
     for reactors in [1, 3] {
         let local = start(3600, 7200, reactors);
         local.server.drain();
@@ -94,7 +94,7 @@ fn a_stop_is_a_stop_while_a_drain_goes_on() {
 }
 
 #[test]
-fn those_who_do_not_close_are_reset_in_the_end() {
+fn connections_that_do_not_close_are_reset_at_the_end() {
     let local = start(0, 1, 1);
     let mut deaf = Wire::websocket(local.address);
     let mut talker = Wire::websocket(local.address);
@@ -148,7 +148,7 @@ fn a_stop_does_not_put_off_the_hard_limit_of_a_drain() {
 }
 
 #[test]
-fn those_who_do_not_read_are_reset_in_the_end() {
+fn connections_that_do_not_read_are_reset_at_the_end() {
     let config = Config { drain_s: 0, drain_hard_s: 1, ..tight(ample()) };
     let probed = Probed::start(config, Overflow::DropNewest);
     let (mut wire, _) = probed.slow(PATH);

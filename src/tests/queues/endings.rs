@@ -1,4 +1,4 @@
-//! How one who takes nothing comes to its end: what waits goes first, or is dropped and counted.
+//! How a connection that takes nothing ends: what waits is sent first, or is dropped and counted.
 
 use crate::probe::{MANY, PATH, Probed, ample, assert_adds_up, numbers, patient, tight, until};
 use crate::wire::{CLOSE, Frame, TEXT, Wire, close_body, frame};
@@ -27,9 +27,9 @@ fn next_closed(probed: &Probed) -> (ConnectionId, u16) {
     }
 }
 
-/// Everything arrives, and the Close behind it.
+/// Everything arrives, and the Close after it.
 fn assert_closes(probed: &Probed, (mut wire, id, left): (Wire, ConnectionId, usize), code: u16, reason: &[u8]) {
-    // Nothing is put behind a Close.
+    // Nothing is queued after a Close.
     let dropped = probed.dropped();
     assert!(probed.local.server.send(id, "too late").wait().is_err());
     numbers(&mut wire, left);
@@ -43,7 +43,7 @@ fn assert_closes(probed: &Probed, (mut wire, id, left): (Wire, ConnectionId, usi
 }
 
 #[test]
-fn a_close_goes_behind_what_waits() {
+fn close_is_queued_after_what_waits() {
     let probed = start(patient());
     assert_closes(&probed, blocked(&probed, " close"), 1000, b"enough");
     let probed = start(patient());
@@ -72,7 +72,7 @@ fn so_does_the_good_bye_of_a_server_that_stops() {
 }
 
 #[test]
-fn an_abort_drops_what_waits_and_ends_behind_what_was_begun() {
+fn abort_drops_what_waits_and_ends_after_the_begun_message() {
     let probed = start(patient());
     let (mut wire, id, left) = blocked(&probed, " abort");
     assert!(left < MANY, "none was dropped");
@@ -85,7 +85,7 @@ fn an_abort_drops_what_waits_and_ends_behind_what_was_begun() {
 }
 
 #[test]
-fn who_takes_nothing_for_too_long_is_reset_and_what_waits_is_dropped() {
+fn connection_that_takes_nothing_for_too_long_is_reset_and_its_queue_dropped() {
     let probed = start(Deadlines { stalled_s: 1, ..patient() });
     let (mut healthy, _) = probed.healthy();
     let (mut wire, id, _) = blocked(&probed, "");
@@ -98,7 +98,7 @@ fn who_takes_nothing_for_too_long_is_reset_and_what_waits_is_dropped() {
 }
 
 #[test]
-fn who_leaves_while_something_waits_is_let_go() {
+fn connection_that_leaves_with_a_queue_is_freed() {
     let probed = start(patient());
     let (mut wire, id, _) = blocked(&probed, "");
     // It says that it will send no more, and is gone: so says the answer to what it is sent.

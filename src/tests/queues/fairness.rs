@@ -88,8 +88,8 @@ fn a_source_that_reads_no_file_leaves_files_to_others() {
     drop(greedy);
 }
 
-/// A client that reads a file slowly, from a socket with little room: so much at a time, at this pace, until it is reset
-/// or `bytes` have come; whether they have.
+/// A client that reads a file slowly, from a socket with little room: some bytes at a time, at this pace, until it is
+/// reset or `bytes` have arrived; returns whether they have.
 fn reads(wire: &mut Wire, piece_bytes: usize, pace: Duration, bytes: usize) -> bool {
     let mut piece = vec![0; piece_bytes];
     let mut all = 0;
@@ -105,7 +105,7 @@ fn reads(wire: &mut Wire, piece_bytes: usize, pace: Duration, bytes: usize) -> b
 
 /// The socket takes nothing for longer than the deadline, while the peer acknowledges what the kernel holds.
 #[test]
-fn a_slow_reader_above_the_least_rate_is_borne_with() {
+fn slow_reader_above_the_least_rate_is_tolerated() {
     const BYTES: usize = 8 << 20;
     let folder = Folder::new();
     folder.file("large", &content(BYTES));

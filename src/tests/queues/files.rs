@@ -86,7 +86,7 @@ fn what_has_not_changed_is_not_sent_again() {
 
 /// RFC 9110 section 13.2.2: what is to be sent only if it has not changed. No file has an entity tag.
 #[test]
-fn what_has_changed_is_not_sent_to_those_who_insist() {
+fn changed_file_is_not_sent_for_if_unmodified_since() {
     let folder = Folder::new();
     folder.file("page.html", b"<p>");
     let local = folder.serve();

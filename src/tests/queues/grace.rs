@@ -58,7 +58,7 @@ fn what_is_published_at_once_reaches_all_healthy_readers() {
     assert_eq!((totals.closed_slow, totals.messages_dropped, totals.messages_queued), (0, 0, 0), "{totals:?}");
 }
 
-/// Reads what had begun, and the Close behind it.
+/// Reads the message that had begun, and the Close after it.
 fn assert_closed(probed: &Probed, wire: &mut Wire, arrives: usize) {
     assert_eq!(numbers(wire, arrives), (0..arrives).collect::<Vec<_>>());
     assert_eq!(wire.frame().close_code(), 1008);

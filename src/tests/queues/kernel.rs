@@ -1,4 +1,4 @@
-//! What the kernel takes of what nobody reads, and one who does not read its own echoes.
+//! How much the kernel takes for a receiver that does not read, and a client that does not read its own echoes.
 
 use crate::host::Local;
 use crate::probe::{Probed, by_bytes, by_messages, patient, payload, slow_receiver, tight};
@@ -12,13 +12,13 @@ use steadfast::server::{Config, Overflow, QueueLimits, Sent, SocketBuffers};
 
 const MIB: usize = 1 << 20;
 
-/// What is sent to one who never reads, until something has to be dropped; and what the kernel has taken of it.
+/// What is sent to a receiver that never reads, until something has to be dropped; and what the kernel has taken of it.
 fn taken(socket_buffers: SocketBuffers, bytes: usize, most: usize) -> usize {
     let probed = Probed::start(
         Config { reactors: Some(1), socket_buffers, deadlines: patient(), ..Config::default() },
         Overflow::DropNewest,
     );
-    // With the buffers that the kernel gives to anybody.
+    // With the default buffers of the kernel.
     let (_wire, id) = probed.healthy();
     let before = probed.totals().bytes_out;
     let mut sent = 0;
@@ -30,7 +30,7 @@ fn taken(socket_buffers: SocketBuffers, bytes: usize, most: usize) -> usize {
 }
 
 #[test]
-fn the_kernel_takes_less_than_a_mebibyte_for_one_who_never_reads() {
+fn kernel_takes_less_than_a_mebibyte_for_a_receiver_that_never_reads() {
     for bytes in [1000, 60_000] {
         let taken = taken(SocketBuffers::default(), bytes, 8 * MIB);
         assert!(taken < MIB, "{taken} bytes, by messages of {bytes}");
@@ -52,7 +52,7 @@ fn without_that_limit_the_kernels_own_hold() {
     assert!(taken(socket_buffers, 60_000, most) > 0);
 }
 
-/// Sends all from a thread of its own; tells when the peer has taken nothing for a second, and when all is sent.
+/// Sends all from a thread of its own; reports when the peer has taken nothing for a second, and when all is sent.
 fn send_all(mut socket: TcpStream, messages: Vec<Vec<u8>>) -> (Receiver<&'static str>, JoinHandle<()>) {
     let (news, heard) = channel();
     socket.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
@@ -74,12 +74,12 @@ fn send_all(mut socket: TcpStream, messages: Vec<Vec<u8>>) -> (Receiver<&'static
     (heard, thread)
 }
 
-/// Whoever does not take its echoes is not heard: so there is never more than may wait, and no cause to close.
-fn assert_not_heard(local: &Local, mut wire: Wire, sizes: &[usize], all_bytes: usize) {
+/// A client that does not take its echoes is not read: so the limit is never exceeded, and there is no cause to close.
+fn assert_not_read(local: &Local, mut wire: Wire, sizes: &[usize], all_bytes: usize) {
     let count = all_bytes * sizes.len() / sizes.iter().sum::<usize>();
     let messages: Vec<Vec<u8>> = (0..count).map(|number| payload(number, sizes[number % sizes.len()])).collect();
     let (heard, sending) = send_all(wire.socket.try_clone().expect("a twin"), messages.clone());
-    // Stuck, or all that is left lies in the kernel.
+    // It is stuck, or the rest is in the kernel.
     heard.recv_timeout(PATIENCE).expect("news");
     let totals = local.server.counters();
     assert!((totals.bytes_in as usize) < all_bytes * 3 / 4, "{sizes:?}: it is heard: {totals:?}");
@@ -96,31 +96,31 @@ fn assert_not_heard(local: &Local, mut wire: Wire, sizes: &[usize], all_bytes: u
 }
 
 #[test]
-fn one_who_does_not_read_its_own_echoes_is_not_heard_and_not_closed() {
+fn client_that_does_not_read_its_echoes_is_not_read_and_not_closed() {
     let local = Local::start(Config { reactors: Some(1), deadlines: patient(), ..Config::default() });
-    assert_not_heard(&local, Wire::websocket(local.address), &[60_000], 64 * MIB);
+    assert_not_read(&local, Wire::websocket(local.address), &[60_000], 64 * MIB);
 }
 
 /// The same with little room in the kernel, where it may be that nothing of what a turn has made is taken.
-fn assert_slow_not_heard(queue: QueueLimits, sizes: &[usize]) {
+fn assert_slow_not_read(queue: QueueLimits, sizes: &[usize]) {
     let local = Local::start(tight(queue));
-    assert_not_heard(&local, slow_receiver(local.address, "/echo"), sizes, MIB);
+    assert_not_read(&local, slow_receiver(local.address, "/echo"), sizes, MIB);
 }
 
 /// Several in one turn, one of which is longer than what a turn gathers, and as long as what may wait.
 #[test]
-fn nor_is_one_whose_echoes_are_as_long_as_what_may_wait() {
+fn nor_is_a_client_whose_echoes_fill_the_queue() {
     for sizes in [&[70_000, 10][..], &[100_000, 10, 2000, 10], &[3000, 66_000, 1000]] {
-        assert_slow_not_heard(by_bytes(100_000), sizes);
+        assert_slow_not_read(by_bytes(100_000), sizes);
     }
 }
 
-/// So many in one turn that they alone are more than may wait.
+/// So many in one turn that they alone exceed the limit.
 #[test]
-fn nor_is_one_whose_echoes_are_more_than_may_wait() {
+fn nor_is_a_client_whose_echoes_exceed_the_queue() {
     for queue in [by_messages(1), by_messages(10), by_bytes(4000), by_bytes(5000)] {
         for sizes in [&[1000][..], &[4000, 10], &[30]] {
-            assert_slow_not_heard(queue, sizes);
+            assert_slow_not_read(queue, sizes);
         }
     }
 }

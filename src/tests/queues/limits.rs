@@ -17,7 +17,7 @@ fn start() -> Probed {
     Probed::start(Config { max_buffer_bytes, ..tight(by_bytes(2 * MAX_BUFFER_BYTES)) }, Overflow::DropOldest)
 }
 
-/// Has about so many bytes wait for a receiver that does not read.
+/// Has about `bytes` bytes wait for a receiver that does not read.
 fn fill(probed: &Probed, wire: &mut Wire, bytes: usize) -> usize {
     wire.send(&frame(TEXT, format!("{} {BYTES}", bytes / BYTES).as_bytes()));
     loop {
@@ -143,7 +143,7 @@ fn beyond_the_limit_the_largest_queues_go_at_once() {
     let totals = probed.totals();
     assert_adds_up(&totals);
     assert_eq!((totals.shed, totals.closed_slow), (1, 0), "{totals:?}");
-    // Those who had less have all of it.
+    // The receivers that had less get all of it.
     for (wire, id) in &mut small {
         for number in 0..sent {
             assert_eq!(number_of(&wire.frame()), number);

@@ -1,4 +1,4 @@
-//! Peers who do not keep up, and all else that is bounded: real sockets whose other end does not read.
+//! Peers that do not keep up, and all else that is bounded: real sockets whose other end does not read.
 
 #[allow(dead_code, reason = "what the other tests use of it")]
 #[path = "../support/host.rs"]

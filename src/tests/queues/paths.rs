@@ -153,7 +153,7 @@ fn a_link_that_stays_inside_is_as_good_as_a_file() {
 }
 
 #[test]
-fn what_is_no_file_holds_nobody_up() {
+fn path_that_is_no_file_does_not_block() {
     let folder = folder();
     let made = Command::new("mkfifo").arg(folder.path("pipe")).status();
     assert!(made.expect("mkfifo(1)").success());
@@ -164,7 +164,7 @@ fn what_is_no_file_holds_nobody_up() {
         assert_eq!(ask(&mut wire, "GET", target, "").status, 404, "{target}");
         assert_eq!(ask(&mut wire, "GET", "/f/page.html", "").body, b"page");
     }
-    // Nor does one who writes there.
+    // Nor does a client that writes there.
     let writer = std::fs::File::options().read(true).write(true).open(folder.path("pipe")).expect("both ends");
     assert_eq!(ask(&mut wire, "GET", "/f/pipe", "").status, 404);
     drop(writer);
@@ -204,6 +204,6 @@ fn what_the_server_may_not_read_is_not_there() {
         assert_eq!(get(server.address(), "/page.html").body, b"page");
         server.stop();
     }
-    // So that whoever is not root can clean up.
+    // So that a user who is not root can clean up.
     std::fs::set_permissions(folder.path("closed-folder"), Permissions::from_mode(0o700)).expect("a mode");
 }

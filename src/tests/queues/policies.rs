@@ -1,8 +1,8 @@
-//! One who does not read: of what was sent to it arrives what the policy says, whole and in order, and then it goes on.
+//! A receiver that does not read: of what was sent to it, whatever the policy permits arrives, whole and in order, and
+//! then it goes on.
 //!
-//! How much the kernel takes is its own affair, and it may take more at any time. So each message is sent alone, and
-//! the counter of those that were dropped tells what it has cost: with that, the policy leaves no choice which ones
-//! they are.
+//! How much the kernel takes is up to the kernel, and may be more at any time. So each message is sent alone, and the
+//! counter of dropped messages says how many were lost: from that, the policy determines which ones they are.
 
 use crate::probe::{
     BYTES, Ledger, MANY, PATH, Probed, TOPICS, TOPICS_PATH, ample, assert_adds_up, by_bytes, by_messages,
@@ -33,7 +33,7 @@ fn close_ends_behind_what_had_begun_with_1008() {
     }
     let dropped = probed.dropped() as usize;
     assert_eq!(dropped, FEW + 1, "those that waited, and the one that was too many");
-    // It is closing, and nobody else hears of that.
+    // It is closing, and no other connection is affected.
     assert!(probed.local.server.send(id, "too late").wait().is_err());
     healthy.echo(b"not disturbed");
     assert_eq!(numbers(&mut slow, sent - dropped), (0..sent - dropped).collect::<Vec<_>>());
@@ -125,7 +125,7 @@ fn drop_oldest_keeps_the_last_that_the_limits_let() {
                 let (number, before) = (ledger.next(), probed.dropped());
                 assert_ne!(probed.send(slow.1, number, bytes(number)), Sent::Dropped);
                 let dropped = (probed.dropped() - before) as usize;
-                // Those that wait stand one behind the other, and from the oldest on as many go as it takes.
+                // The messages that wait are in order, and as many as necessary are dropped from the oldest on.
                 let first = first_waiting(number + 1, limits, bytes);
                 (first - dropped..first).for_each(|number| ledger.drop(number));
             }
@@ -232,7 +232,7 @@ fn writable_is_told_once_when_all_has_gone() {
 }
 
 #[test]
-fn what_waits_for_one_who_resets_is_counted_as_dropped() {
+fn messages_queued_for_a_reset_connection_are_counted_as_dropped() {
     for overflow in ALL_BUT_CLOSE {
         let probed = Probed::start(tight(ample()), overflow);
         let (mut wire, _) = probed.slow(PATH);

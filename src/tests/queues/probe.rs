@@ -1,4 +1,4 @@
-//! A server whose every message can be followed, and receivers who do not read.
+//! A server whose every message can be followed, and receivers that do not read.
 
 use crate::host::Local;
 use crate::wire::{BINARY, Frame, PATIENCE, TEXT, UPGRADE, Wire, frame};
@@ -30,8 +30,8 @@ pub(crate) const BYTES: usize = 1000;
 /// How many of those are more than the kernel and any of these queues take together.
 pub(crate) const MANY: usize = 600;
 
-/// A handler that tells all that it hears. What is binary comes back; text asks for a burst: how many messages, of how many
-/// bytes, and perhaps for something behind them.
+/// A handler that reports every call. A binary message is echoed; a text message asks for a burst: how many messages,
+/// of how many bytes, and perhaps for something after them.
 pub(crate) fn probe(told: Sender<(ConnectionId, Told)>) -> Witness {
     Witness::new(told, subscribe, burst)
 }
@@ -167,7 +167,7 @@ pub(crate) fn assert_adds_up(totals: &Totals) {
     assert_eq!(totals.messages_out, parts, "{totals:?}");
 }
 
-/// A server with a [`probe`], and what that tells.
+/// A server with a [`probe`], and its reports.
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) local: Local,
@@ -216,13 +216,13 @@ impl Probed {
         id
     }
 
-    /// A receiver who does not read.
+    /// A receiver that does not read.
     pub(crate) fn slow(&self, path: &str) -> (Wire, ConnectionId) {
         let wire = slow_receiver(self.local.address, path);
         (wire, self.opened())
     }
 
-    /// One who does, and has the room for it.
+    /// A receiver that reads, and has the room for it.
     pub(crate) fn healthy(&self) -> (Wire, ConnectionId) {
         let wire = upgraded(Wire::connect(self.local.address), PATH);
         (wire, self.opened())
@@ -250,7 +250,7 @@ impl Probed {
         until("the message is on its way", || self.totals().messages_out > before);
     }
 
-    /// Asks for a burst, and gives what came of each message of it.
+    /// Asks for a burst, and returns the outcome of each of its messages.
     pub(crate) fn burst(&self, wire: &mut Wire, messages: usize, more: &str) -> (Vec<Sent>, (usize, usize)) {
         wire.send(&frame(TEXT, format!("{messages} {BYTES}{more}").as_bytes()));
         loop {

@@ -1,4 +1,4 @@
-//! Files on their way: whole, in order, and at the pace of those who read them.
+//! Sending files: whole, in order, and at the pace of their receivers.
 
 use crate::folder::{Folder, ask, content, get, request};
 use crate::host::Serve;
@@ -11,11 +11,11 @@ use steadfast::flood::Memory;
 
 const MIB: usize = 1 << 20;
 
-/// How much a server may grow by those who have a file sent: next to what that has, nothing.
+/// How much the memory of a server may grow by clients that download: next to nothing, compared with the file.
 const MAX_GROWTH_BYTES: u64 = 1 << 20;
 
 #[test]
-fn a_large_file_comes_whole() {
+fn large_file_arrives_complete() {
     let folder = Folder::new();
     let bytes = content(3 * MIB);
     folder.file("large", &bytes);
@@ -44,7 +44,7 @@ fn a_large_file_comes_whole() {
 }
 
 #[test]
-fn sizes_around_every_edge_come_whole() {
+fn files_of_sizes_around_every_limit_arrive_complete() {
     let folder = Folder::new();
     let local = folder.serve();
     let mut wire = Wire::connect(local.address);
@@ -56,7 +56,7 @@ fn sizes_around_every_edge_come_whole() {
 }
 
 #[test]
-fn answers_behind_a_file_come_in_order() {
+fn responses_after_a_file_arrive_in_order() {
     let folder = Folder::new();
     let (large, small) = (content(MIB), content(1000));
     folder.file("large", &large);
@@ -96,7 +96,7 @@ fn stopped(address: SocketAddr, target: &str) -> Wire {
 }
 
 #[test]
-fn those_who_stop_in_the_middle_hold_nobody_up_and_cost_nothing() {
+fn clients_that_stop_in_the_middle_delay_no_other_and_cost_no_memory() {
     const BYTES: usize = 16 * MIB;
     let folder = Folder::new();
     let bytes = content(BYTES);
@@ -125,9 +125,9 @@ fn those_who_stop_in_the_middle_hold_nobody_up_and_cost_nothing() {
     server.stop();
 }
 
-/// What is asked for behind what is not read waits in the peer's own requests.
+/// What is requested after a response that is not read waits in the client's requests.
 #[test]
-fn those_who_ask_for_more_than_they_read_cost_nothing() {
+fn clients_that_request_more_than_they_read_cost_no_memory() {
     const REQUESTS: usize = 1000;
     let folder = Folder::new();
     let bytes = content(60_000);
@@ -210,7 +210,7 @@ fn a_file_that_gets_longer_on_its_way_is_as_long_as_was_told() {
 }
 
 #[test]
-fn a_file_that_nobody_waits_for_any_more_is_let_go() {
+fn file_is_closed_when_its_client_is_gone() {
     let folder = Folder::new();
     folder.file("large", &content(3 * MIB));
     let server = folder.start(&["--max-connections", "50"]);
@@ -231,7 +231,7 @@ fn a_file_that_nobody_waits_for_any_more_is_let_go() {
 }
 
 #[test]
-fn who_cannot_be_given_a_file_now_is_told_when_to_come_back() {
+fn client_beyond_the_limit_on_files_gets_retry_after() {
     let folder = Folder::new();
     folder.file("large", &content(3 * MIB));
     folder.file("small", b"small");

@@ -1,4 +1,4 @@
-//! So many connections of one source, and no more.
+//! The limit on the connections of one source.
 
 use crate::host::Local;
 use crate::probe::{patient, until};

@@ -1,5 +1,5 @@
-//! A handler that answers a message from where it lies, and says more behind it: to a peer who takes nothing, and to
-//! one who has just gone.
+//! A handler that answers a message in place, and sends more after it: to a peer that takes nothing, and to one that is
+//! gone.
 
 use crate::host::Local;
 use crate::probe::{assert_adds_up, by_messages, payload, reset, slow_receiver, tight, until, upgraded};
@@ -45,7 +45,7 @@ fn assert_twice(wire: &mut Wire, payload: &[u8]) {
     assert_eq!(again, Frame { first: BINARY, payload: payload[..1].to_vec() });
 }
 
-/// No policy has cause to drop anything, since who takes nothing is not heard.
+/// No policy has cause to drop anything, since a peer that takes nothing is not read.
 fn assert_all_answered(overflow: Overflow, bytes: usize) {
     const MESSAGES: usize = 60;
     let (local, ..) = start(overflow);
@@ -67,9 +67,9 @@ fn assert_all_answered(overflow: Overflow, bytes: usize) {
 
 const POLICIES: [Overflow; 4] = [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest];
 
-/// Each is more than the kernel takes at once, so that the answer itself waits, and what is said behind it.
+/// Each is more than the kernel takes at once, so that the reply itself waits, and what is sent after it.
 #[test]
-fn what_is_said_behind_an_answer_in_place_waits_with_it() {
+fn messages_after_a_reply_in_place_wait_with_it() {
     POLICIES.into_iter().for_each(|overflow| assert_all_answered(overflow, 20_000));
 }
 
@@ -80,7 +80,7 @@ fn what_a_turn_has_answered_waits_together() {
 }
 
 /// One says something, and is reset while the reactor is held up; returns how many of the two answers were dropped.
-fn leave_unheard(local: &Local, gate: &mut Wire, (entered, key): (&Receiver<()>, &SyncSender<()>)) -> u64 {
+fn leave_unread(local: &Local, gate: &mut Wire, (entered, key): (&Receiver<()>, &SyncSender<()>)) -> u64 {
     let before = local.server.counters();
     let mut leaving = upgraded(Wire::connect(local.address), "/twice");
     gate.send(&frame(TEXT, b"wait"));
@@ -96,19 +96,19 @@ fn leave_unheard(local: &Local, gate: &mut Wire, (entered, key): (&Receiver<()>,
 }
 
 #[test]
-fn what_was_for_one_who_has_gone_goes_to_nobody_else() {
+fn messages_for_a_connection_that_is_gone_reach_no_other() {
     let (local, entered, key) = start(Overflow::Close);
     let mut gate = upgraded(Wire::connect(local.address), "/twice");
     let mut other = upgraded(Wire::connect(local.address), "/twice");
     let mut rounds = 0;
     loop {
-        let dropped = leave_unheard(&local, &mut gate, (&entered, &key));
+        let dropped = leave_unread(&local, &mut gate, (&entered, &key));
         for wire in [&mut other, &mut gate] {
             wire.send(&frame(BINARY, &payload(2, IN_PLACE_BYTES)));
             assert_twice(wire, &payload(2, IN_PLACE_BYTES));
         }
         assert_adds_up(&local.server.counters());
-        // A reset that came while the message was answered, or behind that, says nothing.
+        // A reset that came while the message was answered, or after that, is fine.
         if dropped == 2 {
             break;
         }

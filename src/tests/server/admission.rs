@@ -9,7 +9,7 @@ fn source(number: u32) -> Option<Source> {
     Some(SourcePrefixes::default().source_of(Ipv4Addr::from_bits(number).into()))
 }
 
-/// Has each source ask so many times a second, evenly, for so many seconds; what each is granted in each second.
+/// Has each source ask `per_s` times a second, evenly; returns what each is granted in each second.
 fn run(admission: &mut UpgradeRateLimit, began: Instant, max: u32, asks: &[(u32, u32)], seconds: u64) -> Vec<Vec<u32>> {
     let second = |second: u64| {
         let mut all: Vec<(u64, usize)> = Vec::new();

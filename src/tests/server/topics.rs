@@ -28,14 +28,14 @@ fn deliver(topics: &mut Topics, budget: usize) -> (Delivered, bool) {
     (delivered, more)
 }
 
-/// Who got which message, in the order in which they did; all that waits.
+/// The receivers of each message, in order, until nothing waits.
 fn all(topics: &mut Topics) -> Vec<(usize, usize)> {
     let (delivered, more) = deliver(topics, usize::MAX);
     assert!(!more, "the budget was enough for all");
     delivered.into_iter().map(|(connection, number, _)| (connection, number)).collect()
 }
 
-/// Nothing is kept for those who have gone.
+/// Nothing is kept for connections that have ended.
 fn assert_empty(topics: &Topics) {
     assert!(topics.by_name.is_empty() && topics.topics.is_empty() && topics.subscriptions.is_empty(), "{topics:?}");
     assert!(topics.firsts.iter().all(|&first| first == NONE), "{topics:?}");
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A message, and who was a member when it was published and has been since.
+/// A message, and the members since it was published.
 #[derive(Debug)]
 struct Awaited {
     number: usize,
@@ -95,7 +95,7 @@ impl Model {
         was
     }
 
-    /// Whoever is due gets the first message that is due, and gets it once.
+    /// A receiver that is due gets the first message that is due, and gets it once.
     fn check(&mut self, delivered: Delivered) {
         for (connection, number, topic) in delivered {
             self.awaited.retain(|awaited| !awaited.due.is_empty());
@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn who_is_a_member_from_first_to_last_gets_a_message_once_and_in_order(
+    fn permanent_members_get_each_message_once_and_in_order(
         steps in prop::collection::vec(step(), 0..200)
     ) {
         let mut topics = Topics::default();
@@ -178,7 +178,7 @@ proptest! {
         for connection in 0..CONNECTIONS {
             model.take(&mut topics, Step::Leave(connection));
         }
-        // What waits is for nobody now; it costs no budget to say so.
+        // What waits has no receiver any more; it costs no budget to drop it.
         let (delivered, more) = deliver(&mut topics, 1);
         prop_assert_eq!((delivered, more), (Vec::new(), false));
         assert_empty(&topics);
@@ -194,7 +194,7 @@ fn topic_of(members: usize) -> Topics {
     topics
 }
 
-/// Those among `0..members` who have not been reached.
+/// Those among `0..members` that have not been reached.
 fn missing(members: usize, delivered: &Delivered) -> Vec<usize> {
     (0..members).filter(|connection| !delivered.iter().any(|(reached, ..)| reached == connection)).collect()
 }
@@ -212,7 +212,7 @@ fn a_topic_without_members_takes_no_message() {
 }
 
 #[test]
-fn who_subscribes_twice_is_a_member_once() {
+fn connection_that_subscribes_twice_is_a_member_once() {
     let mut topics = topic_of(1);
     assert!(!topics.subscribe(0, "a"));
     assert_eq!(topics.publish("a", &numbered(5), None), 0);
@@ -242,9 +242,9 @@ fn a_pass_is_interrupted_when_the_budget_is_spent() {
 }
 
 #[test]
-fn who_leaves_in_the_middle_of_a_pass_is_not_reached_and_everyone_else_is() {
+fn member_that_leaves_within_a_pass_is_not_reached_and_all_others_are() {
     let whole = topic_of(6);
-    // Every point of the pass, and every member who might leave there.
+    // Every point of the pass, and every member that might leave there.
     for (reached, leaver) in (0..=6).flat_map(|reached| (0..whole.firsts.len()).map(move |leaver| (reached, leaver))) {
         let mut topics = topic_of(6);
         topics.publish("a", &numbered(0), None);
@@ -263,12 +263,12 @@ fn who_leaves_in_the_middle_of_a_pass_is_not_reached_and_everyone_else_is() {
 }
 
 #[test]
-fn who_comes_in_the_middle_of_a_pass_gets_the_next_message_and_not_this_one() {
+fn member_that_joins_within_a_pass_gets_the_next_message_and_not_this_one() {
     for reached in 0..=3 {
         let mut topics = topic_of(3);
         topics.publish("a", &numbered(0), None);
         let (mut delivered, _) = deliver(&mut topics, reached);
-        // One who takes the last place, and one who leaves and comes again in the place of another.
+        // One that takes the last place, and one that leaves and comes again in the place of another.
         assert!(topics.subscribe(3, "a"));
         assert!(topics.unsubscribe(0, "a") && topics.subscribe(0, "a"));
         topics.publish("a", &numbered(1), None);

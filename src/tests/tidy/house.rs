@@ -1,8 +1,8 @@
-//! The rooms of the house, and who may go where.
+//! The modules of the house, and what each may import.
 
 /// A module, what it may import, and what it may name of the world outside.
 pub(super) struct Room {
-    /// Paths under `src`, without `.rs`; a directory stands for all that is in it.
+    /// Paths under `src`, without `.rs`; a directory includes all that is in it.
     pub(super) names: &'static [&'static str],
     /// Modules of this crate, in the same way.
     pub(super) modules: &'static [&'static str],
@@ -10,7 +10,7 @@ pub(super) struct Room {
     pub(super) crates: &'static [&'static str],
 }
 
-/// Who may import whom. The first room that has a file's name, or the directory that it is in, is its rule.
+/// What each module may import. The first room that has a file's name, or the directory that it is in, is its rule.
 pub(super) const HOUSE: &[Room] = &[
     Room { names: &["lib"], modules: &[], crates: &[] },
     Room { names: &["main"], modules: &["cli"], crates: &[] },
@@ -70,7 +70,7 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["proto/deflate", "proto/event", "proto/extension", "proto/frame"],
         crates: &[],
     },
-    // What a session keeps of what has come in part.
+    // The state of a session for what has arrived in part.
     Room {
         names: &["proto/partial"],
         modules: &[
@@ -208,7 +208,7 @@ pub(super) const HOUSE: &[Room] = &[
     // What is built on both.
     Room { names: &["client"], modules: &["client", "net/sys", "proto"], crates: &[] },
     Room { names: &["stats"], modules: &[], crates: &["serde"] },
-    // What handlers and threads know a connection by, and what they send: leaves that the rest of the server stands on.
+    // The ids and messages of handlers and threads: leaves that the rest of the server imports.
     Room { names: &["server/slot"], modules: &[], crates: &[] },
     Room { names: &["server/id"], modules: &["net/slots"], crates: &[] },
     Room { names: &["server/message"], modules: &["proto/session"], crates: &[] },

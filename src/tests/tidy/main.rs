@@ -1,5 +1,5 @@
-//! The house rules that a machine can check: who imports whom, how long a file and a function may be, where `unsafe`
-//! may stand, and what lies at the top level.
+//! The house rules that a machine can check: what each module imports, how long a file and a function may be, where
+//! `unsafe` may be, and what is at the top level.
 //!
 //! Rust accepts import cycles inside a crate, so the direction of the arrows is held here. A finding names the file
 //! and the line; a rule that no longer fits is changed here, in the commit that says why.
@@ -50,7 +50,7 @@ struct Source {
 }
 
 impl Source {
-    /// Its path under `src` without `.rs`, or all of its path if it lies elsewhere.
+    /// Its path under `src` without `.rs`, or its whole path if it is elsewhere.
     fn name(&self) -> String {
         let inside = self.path.strip_prefix(root().join("src")).unwrap_or(&self.path);
         inside.with_extension("").to_string_lossy().into_owned()
@@ -61,7 +61,7 @@ impl Source {
         self.path.starts_with(root().join("src")) && !self.name().starts_with("tests/")
     }
 
-    /// The code without what stands behind `#[cfg(test)]`: tests come last.
+    /// The code before `#[cfg(test)]`: tests come last.
     fn shipped(&self) -> &str {
         self.code.split_once("#[cfg(test)]").map_or(&self.code, |(before, _)| before)
     }
@@ -141,7 +141,7 @@ fn not_code(rest: &[u8], before: Option<u8>) -> usize {
             if rest.get(1 + hashes) == Some(&b'"') { until(&end, 2 + hashes) } else { 0 }
         }
         [b'\'', b'\\', ..] => quoted(rest, b'\''),
-        // A character, of however many bytes; a lifetime has no quote behind it.
+        // A character, of any number of bytes; a lifetime has no quote after it.
         [b'\'', next, ..] if *next != b'\'' => {
             let bytes = match next {
                 0..=0x7f => 1,
@@ -270,7 +270,7 @@ fn assert_none(findings: &[String]) {
 }
 
 #[test]
-fn nobody_imports_whom_they_must_not() {
+fn modules_import_only_what_the_house_permits() {
     let crates = crates();
     let mut findings = Vec::new();
     for source in sources().iter().filter(|source| source.is_house()) {
@@ -324,7 +324,7 @@ fn files_stay_short() {
     assert_none(&findings);
 }
 
-/// The first place behind `from` where the function that begins there has its body, and the end of that.
+/// Where the body of the function begins that is found after `from`, and where it ends.
 fn body(code: &str, from: usize) -> Option<(usize, usize)> {
     let mut depth = 0_i32;
     let mut start = None;
@@ -347,7 +347,7 @@ fn body(code: &str, from: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// Places where `word` stands by itself.
+/// Places where `word` is a whole word.
 fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let in_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let alone = move |at: usize| !code[..at].ends_with(in_name) && !code[at + word.len()..].starts_with(in_name);
@@ -371,7 +371,7 @@ fn functions_stay_short() {
 }
 
 #[test]
-fn unsafe_stands_where_it_may_and_says_why_it_is_sound() {
+fn unsafe_is_where_it_may_be_and_says_why_it_is_sound() {
     let mut findings = Vec::new();
     for source in sources() {
         for at in words(&source.code, "unsafe") {

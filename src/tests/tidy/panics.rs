@@ -181,7 +181,7 @@ fn panicking(line: &str) -> Vec<&'static str> {
             found.push(name);
         }
     }
-    // One that gives an error instead is no such call.
+    // A call that returns an error instead is not listed.
     let calls = CALLS.iter().filter(|call| line.replace("try_from_secs", "").contains(**call));
     found.extend(calls.chain(TIMES.iter().filter(|time| line.contains(**time))));
     if divides(line) {

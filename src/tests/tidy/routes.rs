@@ -35,7 +35,7 @@ fn routes(text: &str) -> Vec<(String, Vec<Step>)> {
     routes
 }
 
-/// What is wrong with a route, where `source` gives the text of a file.
+/// Returns what is wrong with a route, where `source` returns the text of a file.
 fn findings(heading: &str, steps: &[Step], source: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut findings = Vec::new();
     for Step { file, functions } in steps {

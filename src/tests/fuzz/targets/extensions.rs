@@ -41,7 +41,7 @@ fn settings(flags: u8) -> Compression {
 /// A parameter with the bits of its window, if it has a value.
 type Parameter = (String, Option<u8>);
 
-/// What stands between commas, outside of quoted strings.
+/// What is between commas, outside of quoted strings.
 fn elements(value: &[u8]) -> Vec<Vec<u8>> {
     let (mut all, mut quoted, mut escaped) = (vec![Vec::new()], false, false);
     for &byte in value {

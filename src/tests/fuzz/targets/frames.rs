@@ -48,7 +48,7 @@ fn drawn(role: Role, script: &mut Script<'_>) -> Vec<u8> {
     header(first, mask, length, form)
 }
 
-/// Reading agrees with its twin, needs all of the header, and nothing behind it.
+/// Parsing agrees with its naive twin, needs all of the header, and nothing after it.
 fn headers_alike(input: &[u8]) -> Option<Header> {
     let header = frame::parse(input);
     let naive = read_header(input);
@@ -85,7 +85,7 @@ fn judged_alike(header: &Header, place: Place, input: &[u8]) -> Option<Opcode> {
     }
 }
 
-/// What was taken has one form on the wire: writing it again gives the same bytes.
+/// A parsed frame has one form on the wire: writing it again returns the same bytes.
 fn comes_back(header: &Header, opcode: Opcode, input: &[u8]) {
     let (bytes, payload) = input.split_at(header.header_bytes);
     let length = usize::try_from(header.payload_bytes).expect("64 bits");
@@ -118,7 +118,7 @@ fn short_frames_alike(role: Role, input: &[u8]) {
     assert_eq!(short, naive, "{role:?}");
 }
 
-/// Masking agrees with its twin wherever the bytes lie, and in two pieces.
+/// Masking agrees with its naive twin at every address, and in two pieces.
 fn masks_alike(input: &[u8]) {
     let Some((&key, bytes)) = input.split_first_chunk::<4>() else { return };
     // Past the length from which wide registers do it, and from every place in a line of the cache.

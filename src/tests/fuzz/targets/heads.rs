@@ -83,7 +83,7 @@ fn keeps_alive(response: &Response<'_>, reading: &Reading<'_>) {
 
 type Verdict = Result<Option<usize>, HeadError>;
 
-/// Once some of the bytes have decided, those behind them change nothing; and what is not decided has not ended yet.
+/// Once some of the bytes have decided, those after them change nothing; and what is not decided has not ended yet.
 fn decided_once(input: &[u8], whole: Verdict, lengths: [u8; 4], parse: impl Fn(&[u8]) -> Verdict) {
     let mut end = 0;
     // Each of them is parsed from its beginning: no more than some, so that the work stays small.
@@ -195,7 +195,7 @@ impl<'a> Reading<'a> {
         values.split(|&byte| byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     }
 
-    /// What the library noted of the fields is what stands there.
+    /// What the library found in the fields is what is there.
     fn agrees(&self, fields: &Fields<'_>) {
         for (name, _) in &self.fields {
             let name = std::str::from_utf8(name).expect("tokens are ASCII");

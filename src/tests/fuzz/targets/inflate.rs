@@ -58,7 +58,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// One compressed message in so many fragments, or as many as it has bytes.
+/// One compressed message in this many fragments, or as many as it has bytes.
 fn message(role: Role, payload: &[u8], text: bool, fragments: usize) -> Vec<u8> {
     let first = if text { 1 } else { 2 };
     let length = payload.len().div_ceil(fragments).max(1);

@@ -17,7 +17,7 @@ use steadfast::proto::frame::Role;
 /// A reason that does not fit into a Close: the 123 bytes that do end between two characters, not in one.
 const REASON: &str = "€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€€";
 
-/// More steps than that take time, and tell nothing new.
+/// More steps than that take time, and find nothing new.
 const MANY: usize = 100;
 
 pub(crate) fn check(data: &[u8]) {
@@ -98,18 +98,18 @@ fn judge(this: &End, other: &End, role: Role, handshake: bool) {
             other => panic!("{role:?}: {other:?}"),
         }
     }
-    // Who began to close may have missed what was under way; nobody else misses anything.
+    // An endpoint that began to close may have missed messages on the way; no other one misses anything.
     assert!(other.messages.starts_with(&messages), "{role:?}: {messages:?} of {:?}", other.messages);
     assert!(this.began.is_some() || other.messages == messages, "{role:?}: {messages:?} of {:?}", other.messages);
     assert!(other.pings.starts_with(&pings) && this.pings.starts_with(&pongs), "{role:?}: pings or pongs");
     assert!(this.began.is_some() || other.pings == pings, "{role:?}: {pings:?} of {:?}", other.pings);
-    // With two who began, each has the other's code.
+    // Where both began, each has the other's code.
     let code = other.began.or(this.began);
     assert!(code.is_some() && closed == code, "{role:?}: {closed:?} is not {code:?}");
     is_well_formed(this, role, handshake);
 }
 
-/// What an end sent behind its head are frames that break no rule, and the last of them, and no other, is a Close.
+/// What an endpoint sent after its head are frames that break no rule, and the last of them, and no other, is a Close.
 fn is_well_formed(this: &End, role: Role, handshake: bool) {
     let mut rest = this.sent();
     if handshake {
