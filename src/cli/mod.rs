@@ -1,17 +1,15 @@
 //! The command line: turns flags into configurations, one file for each command. Texts for people are only here.
 
-mod complain;
 mod compression;
 mod connect;
 mod doctor;
-mod escape;
-mod files;
 mod flood;
+mod io;
 mod report;
 mod serve;
 
 use clap::{Parser, Subcommand};
-use complain::refuse;
+use io::refuse;
 use std::process::ExitCode;
 use std::thread;
 use steadfast::server::save_address_space;

@@ -1,7 +1,7 @@
 //! `steadfast serve`.
 
-use super::complain::{complain, refuse};
 use super::compression::CompressionArgs;
+use super::io::{complain, refuse};
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use std::io::Write;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 //! peer accepts it: while much is queued, the input is not read.
 
 use super::words;
-use crate::cli::complain::tell;
+use crate::cli::io::tell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

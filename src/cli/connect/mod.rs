@@ -3,8 +3,8 @@
 mod conversation;
 mod words;
 
-use super::complain::{refuse, setting, tell};
 use super::compression::CompressionArgs;
+use super::io::{refuse, setting, tell};
 use clap::{Args as ClapArgs, value_parser};
 use conversation::{Conversation, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -1,6 +1,6 @@
 //! Texts about a connection. Text from the peer is escaped, so that it cannot control a terminal.
 
-use crate::cli::escape::escaped;
+use crate::cli::io::escaped;
 use std::fmt::Write;
 use steadfast::client::{Config, ConnectError, Ending, Refused};
 use steadfast::proto::close::{CloseCode, CloseStatus};

@@ -1,11 +1,9 @@
 //! `steadfast doctor`, and the warning that `serve` and `flood` print at their start if the connections cannot fit.
 
-mod myths;
 mod script;
 mod table;
-mod words;
 
-use crate::cli::complain::{complain, tell};
+use crate::cli::io::{complain, tell};
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use std::io::Write;
 use std::process::ExitCode;
@@ -103,7 +101,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     } else if args.script {
         script::script(&diagnosis)
     } else {
-        let myths = if args.explain { myths::text() } else { String::new() };
+        let myths = if args.explain { table::myths() } else { String::new() };
         script::applied(&applied) + &table::table(&diagnosis, &host) + &myths
     };
     // The exit code is correct even if stdout is closed.
@@ -130,7 +128,7 @@ fn json(diagnosis: &Diagnosis, applied: &[doctor::Applied], explain: bool) -> St
     value["applied"] = serde_json::to_value(applied).unwrap_or_default();
     if explain {
         value["myths"] =
-            myths::MYTHS.iter().map(|(name, why)| serde_json::json!({ "name": name, "why": why })).collect();
+            table::MYTHS.iter().map(|(name, why)| serde_json::json!({ "name": name, "why": why })).collect();
     }
     format!("{value:#}\n")
 }
@@ -172,8 +170,8 @@ fn warn(query: &Query) {
     tell(&format_args!(
         "steadfast: warning: {} connections do not fit here: {} has room for about {}; \
          see steadfast doctor --connections {connections} --role {role}",
-        words::count(connections),
-        words::short_name(row.limit),
-        words::count(row.max_connections.unwrap_or(0))
+        script::count(connections),
+        script::short_name(row.limit),
+        script::count(row.max_connections.unwrap_or(0))
     ));
 }

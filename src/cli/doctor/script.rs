@@ -1,9 +1,8 @@
 //! The commands that raise limits.
 
-use super::words::{count, role_words};
+use indicatif::HumanCount;
 use std::fmt::Write;
-use steadfast::doctor::Applied;
-use steadfast::doctor::{Diagnosis, Fix};
+use steadfast::doctor::{Applied, Diagnosis, Fix, Limit, Role};
 
 /// The file that keeps sysctls over a restart; sysctl.d(5).
 const FILE: &str = "/etc/sysctl.d/90-steadfast.conf";
@@ -75,4 +74,39 @@ pub(super) fn script(diagnosis: &Diagnosis) -> String {
         let _ = write!(text, "# To undo it:\n#   rm {FILE}\n{undo}");
     }
     text + &other
+}
+
+// Words for numbers, limits and roles.
+
+pub(super) fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
+
+/// Returns the name of a limit within a sentence.
+pub(super) fn short_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Nofile => "RLIMIT_NOFILE",
+        Limit::NrOpen => "fs.nr_open",
+        Limit::FileMax => "fs.file-max",
+        Limit::EpollWatches => "fs.epoll.max_user_watches",
+        Limit::Ports => "net.ipv4.ip_local_port_range",
+        Limit::MaxConnections => "--max-connections",
+        Limit::Threads => "the number of threads",
+        Limit::Conntrack => "nf_conntrack_max",
+        Limit::HostMemory => "memory",
+        Limit::GroupMemory => "the memory of the control group",
+        Limit::Backlog => "net.core.somaxconn",
+        Limit::TcpMem => "net.ipv4.tcp_mem",
+        Limit::Orphans => "net.ipv4.tcp_max_orphans",
+        Limit::TimeWait => "net.ipv4.tcp_max_tw_buckets",
+        Limit::Cpu => "CPU time",
+    }
+}
+
+pub(super) fn role_words(role: Role) -> &'static str {
+    match role {
+        Role::Server => "server alone",
+        Role::Client => "client alone",
+        Role::Both => "both sides",
+    }
 }

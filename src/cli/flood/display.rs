@@ -1,6 +1,6 @@
 //! Shows the progress of a flood on stderr: a bar on a terminal, a line every two seconds elsewhere.
 
-use crate::cli::complain::tell;
+use crate::cli::io::tell;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -2,9 +2,9 @@
 
 mod display;
 
-use super::complain::{refuse, setting, tell};
 use super::compression::CompressionArgs;
-use super::files::read_bounded;
+use super::io::read_bounded;
+use super::io::{refuse, setting, tell};
 use super::report::OutputArgs;
 use clap::{Args as ClapArgs, value_parser};
 use display::Display;

@@ -1,8 +1,6 @@
 //! The charts of the page.
 
-use super::axis::{Axis, Scale};
-use super::colours::{BLUE, Colour, GREEN, GREY, ORANGE, PALE, PINK, RED, SKY, VIOLET, YELLOW};
-use super::plot::{Plot, Shape};
+use super::plot::{Axis, BLUE, Colour, GREEN, GREY, ORANGE, PALE, PINK, Plot, RED, SKY, Scale, Shape, VIOLET, YELLOW};
 use steadfast::flood::latency::{Latency, MEASURES, Measure};
 use steadfast::flood::ledger::STAGES;
 use steadfast::flood::report::{Report, Second};

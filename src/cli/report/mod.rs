@@ -1,17 +1,12 @@
 //! `steadfast report`, and the output of `steadfast flood`: writes, shows, checks and merges reports.
 
-mod axis;
 mod charts;
-mod colours;
-mod csv;
 mod html;
 mod plot;
-mod table;
-mod tables;
+mod text;
 mod words;
 
-use super::complain::{complain, refuse};
-use super::files::read_bounded;
+use super::io::{complain, read_bounded, refuse};
 use clap::{Args as ClapArgs, Subcommand};
 use std::collections::BTreeSet;
 use std::fs;
@@ -146,7 +141,7 @@ impl OutputArgs {
             return ExitCode::FAILURE;
         }
         // The files are written; a closed stdout does not change the result.
-        let _ = io::stdout().write_all(table::table(&report).as_bytes());
+        let _ = io::stdout().write_all(text::table(&report).as_bytes());
         report.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         let broken = report.assertions.iter().filter(|verdict| !verdict.holds).inspect(|verdict| {
             complain(&format!("broken: {}: {}", verdict.assertion, words::figure(verdict)));
@@ -164,7 +159,7 @@ impl OutputArgs {
                 "--json" => {
                     serde_json::to_string_pretty(report).map(|text| text + "\n").map_err(|error| error.to_string())
                 }
-                "--csv" => Ok(csv::csv(report)),
+                "--csv" => Ok(text::csv(report)),
                 _ => html::html(report).map_err(|error| error.to_string()),
             };
             text.and_then(|text| fs::write(path, text).map_err(|error| error.to_string()))

@@ -1,6 +1,6 @@
 //! Formats figures for the table and the page.
 
-use crate::cli::escape::is_harmful;
+use crate::cli::io::is_harmful;
 use indicatif::HumanCount;
 use steadfast::flood::report::{Agreement, Connections, Report, Verdict};
 use steadfast::flood::verdict::Assertion;

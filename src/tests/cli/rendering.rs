@@ -1,6 +1,6 @@
 //! Whatever a report that can be read says, it is shown.
 
-use super::{OutputArgs, csv, html, table};
+use super::{OutputArgs, html, text};
 use crate::mutants;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -68,8 +68,8 @@ fn document() -> Value {
 }
 
 fn assert_shown(report: &Report) {
-    drop(table::table(report));
-    drop(csv::csv(report));
+    drop(text::table(report));
+    drop(text::csv(report));
     let page = html::html(report).map(|page| page.len()).map_err(|error| error.to_string());
     // Charts have at most some hundred points, whatever the timeline has.
     assert!(page.as_ref().is_ok_and(|bytes| *bytes < 4 << 20), "{page:?}");

@@ -253,8 +253,7 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["doctor", "net/fd_table", "net/listener", "net/pairs", "net/sys", "stats"],
         crates: &["serde"],
     },
-    Room { names: &["cli/complain"], modules: &["cli/escape", "client"], crates: &[] },
-    Room { names: &["cli/files"], modules: &[], crates: &[] },
+    Room { names: &["cli/io"], modules: &["client"], crates: &[] },
     Room {
         names: &["cli"],
         // Configurations and reports, and of the layers below them only what a configuration is made of.
