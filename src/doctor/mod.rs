@@ -15,7 +15,6 @@ mod needs;
 pub mod probe;
 mod query;
 mod rows;
-mod slabs;
 pub mod tree;
 
 pub use apply::{Applied, apply};

@@ -25,7 +25,6 @@ pub mod report;
 pub mod scenario;
 mod server;
 pub mod sizes;
-mod stamp;
 pub mod target;
 pub mod verdict;
 mod worker_pool;

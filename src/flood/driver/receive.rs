@@ -5,7 +5,7 @@ use super::phase::Receivers;
 use super::{Peer, PeerFlags, Worker, in_sample};
 use crate::flood::command::{PhaseTask, Slow};
 use crate::flood::latency::Measure;
-use crate::flood::stamp;
+use crate::flood::payload::age_us;
 use crate::net::conn::Conn;
 use crate::net::reactor::Core;
 use std::cmp::Reverse;
@@ -36,7 +36,7 @@ impl Worker {
         self.ledger.counts.received += 1;
         self.is_published = false;
         let Some(PhaseTask::Receive { messages, .. }) = self.task() else { return };
-        if let Some(age_us) = stamp::age_us(payload, SystemTime::now()) {
+        if let Some(age_us) = age_us(payload, SystemTime::now()) {
             self.measure(Measure::Age, age_us);
         }
         let peer = conn.state();

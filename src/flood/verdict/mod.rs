@@ -1,10 +1,9 @@
 //! Assertions about a flood, such as `lost == 0` or `connect.p99 < 50ms`: parsed before it begins, and evaluated with
 //! its report.
 
-mod error;
 mod names;
 
-pub use error::BadAssertion;
+pub use names::BadAssertion;
 
 use super::latency::{Latency, Measure};
 use super::report::{PhaseReport, Report, Schedule, SideMemory, Verdict};

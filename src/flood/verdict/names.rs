@@ -1,7 +1,7 @@
 //! The names of figures that can be asserted, and suggestions for mistyped ones.
 
-use super::error::BadAssertion;
 use crate::flood::latency::{MEASURES, Measure};
+use std::fmt;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Figure {
@@ -273,3 +273,15 @@ impl Figure {
         }
     }
 }
+
+/// Why a text is not an assertion, or not one about this flood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadAssertion(pub(super) String);
+
+impl fmt::Display for BadAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadAssertion {}

@@ -234,7 +234,7 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["server", "net", "proto", "stats"],
         crates: &["base64", "memchr", "mime_guess", "percent_encoding", "serde_json", "sha2", "slab"],
     },
-    Room { names: &["flood/error", "flood/verdict/error"], modules: &[], crates: &[] },
+    Room { names: &["flood/error"], modules: &[], crates: &[] },
     Room { names: &["flood/driver/phase"], modules: &["net/slots"], crates: &[] },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
     Room { names: &["flood/plan"], modules: &["flood", "net/sys"], crates: &["socket2"] },
