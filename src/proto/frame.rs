@@ -2,7 +2,6 @@
 
 use super::close::Fault;
 use super::mask::{self, Mask};
-use std::ops::Range;
 
 /// The role of an endpoint, which decides which frames are masked (RFC 6455 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +95,10 @@ pub struct WholeFrame {
     pub opcode: Opcode,
     /// The masking key, if the frame is masked.
     pub mask: Option<Mask>,
-    /// Where in the input the payload is; the frame ends with it.
-    pub payload: Range<usize>,
+    /// The length of what is before the payload.
+    pub header_bytes: usize,
+    /// The length of the payload, with which the frame ends.
+    pub payload_bytes: usize,
 }
 
 /// Reads a whole message of at most 125 bytes, masked as its sender must, from the front of `input`: as nearly all frames are.
@@ -112,12 +113,12 @@ pub fn parse_short(input: &[u8], role: Role) -> Option<WholeFrame> {
         Role::Server if matches!(second, 0x80..=0xfd) => {
             let (mask, payload) = rest.split_first_chunk::<4>()?;
             let payload_bytes = usize::from(second & 0x7f);
-            let frame = WholeFrame { opcode, mask: Some(*mask), payload: 6..6 + payload_bytes };
+            let frame = WholeFrame { opcode, mask: Some(*mask), header_bytes: 6, payload_bytes };
             (payload_bytes <= payload.len()).then_some(frame)
         }
         Role::Client if matches!(second, 0..=0x7d) => {
             let payload_bytes = usize::from(*second);
-            let frame = WholeFrame { opcode, mask: None, payload: 2..2 + payload_bytes };
+            let frame = WholeFrame { opcode, mask: None, header_bytes: 2, payload_bytes };
             (payload_bytes <= rest.len()).then_some(frame)
         }
         _ => None,

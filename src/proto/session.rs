@@ -262,7 +262,7 @@ impl Session {
         // Nearly every frame is a whole message, and is unmasked in place.
         if self.partial.is_none() {
             if let Some(frame) = frame::parse_short(input, self.role)
-                && frame.payload.len() as u64 <= limits.max_message_bytes
+                && frame.payload_bytes as u64 <= limits.max_message_bytes
             {
                 return self.receive_whole(input, frame, out);
             }
@@ -274,8 +274,8 @@ impl Session {
     /// Receives a message whose frame is whole in `input`.
     #[inline(always)]
     fn receive_whole<'a>(&mut self, input: &'a mut [u8], frame: WholeFrame, out: &mut Output) -> (usize, Event<'a>) {
-        let end = frame.payload.end;
-        let payload = &mut input[frame.payload];
+        let end = frame.header_bytes + frame.payload_bytes;
+        let payload = &mut input[frame.header_bytes..end];
         if let Some(mask) = frame.mask {
             mask::apply(payload, mask);
         }
@@ -323,7 +323,12 @@ impl Session {
             };
         }
         if !opcode.is_control() {
-            return self.receive_whole(input, WholeFrame { opcode, mask: header.mask, payload }, out);
+            let (header_bytes, payload_bytes) = (payload.start, payload.len());
+            return self.receive_whole(
+                input,
+                WholeFrame { opcode, mask: header.mask, header_bytes, payload_bytes },
+                out,
+            );
         }
         let (end, payload) = (payload.end, &mut input[payload]);
         mask::apply(payload, header.mask.unwrap_or_default());

@@ -104,8 +104,8 @@ fn short_frames_alike(role: Role, input: &[u8]) {
         let opcode = frame::check(&header, expect).ok()?;
         let whole = header.payload_bytes <= (input.len() - header.header_bytes) as u64;
         let short = header.fin() && !opcode.is_control() && header.payload_bytes <= 125;
-        let payload = header.header_bytes..header.header_bytes + header.payload_bytes as usize;
-        (whole && short).then_some(WholeFrame { opcode, mask: header.mask, payload })
+        let (header_bytes, payload_bytes) = (header.header_bytes, header.payload_bytes as usize);
+        (whole && short).then_some(WholeFrame { opcode, mask: header.mask, header_bytes, payload_bytes })
     });
     assert_eq!(frame::parse_short(input, role), judged, "{role:?}, {input:02x?}");
 }
