@@ -81,18 +81,14 @@ static void fail(const struct connection *connection, const char *cause)
     exit(1);
 }
 
-static void settle(struct connection *connection, enum state state)
-{
-    connection->state = state;
-    me->remaining--;
-}
+static void settle(struct connection *connection, enum state state) { connection->state = state, me->remaining--; }
 
-/* The processor clock of another process counts nanoseconds of all its threads, ended ones included. A thread that runs
- * at this moment on another core is counted up to its last tick only, so server and client share a core, or rest. */
 struct stamp {
     uint64_t wall_ns, client_ns, server_ns;
 };
 
+/* The processor clock of another process counts nanoseconds of all its threads, ended ones included. A thread that runs
+ * at this moment on another core is counted up to its last tick only, so server and client share a core, or rest. */
 static struct stamp take_stamp(void)
 {
     clockid_t clock;
@@ -222,11 +218,8 @@ static void go_on(struct connection *connection)
 static void read_messages(struct connection *connection, bool hung_up)
 {
     /* A short read has drained the socket, except for an end of the stream that came before the event was taken. */
-    for (ssize_t got = BUFFER_BYTES; hung_up || got == BUFFER_BYTES;) {
-        got = receive(connection, 0);
-        if (got < 0) break;
+    for (ssize_t got = BUFFER_BYTES; (hung_up || got == BUFFER_BYTES) && (got = receive(connection, 0)) > 0;)
         check(connection, me->buffer, (size_t)got, fans_out ? read_clock_ns(CLOCK_MONOTONIC) : 0);
-    }
     if (connection->state == ECHOING) go_on(connection);
 }
 
@@ -435,7 +428,7 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
     static const struct flag flags[] = {
-        {"--port", &plan.port, 1, 65535},           {"--server-pid", &plan.server_pid, 1, INT32_MAX},
+        {"--port", &plan.port, 1, 65535},                          {"--server-pid", &plan.server_pid, 1, INT32_MAX},
         {"--connections", &plan.connections, 1, CONNECTION_LIMIT}, {"--messages", &plan.messages, 0, UINT32_MAX},
         {"--payload", &plan.payload_bytes, 1, 1 << 24},            {"--in-flight", &plan.in_flight, 1, 65536},
         {"--idle", &plan.idle, 0, CONNECTION_LIMIT},               {"--close", &plan.close_frames, 0, 0},

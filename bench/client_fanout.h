@@ -38,9 +38,9 @@ static void count_delivery(struct connection *connection, uint64_t now_ns)
 static struct stamp rest(void)
 {
     enum { TRIES = 200, PAUSE_NS = 50000000, AT_REST_NS = PAUSE_NS / 50 };
-    struct stamp stamp = take_stamp(), before;
+    struct stamp stamp = take_stamp();
     for (int tries = 0; tries < TRIES; tries++) {
-        before = stamp;
+        const struct stamp before = stamp;
         nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
         stamp = take_stamp();
         if (stamp.server_ns - before.server_ns <= AT_REST_NS) return stamp;

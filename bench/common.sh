@@ -140,16 +140,16 @@ free_port() {
     fail 'no free port found'
 }
 
-# Leaves in server_argv what starts the server `name` on `port` for `connections`.
+# plan_server NAME PORT CONNECTIONS: leaves in server_argv what starts a server.
 plan_server() {
-    local name=$1 port=$2 connections=$3 template
-    if [[ $name == "$bare_name" ]]; then
-        server_argv=("$out_dir/$bare_program" --port "$port" "${bare_flags[@]}")
-    elif [[ -n ${SERVER:-} ]]; then
-        template=${SERVER//'{port}'/$port}
-        read -ra server_argv <<<"${template//'{connections}'/$connections}"
+    local template=${SERVER:-}
+    if [[ $1 == "$bare_name" ]]; then
+        server_argv=("$out_dir/$bare_program" --port "$2" "${bare_flags[@]}")
+    elif [[ -n $template ]]; then
+        template=${template//'{port}'/$2}
+        read -ra server_argv <<<"${template//'{connections}'/$3}"
     else
-        server_argv=("$steadfast" serve --listen "127.0.0.1:$port" --max-connections "$connections" "${server_flags[@]}")
+        server_argv=("$steadfast" serve --listen "127.0.0.1:$2" --max-connections "$3" "${server_flags[@]}")
     fi
 }
 
