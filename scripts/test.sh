@@ -101,7 +101,7 @@ million_in_small() {
     scripts/c1000k.sh 40000 --hold 1 --json "$log/flood.json" && grep -q '"ok": true' "$log/flood.json"
 }
 
-# Interrupted in its hold, the script leaves no process behind and says that it was not complete.
+# Interrupted in its hold, the script leaves no process running and says that it was not complete.
 interrupted() {
     local script
     scripts/c1000k.sh 2000 --hold 600 >"$log/interrupted" 2>&1 &

@@ -111,11 +111,11 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Declares the flags of all limits, with defaults from the library, and the line that lists changed ones.
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])* $flag:ident: $type:ty { $($path:tt)+ } $range:expr, $name:literal;)*) => {
+    ($($(#[$meta:meta])* $flag:ident: $type:ty { $($path:tt)+ } $range:expr, $name:literal;)*) => {
         #[derive(Debug, ClapArgs)]
         #[command(next_help_heading = "Limits")]
         struct LimitArgs {
-            $($(#[doc = $doc])*
+            $($(#[$meta])*
             #[arg(long, value_name = $name, default_value_t = Defaults::default().$($path)+, value_parser = value_parser!($type).range($range))]
             $flag: $type,)*
         }
@@ -131,12 +131,19 @@ macro_rules! limits {
                 let defaults = Defaults::default();
                 let mut lines = Vec::new();
                 $(if self.$flag != defaults.$($path)+ {
-                    lines.push(format!("{} {} (default {})", stringify!($flag), self.$flag, defaults.$($path)+));
+                    let default = limit_text(defaults.$($path)+);
+                    lines.push(format!("{} {} (default {default})", stringify!($flag), self.$flag));
                 })*
                 lines
             }
         }
     };
+}
+
+/// Formats a limit; the largest number of 32 bits is none.
+fn limit_text(limit: impl Into<u64>) -> String {
+    let limit = limit.into();
+    if limit == u64::from(u32::MAX) { "no limit".to_owned() } else { limit.to_string() }
 }
 
 /// The library's limits, in the types of the command line.
@@ -204,8 +211,12 @@ limits! {
     /// others are answered 503 with Retry-After
     max_long_files: u32 { max_long_files } 1..=32, "N";
     /// Most upgrades per second of each reactor, shared fairly among sources; others are answered 503 with Retry-After
+    /// [default: no limit]
+    #[arg(hide_default_value = true)]
     max_upgrades_per_s: u32 { max_upgrades_per_s } 1.., "N";
     /// Most connections of each source; others are answered 503 with Retry-After, closed at once, and take no place
+    /// [default: no limit]
+    #[arg(hide_default_value = true)]
     max_connections_per_source: u32 { max_connections_per_source } 1.., "N";
     /// Prefix length that identifies an IPv4 source
     source_prefix_v4: u32 { source_prefix_v4 } 1..=32, "BITS";

@@ -362,7 +362,7 @@ fn storm(address: SocketAddr) -> (Wire, Answer, usize) {
 fn upgrades_are_accepted_at_the_limited_rate() {
     let local = Local::start(Config { reactors: Some(1), max_upgrades_per_s: 1, ..quick() });
     let server = Serve::start(&["--reactors", "1", "--max-upgrades-per-s", "1"]);
-    assert_eq!(server.said[1], "limits: max_upgrades_per_s 1 (default 4294967295)");
+    assert_eq!(server.said[1], "limits: max_upgrades_per_s 1 (default no limit)");
     for address in [local.address, server.address()] {
         let mut stats = Wire::connect(address);
         let began = Instant::now();

@@ -56,7 +56,7 @@ fn those_that_differ_are_told() {
         (&["--max-queued-messages", "7"], "max_queued_messages 7 (default 1024)"),
         (&["--queue-grace-s", "0"], "queue_grace_s 0 (default 5)"),
         (&["--max-buffer-bytes", "2000000"], "max_buffer_bytes 2000000 (default a quarter of the memory)"),
-        (&["--max-connections-per-source", "9"], "max_connections_per_source 9 (default 4294967295)"),
+        (&["--max-connections-per-source", "9"], "max_connections_per_source 9 (default no limit)"),
         (&["--socket-notsent-lowat-bytes", "0"], "socket_notsent_lowat_bytes 0 (default 131072)"),
         (&["--drain-s", "0"], "drain_s 0 (default 30)"),
         (&["--drain-hard-s", "90"], "drain_hard_s 90 (default 60)"),
