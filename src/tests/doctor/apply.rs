@@ -1,4 +1,4 @@
-//! What can be changed at once: set, told, and undone.
+//! Sysctls are set, reported, and restored.
 
 use crate::host::{BINARY, run};
 use crate::made_up::MadeUp;
@@ -96,7 +96,7 @@ fn script_is_valid_for_sh() {
     for part in ["#!/bin/sh\n", "cat >/etc/sysctl.d/90-steadfast.conf <<'END'\n", "\nsysctl -p /etc/sysctl.d/"] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
-    // Each sysctl once in the file, and once where it is told how to undo it.
+    // Each sysctl is once in the file, and once in the commands that undo it.
     let set: Vec<&str> = ended.out.iter().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
     assert!(set.contains(&"fs.epoll.max_user_watches") && set.contains(&"net.ipv4.tcp_max_tw_buckets"), "{set:?}");
     for name in set {

@@ -60,7 +60,7 @@ fn epoll_watches_of_the_user_are_subtracted() {
     let row = row(&diagnosis, Limit::EpollWatches);
     let Some(Fix::Sysctl { name, value, was }) = &row.fix else { panic!("{row:?}") };
     assert_eq!((*name, was.as_str()), ("fs.epoll.max_user_watches", "100000"));
-    // With what it says there is enough.
+    // With the proposed value it is enough.
     let mended = Host { max_user_watches: value.parse().ok(), ..host };
     assert!(examined(&mended).fits, "{value}");
 }
@@ -293,7 +293,7 @@ proptest! {
             let row = beyond.rows.iter().find(|row| row.limit == limit).expect("its row");
             prop_assert_eq!(row.verdict, Verdict::Short);
             prop_assert_eq!(row.max_connections, Some(connections));
-            // No other wall stands before it.
+            // No other limit is lower.
             let before = beyond.rows.iter().filter(|row| row.max_connections.is_some_and(|most| most < connections));
             prop_assert_eq!(before.count(), 0);
         }

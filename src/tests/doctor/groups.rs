@@ -87,7 +87,7 @@ fn group_of_a_container_is_found_at_the_root() {
     v1_memory(&made_up, "", 128 * MIB, 28 * MIB, "");
     let expected = [("/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned(), 100)];
     assert_eq!(left(&made_up.read()), expected);
-    // A path that lies outside of what is mounted.
+    // A path outside of what is mounted.
     made_up.file("proc/self/cgroup", "4:memory:/docker/other\n");
     assert_eq!(left(&made_up.read()), expected);
     // With one, in version 2.

@@ -1,4 +1,4 @@
-//! What is read of a host: limits, sysctls, who is exempt, whose namespace it is.
+//! The figures read from a host: limits, sysctls, capabilities, namespaces.
 
 use crate::made_up::MadeUp;
 use steadfast::doctor::host::Conntrack;
@@ -62,7 +62,7 @@ fn capabilities_exempt_from_limits() {
         (1000, "0000000000200000", first, true, false, None),
         (1000, "0000000001000000", first, false, true, None),
         (1000, "0000000000000000", first, false, false, Some(63_000)),
-        // Root of a user namespace is nobody outside of it.
+        // Root of a user namespace has no privilege outside of it.
         (0, "000001ffffffffff", "0 1000 1", false, false, Some(63_000)),
     ] {
         let made_up = MadeUp::host();

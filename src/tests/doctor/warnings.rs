@@ -4,7 +4,7 @@ use crate::host::{Running, run, steadfast};
 use serde_json::Value;
 use std::net::TcpListener;
 
-/// A tenth more than the walls let be that no command refuses to run into.
+/// A tenth more than fits within the limits that no command refuses.
 fn too_many(role: &str) -> u64 {
     let ended = run("", &["doctor", "--json", "--no-measure", "--role", role]);
     let value: Value = serde_json::from_str(&ended.out.join("\n")).expect("JSON");
@@ -15,7 +15,8 @@ fn too_many(role: &str) -> u64 {
     most + most / 10 + 1000
 }
 
-/// Runs until the first line on stderr, which is the warning, or, where no descriptor tables hold so many, the refusal alone.
+/// Runs until the first line on stderr, which is the warning, or the refusal if no descriptor tables hold the
+/// connections.
 fn assert_warns(arguments: &[&str], connections: u64, role: &str) {
     let mut running = Running::spawn(steadfast("", arguments));
     let line = running.error_line("steadfast: ");

@@ -1,4 +1,4 @@
-//! accept4(2) fails for want of descriptors or memory: nobody is lost, and nothing spins.
+//! accept4(2) fails for lack of descriptors or memory: no connection is lost, and nothing spins.
 //!
 //! A plan never lets it come to that, so strace(1) makes the failures.
 

@@ -29,7 +29,7 @@ fn bad(what: &'static str, bytes: impl Into<Vec<u8>>, code: u16) -> Bad {
     Bad { what, bytes: bytes.into(), code }
 }
 
-/// A header alone, as it stands on the wire.
+/// A header alone, as on the wire.
 fn header(bytes: &[u8]) -> Vec<u8> {
     [bytes, &[1, 2, 3, 4]].concat()
 }
@@ -99,13 +99,13 @@ fn beyond_limits() -> Vec<Bad> {
     ]
 }
 
-/// Failed with one Close; what stands behind is not answered, and the neighbour is not disturbed.
+/// Expects one Close; what follows is not answered, and the other connection is not affected.
 fn assert_failed(cases: Vec<Bad>) {
     let local = Local::start(strict());
     let mut stats = Wire::connect(local.address);
     let mut neighbour = Wire::websocket(local.address);
     for case in &cases {
-        // Whole with a message behind it, and byte by byte with nothing.
+        // In one write with a message after it, and byte by byte without.
         for behind in [frame(TEXT, b"behind"), Vec::new()] {
             let before = stats.stats();
             let mut wire = Wire::websocket(local.address);

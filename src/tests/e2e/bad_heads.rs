@@ -74,7 +74,7 @@ fn not_upgrades() -> Vec<Bad> {
     ]
 }
 
-/// Refused with one answer; what stands behind the request is not answered, and the neighbour is not disturbed.
+/// Expects one refusal; what follows the request is not answered, and the other connection is not affected.
 fn assert_refused(local: &Local, cases: Vec<Bad>) {
     let mut stats = Wire::connect(local.address);
     let mut neighbour = Wire::websocket(local.address);

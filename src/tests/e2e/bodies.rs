@@ -1,4 +1,4 @@
-//! The content of requests: it comes back from the echo, and what it may grow to, and how slowly, has limits.
+//! Bodies of requests: the echo returns them, and their size and pace have limits.
 
 use crate::host::{Local, Serve, quick};
 use crate::wire::{PATIENCE, TEXT, UPGRADE, Wire, frame, refusals_since};
@@ -10,7 +10,7 @@ use steadfast::server::{Config, Deadlines};
 const GET_STATS: &str = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
 const LIMIT: usize = 1 << 20;
 
-/// A request with `lines` as further fields, and what stands behind its head.
+/// A request with `lines` as further fields, and what follows its head.
 pub(crate) fn request(line: &str, lines: &str, body: &[u8]) -> Vec<u8> {
     [format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes(), body].concat()
 }
@@ -139,7 +139,7 @@ fn post_without_length_is_answered_411() {
     wire.assert_ended();
 }
 
-/// Sends `request`, hears `status` and the end, whatever of the request the server has read by then.
+/// Sends `request`, expects `status` and the end, whatever part of the request the server has read by then.
 pub(crate) fn assert_refused(address: SocketAddr, request: &[u8], status: u16) {
     let wire = Wire::connect(address);
     let mut sender = Wire::over(wire.socket.try_clone().expect("a twin"));
@@ -148,7 +148,7 @@ pub(crate) fn assert_refused(address: SocketAddr, request: &[u8], status: u16) {
     let mut wire = wire;
     let answer = wire.answer();
     assert_eq!((answer.status, answer.closes()), (status, true), "{answer:?}");
-    // The server reads on behind its answer, so that what it said arrives before any reset.
+    // The server continues to read after its response, so that the response arrives before any reset.
     sending.join().expect("all is sent, or no longer taken");
     wire.assert_ended();
 }
@@ -200,7 +200,7 @@ fn slow_body_is_answered_408() {
     let before = stats.stats();
     let mut neighbour = Wire::websocket(local.address);
     let (sized, in_chunks) = ("Content-Length: 1000\r\n", "Transfer-Encoding: chunked\r\n");
-    // What is dripped behind each head: nothing; content; chunks; the framing of chunks alone.
+    // What is sent slowly after each head: nothing; a body; chunks; the framing of chunks alone.
     let drips: [(&str, &[u8], &[u8]); 5] = [
         (sized, b"", b""),
         (sized, b"", b"x"),
@@ -303,7 +303,7 @@ fn expect_100_continue_beyond_the_limit_is_refused_at_once() {
     ];
     for (line, lines, status) in cases {
         let before = stats.stats();
-        // Behind a refusal nobody can tell the content from another request: this is not answered as one.
+        // After a refusal the body cannot be told from another request: it must not be answered as one.
         assert_refused(local.address, &request(line, &lines, GET_STATS.as_bytes()), status);
         let counted = vec![(format!("refused_{status}"), 1)];
         assert_eq!(refusals_since(&before, &stats.stats()), counted, "{line} {lines:?}");

@@ -61,7 +61,7 @@ fn long_line_is_one_message() {
     assert_well(&ended, &[&format!("text: {line}")]);
 }
 
-/// More than all buffers on the way hold: whoever waited for the other to read first would wait for ever.
+/// More than all buffers hold: an end that waited for the other to read first would wait for ever.
 #[test]
 fn sending_and_receiving_do_not_block_each_other() {
     let local = Local::start(quick());
@@ -136,7 +136,7 @@ fn negotiated_compression_is_printed() {
     let plain = Local::start(quick());
     let ended = piped(&echo_of(plain.address), &["--compression"], b"hi");
     assert_well(&ended, &["text: hi"]);
-    assert_eq!(ended.err[1], "compression: none, the server does not offer it");
+    assert_eq!(ended.err[1], "compression: none, the server declined it");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn pings_are_sent_and_their_pongs_timed() {
     let Frame { first: PING, payload: first_ping } = peer.frame() else { panic!("no ping") };
     let Frame { first: PING, payload } = peer.frame() else { panic!("no second ping") };
     assert_ne!(first_ping, payload);
-    // An answer to the last one is enough; one that nobody asked for is shown as it is.
+    // An answer to the last ping is enough; an unsolicited pong is shown as it is.
     peer.send(PONG, &payload);
     let line = running.next_line().expect("a pong");
     let time = line.strip_prefix("pong (").and_then(|rest| rest.strip_suffix(" ms)")?.parse::<f64>().ok());

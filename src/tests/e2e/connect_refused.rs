@@ -1,4 +1,4 @@
-//! `steadfast connect` where no connection comes about: what it says, and the exit code.
+//! `steadfast connect` without a connection: the message and the exit code.
 
 use crate::connect_peer::{Door, connect, echo_of, piped, plain};
 use crate::host::{Ended, Local, quick};
@@ -13,7 +13,7 @@ fn assert_no_connection(ended: &Ended, words: &[&str]) {
     }
 }
 
-/// What it says to `answer`, behind which the server closes.
+/// The output for `answer`, after which the server closes.
 fn told(answer: &str, arguments: &[&str]) -> Ended {
     let door = Door::open();
     let (running, input) = connect(&door.url, arguments);
@@ -40,7 +40,7 @@ fn refusals_of_steadfast_are_explained() {
 fn refusal_suggests_what_may_help() {
     let cases: [(&str, &[&str]); 9] = [
         ("302 Found\r\nLocation: ws://b/c", &["302 Found", "redirects to ws://b/c;"]),
-        ("308 x", &["308 Permanent Redirect", "does not say where"]),
+        ("308 x", &["308 Permanent Redirect", "redirects without a Location"]),
         ("401 x\r\nWWW-Authenticate: Basic", &["401 Unauthorized", "asks for Basic;", "--header 'Authorization"]),
         ("403 x", &["403 Forbidden", "--origin", "--header"]),
         (
@@ -48,7 +48,7 @@ fn refusal_suggests_what_may_help() {
             &["426 Upgrade Required", "Upgrade: TLS/1.2, Sec-WebSocket-Version: 8", "version 13"],
         ),
         ("503 x\r\nRetry-After: 7", &["503 Service Unavailable", "Retry-After: 7"]),
-        ("200 OK\r\nContent-Length: 0", &["200 OK", "no WebSocket"]),
+        ("200 OK\r\nContent-Length: 0", &["200 OK", "not a WebSocket"]),
         // What comes from the peer is shown so that it cannot drive a terminal, here too.
         ("302 Found\r\nLocation: \u{9b}2J", &["redirects to \\u{9b}2J;"]),
         ("103 Early Hints\r\nLocation: a\r\n\r\nHTTP/1.1 301 x\r\nLocation: b", &["redirects to b;"]),
@@ -82,7 +82,7 @@ fn silent_server_times_out() {
 fn refused_connect_is_reported() {
     let ended = piped("ws://127.0.0.1:1/", &[], b"");
     assert_no_connection(&ended, &["127.0.0.1:1 is not reachable", "refused"]);
-    // No label of a name is as long as that (RFC 1035 section 2.3.4), so nobody need be asked for it.
+    // No label of a name may be as long (RFC 1035 section 2.3.4), so no server is asked for it.
     let nowhere = format!("ws://{}.example/", "a".repeat(64));
     assert_no_connection(&piped(&nowhere, &[], b""), &[&nowhere, "cannot be found"]);
 }
@@ -104,7 +104,7 @@ fn endless_response_does_not_block() {
     running.error_line("connected to ");
     running.signal("INT");
     assert_eq!(peer.frame().close_code(), 1000);
-    // Messages behind our Close are read, and not shown.
+    // Messages after our Close are read, and not shown.
     let messages = plain(BINARY, b"x").repeat(10_000);
     while peer.wire.socket.write_all(&messages).is_ok() {}
     let ended = running.ended();

@@ -77,7 +77,7 @@ fn unanswered_close_is_reset() {
     local.join();
 }
 
-/// What it was sent lies in the socket when the server closes: to take it takes longer than a close may.
+/// Its input is still in the socket when the server closes, and takes longer to read than a close may take.
 #[test]
 fn peer_that_still_reads_before_the_close_is_not_reset() {
     const BYTES: usize = 1 << 20;

@@ -56,7 +56,7 @@ fn readmes_name_no_flag_that_does_not_exist() {
 
 /// The names of the limits in what the doctor prints: a line for each, up to an empty one.
 fn rows<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let lines = lines.skip_while(|line| !line.trim_start().starts_with("there is ")).skip(1);
+    let lines = lines.skip_while(|line| !line.trim_start().starts_with("available ")).skip(1);
     let named = lines.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with(' '));
     named.filter_map(|line| line.split("  ").next()).collect()
 }

@@ -170,7 +170,7 @@ fn failed_start_leaves_no_socket_file() {
     assert!(!path.exists(), "a socket file of nobody");
 }
 
-/// The number behind `before`.
+/// The number after `before`.
 fn number_after(line: &str, before: &str) -> u32 {
     let digits = line.split_once(before).map(|(_, rest)| rest.split(|next: char| !next.is_ascii_digit()).next());
     digits.flatten().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no {before:?} in {line:?}"))

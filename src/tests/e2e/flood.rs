@@ -175,7 +175,7 @@ fn connections_are_spread_evenly_over_targets() {
     }
 }
 
-/// An echo that is not ours: gives its address, and who connects to it.
+/// Starts another echo server: returns its address, and the addresses that connect to it.
 fn foreign_echo() -> (SocketAddr, Receiver<IpAddr>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("its address");
@@ -198,7 +198,7 @@ fn given_sources_are_used() {
     let (ended, report) =
         flood(&[&url, "--connections", "30", "--source", "127.0.0.7", "--source", "127.1.2.3-127.1.2.4"]);
     assert_whole(&ended, &report, 30);
-    // Whose memory it is, nobody can tell.
+    // The server's memory is not known.
     assert!(report["memory"]["server"]["user_bytes_per_connection"].is_null(), "{report}");
     let seen: Vec<IpAddr> = peers.try_iter().collect();
     let each: BTreeSet<String> = seen.iter().map(ToString::to_string).collect();

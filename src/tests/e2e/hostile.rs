@@ -44,7 +44,7 @@ impl Drop for Until<'_> {
     }
 }
 
-/// The most that the server has while `work` runs, as often as it can be read, and behind it.
+/// The peak of the server's memory while `work` runs and after it, read as often as possible.
 pub(crate) fn peak_while(pid: u32, work: impl FnOnce()) -> u64 {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -67,7 +67,7 @@ fn all_threads_are(pid: u32, states: &[char]) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
     tasks.map(|task| task.expect("a thread").path().join("stat")).all(|path| {
         let stat = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        // The name, in parentheses, may hold anything; the state is the field behind it.
+        // The name, in parentheses, may contain anything; the state is the field after it.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(states))
     })
 }
@@ -131,7 +131,7 @@ fn declared_gibibyte_costs_at_most_128_bytes_before_it_arrives() {
     let pid = server.running.pid();
     let mut wires: Vec<Wire> = (0..many).map(|_| Wire::websocket(server.address())).collect();
     let declare = |wire: &mut Wire, number: usize| {
-        // A header alone: its length in eight bytes, a mask, and nothing behind it.
+        // A header alone: its length in eight bytes, a mask, and nothing after it.
         let first = [TEXT, BINARY, TEXT & !FIN, BINARY & !FIN][number % 4];
         wire.send(&[&[first, 0x80 | 127], &(1_u64 << 30).to_be_bytes()[..], &[1, 2, 3, 4]].concat());
     };
@@ -153,7 +153,7 @@ fn declared_gibibyte_costs_at_most_128_bytes_before_it_arrives() {
         // A cache line for what has come, and as much for its place in the table of what connections keep.
         assert!(grown <= 128 * end as u64 + FEW_PAGES, "{grown} bytes more for {end} connections");
     }
-    // They all stand as they were, with nothing to hear.
+    // All connections are still open, without input.
     assert_eq!(Wire::connect(server.address()).stats()["connections"]["now"], many + 2);
     for wire in &wires {
         wire.socket.set_nonblocking(true).expect("O_NONBLOCK");
@@ -161,7 +161,7 @@ fn declared_gibibyte_costs_at_most_128_bytes_before_it_arrives() {
     }
 }
 
-/// A message of so many fragments, each with `payload`, that does not end.
+/// A message of `count` fragments, each with `payload`, that does not end.
 fn endless(fragments: usize, payload: &[u8]) -> Vec<u8> {
     [frame(BINARY & !FIN, payload), frame(0, payload).repeat(fragments - 1)].concat()
 }
@@ -190,7 +190,7 @@ fn attack(address: SocketAddr, fragments: usize, payload: &[u8]) {
     assert_taken(&mut wire);
     wire.send(one);
     assert_eq!(wire.frame().close_code(), 1008);
-    // The server has said that it will not hear them, and lets them come.
+    // The server has refused them, and discards them.
     wire.send(more);
     wire.assert_ended();
 }

@@ -1,4 +1,4 @@
-//! Good requests: one after the other, many at once, HEAD, HTTP/1.0, and an upgrade behind all that.
+//! Valid requests: one after the other, pipelined, HEAD, HTTP/1.0, and an upgrade after them.
 
 use crate::host::{Local, Serve, quick};
 use crate::wire::{BINARY, Frame, TEXT, UPGRADE, Wire, frame};

@@ -93,7 +93,7 @@ fn assert_bounded(flags: &str, each: usize, open: impl Fn(SocketAddr) -> Wire, p
             most = most.max(kept(&stats.stats()));
         });
     });
-    // What is told is as old as a tick.
+    // The figures are up to one tick old.
     let told = stats.stats_until("the attack is counted", |stats| {
         most = most.max(kept(stats));
         most > LIMIT / 2

@@ -69,7 +69,7 @@ impl Peers {
             let mut sender = wire.socket.try_clone().expect("a twin");
             // What it sends waits for as long as the server does not run.
             sender.set_write_timeout(None).expect("no SO_SNDTIMEO");
-            // The server stops to read when its queue is full; what it has not read goes on after the pause.
+            // The server stops reading when its queue is full; it reads the rest after the pause.
             thread::spawn(move || {
                 let large = frame(BINARY, &vec![7; LARGE_BYTES]);
                 (0..LARGE_COUNT).try_for_each(|_| std::io::Write::write_all(&mut sender, &large)).ok()
@@ -214,7 +214,7 @@ fn data_after_urgent_data_is_read_at_once() {
         wire.send(after);
         assert_eq!(wire.frame().payload, [count; 100]);
     }
-    // The mark is behind more than one read.
+    // The mark is after more than one read.
     let large = frame(BINARY, &vec![9; 150_000]);
     wire.send(&large[..140_000]);
     assert_eq!(SockRef::from(&wire.socket).send_out_of_band(b"!").expect("urgent data"), 1);

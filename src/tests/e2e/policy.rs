@@ -42,7 +42,7 @@ fn the_server_chooses_the_subprotocol_and_only_one_that_was_offered() {
         ("Sec-WebSocket-Protocol: other,,chat ,more\r\n", &["chat"]),
         ("Sec-WebSocket-Protocol: other\r\nsec-websocket-protocol: chat\r\n", &["chat"]),
         ("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: v2.chat\r\n", &["v2.chat"]),
-        // Names are compared as they stand, and whole.
+        // Names are compared byte by byte, and whole.
         ("Sec-WebSocket-Protocol: CHAT, v2\r\n", &[]),
         ("Sec-WebSocket-Protocol: other\r\n", &[]),
         ("Sec-WebSocket-Protocol:\r\n", &[]),
@@ -120,7 +120,7 @@ fn server_field_can_be_configured() {
     }
 }
 
-/// Fields that cannot stand in an answer, and what is said of them.
+/// Fields that a response may not have, and the error for each.
 const BAD_FIELDS: [(&str, &str); 17] = [
     ("X-Served-By", "no colon"),
     ("", "no colon"),
@@ -194,7 +194,7 @@ fn policy_flags_out_of_range_are_refused() {
     }
 }
 
-/// Lets in who knows the word, and writes down whom it was asked about.
+/// Accepts requests with the word, and records the requests it was called for.
 #[derive(Clone, Default)]
 struct Doorkeeper {
     calls: Arc<AtomicUsize>,
@@ -249,7 +249,7 @@ fn a_hook_refuses_with_its_own_status_fields_and_body() {
     for (lines, status, body, (name, value), counted) in cases {
         let before = stats.stats();
         let mut wire = Wire::connect(local.address);
-        // What a client that trusts in being let in sends behind its request must not be read as anything.
+        // Data that an optimistic client sends after its request must not be read as anything.
         let request = [upgrade_with(lines).as_bytes(), &frame(TEXT, b"behind"), GET_STATS.as_bytes()].concat();
         wire.send(&request);
         let answer = wire.answer();
@@ -373,7 +373,7 @@ fn upgrades_are_accepted_at_the_limited_rate() {
         wire.assert_ended();
         // A second has one of them, and where each begins is the server's to say.
         assert!(let_in as u64 <= began.elapsed().as_secs() + 2, "{let_in} in {:?}", began.elapsed());
-        // Pages are no upgrades, and those that are malformed take nobody's place.
+        // Pages are not upgrades, and malformed upgrades take no place of others.
         assert_eq!(ask(address, &UPGRADE.replace("Version: 13", "Version: 8")).1.status, 426);
         let after = stats.stats();
         let counted = (counter(&after, "refused_503"), counter(&after, "upgraded"));

@@ -50,7 +50,7 @@ fn a_megabyte_of_frames_in_one_write_comes_back_in_order() {
     neighbour.echo(b"not disturbed");
 }
 
-/// Where a sender stands.
+/// The progress of a sender.
 #[derive(Debug)]
 enum News {
     /// The peer has taken nothing for a second.
@@ -59,7 +59,7 @@ enum News {
     Done,
 }
 
-/// Sends all `pieces` from a thread of its own, and tells when it cannot go on.
+/// Sends all `pieces` from a separate thread, and reports when it is blocked.
 fn send_all(mut socket: TcpStream, pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Sending {
     let (news, heard) = channel();
     socket.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");

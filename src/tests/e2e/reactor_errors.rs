@@ -21,7 +21,7 @@ fn epoll_error_ends_the_server_and_names_the_reactor() {
     }
     for (error, words) in [("EBADF", "Bad file descriptor"), ("EINVAL", "Invalid argument")] {
         let server = failing(error);
-        // One reactor has work to do until it fails; those that sleep have to be told.
+        // One reactor has work until it fails; sleeping reactors must be woken.
         let mut wire = Wire::connect(server.address());
         wire.send(UPGRADE.as_bytes());
         wire.assert_upgraded();

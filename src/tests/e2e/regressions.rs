@@ -83,7 +83,7 @@ fn page_without_a_comparison_is_reported_as_status_only() {
 
 #[test]
 fn connects_that_fail_at_once_are_all_accounted_for() {
-    // An address of nobody, kept for documentation (RFC 5737): bind(2) refuses it before anything is under way.
+    // An address reserved for documentation (RFC 5737): bind(2) refuses it before anything is in progress.
     let arguments = ["tcp://127.0.0.1:9", "--connections", "1000", "--source", "192.0.2.77"];
     let (ended, report) = flood(&arguments);
     assert_eq!(ended.code(), 1, "{ended:?}");

@@ -66,7 +66,7 @@ fn origins_may_be_listed_or_left_open() {
     }
 }
 
-/// Everyone is told, nobody new is let in, and the end comes when the last has gone.
+/// All connections are closed, no new one is accepted, and the server ends when the last has gone.
 #[test]
 fn either_signal_closes_with_1001() {
     for signal in ["TERM", "INT"] {

@@ -21,7 +21,7 @@ impl Dice {
     }
 }
 
-/// A connection with what it has yet to hear.
+/// A connection with the replies that it still expects.
 struct Peer {
     wire: Wire,
     opening: bool,

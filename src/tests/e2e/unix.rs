@@ -1,4 +1,4 @@
-//! Unix sockets: the same server behind a path.
+//! Unix sockets: the same server at a path.
 
 use crate::host::{Running, Scratch, Serve, run, steadfast, text};
 use crate::wire::{CLOSE, UPGRADE, Wire, close_body, frame};

@@ -1,10 +1,10 @@
-//! A server that the flood fills tells of itself all the same, and nothing waits for what it cannot tell.
+//! A server that the flood fills still answers `/stats`, and the flood does not wait for what it cannot answer.
 
 use crate::host::Serve;
 use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, number, phases};
 use serde_json::{Value, json};
 
-/// A flood of 40 connections and more at a server with so many places.
+/// Runs a flood of 40 or more connections at a server with `places` places.
 fn filled(places: &str, connections: &str) -> (crate::host::Ended, Value) {
     let server = Serve::start(&["--max-connections", places, "--reactors", "1"]);
     let url = format!("ws://{}/echo", server.address());

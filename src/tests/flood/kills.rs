@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => return Err("HOW is close, abort or hold".into()),
     };
     let planned: u64 = connections.parse()?;
-    // Beside those of the flood there is who asks for /stats.
+    // Besides the flood's connections there is one that requests /stats.
     let server = Server::new().listen(address)?.max_connections(planned as usize + 100);
     let server = killing(server, how, 100, planned).spawn()?;
     println!("ready at {}", server.endpoints()[0]);

@@ -1,4 +1,4 @@
-//! What the server says of itself, where it is not what the flood saw; and where nobody can know.
+//! Reconciliation: the server's figures differ from the flood's, or cannot be compared.
 
 use crate::host::{Local, Serve, quick};
 use crate::rig::{Flooding, assert_sums, assert_whole, flood, foreign, phases, read_frame, read_head};
@@ -88,7 +88,7 @@ fn messages_that_did_not_reach_the_server_are_reported_as_a_difference() {
     assert_disputed(&ended, &report, 20, &["messages to the server", "messages from the server"]);
 }
 
-/// One address with two servers behind it: `which` says to whom each connection goes.
+/// One address with two servers: `which` chooses the server of each connection.
 fn in_turn(servers: [SocketAddr; 2], which: fn(usize) -> usize) -> SocketAddr {
     let next = AtomicUsize::new(0);
     foreign(move |client| {

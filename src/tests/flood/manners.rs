@@ -1,4 +1,4 @@
-//! Whose host it is, when it begins, and how it ends when somebody has had enough.
+//! Permission for targets, the start time, and interrupts.
 
 use crate::host::{Local, Serve, quick, run};
 use crate::rig::{
@@ -16,7 +16,7 @@ use steadfast::server::{Config, Deadlines};
 
 #[test]
 fn public_target_is_refused_without_confirmation() {
-    // Kept for documentation, RFC 5737 and RFC 3849: nobody is there.
+    // Addresses reserved for documentation, RFC 5737 and RFC 3849: no host has them.
     for (url, address) in [
         ("ws://192.0.2.1/", "192.0.2.1"),
         ("http://192.0.2.1:8080/", "192.0.2.1"),
@@ -122,7 +122,7 @@ fn interrupt_ends_a_flood_of_a_stalled_server() {
     let (ended, report) = flooding.ended();
     assert_sums(&ended, &report, 20);
     assert_eq!(report["lost_by_cause"], json!({ "timeout: close": 20 }), "{report}");
-    // Nor can it be asked what it saw, and that is said.
+    // Its /stats cannot be requested either, and the report says so.
     assert_eq!((ended.code(), &report["reconciliation"]["agrees"]), (1, &Value::Bool(false)), "{ended:?}");
     assert_eq!(report["reconciliation"]["figures"][0]["what"], "servers that answer", "{ended:?}");
     server.running.signal("CONT");
@@ -313,7 +313,7 @@ fn reply_during_a_pause_of_the_flood_is_not_late() {
     flooding.running.signal("STOP");
     thread::sleep(Duration::from_secs(7));
     flooding.running.signal("CONT");
-    // All connections are swept within a second, before there is anything to hear.
+    // All connections are swept within a second, before any reply arrives.
     thread::sleep(Duration::from_millis(1500));
     may_answer.store(true, Ordering::Relaxed);
     let (ended, report) = flooding.ended();

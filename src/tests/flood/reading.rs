@@ -1,5 +1,4 @@
-//! Reports and scenarios that somebody else may have written: an error names the member, and nothing that is declared is
-//! believed.
+//! Reports and scenarios from other sources: an error names the member, and nothing is allocated by a declared size.
 
 use crate::reports::{Fate, Sample, report};
 use base64::Engine;

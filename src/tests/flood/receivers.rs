@@ -1,4 +1,4 @@
-//! Those who only receive: the age of what they get, when they have enough, and those who are slow.
+//! Connections that only receive: the age of messages, the end of the phase, and slow readers.
 
 use crate::host::{Local, Serve, quick};
 use crate::rig::{
@@ -20,7 +20,7 @@ use steadfast::server::{
 /// How many receive.
 const ALL: usize = 20;
 
-/// Pushes so many messages, one after the other, when all are there.
+/// Pushes `messages` messages, one after the other, when all connections are open.
 struct Pusher {
     here: Arc<AtomicUsize>,
     left: usize,
@@ -123,7 +123,7 @@ fn lost_receiver_does_not_delay_the_phase() {
     assert_eq!((ended.code(), counts(&report, ["closed"])), (1, [5]), "{ended:?}");
 }
 
-/// What the reactor of a [`Steady`] tells of its connections.
+/// What the reactor of a [`Steady`] reports about its connections.
 #[derive(Debug)]
 enum News {
     /// It has said its number, by which it is known whether it will read: of a quarter it is every fourth.
@@ -148,8 +148,8 @@ impl Handler for Steady {
     }
 }
 
-/// Sends to all, and never more than it takes to those who read, until those who do not have been given up; how many
-/// messages it has sent to each of the others.
+/// Sends to all connections, no more than healthy readers accept, until the others have been given up. Returns how many
+/// messages were sent.
 fn push_until_given_up(server: &Handle, news: &Receiver<News>) -> usize {
     let mut all = Vec::new();
     while all.len() < ALL {
@@ -175,7 +175,7 @@ fn push_until_given_up(server: &Handle, news: &Receiver<News>) -> usize {
 #[test]
 fn only_connections_that_do_not_read_are_lost() {
     let (tell, news) = channel();
-    // What is closed as too slow hears of that when it reads, and not a reset.
+    // A connection that is closed as too slow sees that when it reads, and no reset.
     let deadlines = Deadlines { close_s: 60, ..Deadlines::default() };
     let socket_buffers = SocketBuffers { send_bytes: 32 << 10, ..SocketBuffers::default() };
     let server = Server::from(Config { reactors: Some(1), deadlines, socket_buffers, ..quick() }).stats("/stats");
@@ -213,7 +213,7 @@ fn slow_reader_that_keeps_up_is_not_lost() {
 
 #[test]
 fn slow_reader_receives_everything_in_the_end() {
-    // Less than fits on the way: nobody is given up, and what was left unread is read when the phase is over.
+    // Less than the buffers hold: no connection is given up, and what was left unread is read when the phase is over.
     let local = pushing(10, 1000, Duration::from_millis(20));
     let (ended, report) = receive(&local, "slow for_s=1.5 share=0.5 bytes_per_s=2000");
     assert_whole(&ended, &report, ALL as u64);

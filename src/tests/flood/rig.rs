@@ -1,4 +1,4 @@
-//! What most of these tests need: a flood and its report, and servers that are nobody's.
+//! What most of these tests need: a flood and its report, and other servers.
 
 use crate::host::{Ended, Running, Scratch, steadfast, text};
 use crate::wire::CLOSE;
@@ -32,7 +32,7 @@ impl Flooding {
         self.reached.push(self.running.error_line(&format!("{phase} ")));
     }
 
-    /// What it said, and what it wrote, when it has ended.
+    /// Waits until it has ended; returns its output and its report.
     pub(crate) fn ended(self) -> (Ended, Value) {
         let mut ended = self.running.ended();
         ended.err.splice(0..0, self.reached);
@@ -168,7 +168,7 @@ pub(crate) fn echo_frames(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// A WebSocket server of nobody's, that echoes; each head is given to `see`, which says whether it is granted.
+/// A WebSocket echo server that is not Steadfast; each head is passed to `see`, which decides whether it is upgraded.
 pub(crate) fn stranger(see: impl Fn(&str) -> bool + Send + Sync + 'static) -> SocketAddr {
     foreign(move |mut stream| {
         let head = read_head(&mut stream)?;

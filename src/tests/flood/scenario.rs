@@ -1,4 +1,4 @@
-//! Scenarios as they are written, and as they are done with so many connections.
+//! Scenarios: parsing, and planning for a number of connections.
 
 use crate::host::{Local, Scratch, quick, text};
 use crate::rig::{assert_agrees, assert_whole, counts, flood, number};

@@ -1,4 +1,4 @@
-//! Storms: exactly the share that was asked for goes and comes back, and who does not is lost.
+//! Storms: exactly the given share is reset and reopened; a connection that does not reopen is lost.
 
 use crate::host::Serve;
 use crate::rig::{assert_agrees, assert_sums, assert_whole, counts, flood, number, phases, stranger};
