@@ -12,8 +12,9 @@ const FORBIDDEN: [(&str, &str); 3] = [
 ];
 
 /// Whole words that may not return to [`PLAIN`], each with what to say in its place.
-const FORBIDDEN_IN_PLAIN: [(&str, &str); 11] = [
+const FORBIDDEN_IN_PLAIN: [(&str, &str); 14] = [
     ("nobody", "no connection, no client, no thread"),
+    ("somebody", "a person, a program"),
     ("anybody", "any connection, any client, any thread"),
     ("behind", "after"),
     ("stands", "is"),
@@ -24,10 +25,24 @@ const FORBIDDEN_IN_PLAIN: [(&str, &str); 11] = [
     ("so many", "this many, or the number"),
     ("so much", "this much, or the number"),
     ("has come", "has arrived"),
+    ("in vain", "without success"),
+    ("under way", "in progress"),
 ];
 
-/// Parts of `src` that are in plain English throughout.
-const PLAIN: [&str; 5] = ["src/README.md", "src/lib.rs", "src/net/", "src/proto/", "src/stats/"];
+/// Parts of the repository that are in plain English throughout.
+const PLAIN: [&str; 11] = [
+    ".github/",
+    "scripts/",
+    "src/README.md",
+    "src/cli/",
+    "src/client/",
+    "src/doctor/",
+    "src/flood/",
+    "src/lib.rs",
+    "src/net/",
+    "src/proto/",
+    "src/stats/",
+];
 
 /// Sources, scripts and documents that people read; tests keep their own words.
 fn texts() -> Vec<PathBuf> {
