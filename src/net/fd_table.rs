@@ -31,7 +31,7 @@ pub struct PlanRequest {
     pub cores: usize,
     /// The size of one descriptor table.
     pub table: usize,
-    /// Descriptors of a table that listeners take, in addition to [`RESERVE`].
+    /// Descriptors of a table that listeners take, in addition to the 64 that each keeps for other things.
     pub listeners: usize,
     /// Whether connections are spread over reactors by the hash of SO_REUSEPORT, or evenly.
     pub hashed: bool,
@@ -57,8 +57,8 @@ impl Plan {
     ///
     /// The kernel spreads connections over the listeners of a SO_REUSEPORT group by a hash, so the number of
     /// connections of a reactor follows a binomial distribution. Tables are planned for its mean and six standard
-    /// deviations, which one reactor in a billion exceeds. The sum is exact: [`super::reactor::ConnectionLimit`] counts
-    /// it.
+    /// deviations, which one reactor in a billion exceeds. The sum is exact: all reactors count
+    /// together.
     ///
     /// # Errors
     /// [`PlanError`], with the number that is enough.
@@ -83,8 +83,7 @@ impl Plan {
         wanted.plan().ok()
     }
 
-    /// Returns how many descriptors the fullest table holds when the plan is full, with [`RESERVE`] and this many
-    /// listeners.
+    /// Returns how many descriptors the fullest table holds when the plan is full, with this many listeners.
     pub fn fullest_table(&self, listeners: usize) -> usize {
         if self.own_tables {
             // Each table has the eventfds of all reactors.

@@ -265,7 +265,7 @@ impl Fault {
     }
 }
 
-/// Parses the body of a Close frame: its code and reason, or [`CloseCode::NO_STATUS`] for an empty body.
+/// Parses the body of a Close frame: its code and reason, or [`CloseStatus::NO_STATUS`] for an empty body.
 ///
 /// # Errors
 /// A body of one byte, a code that may not be sent, a reason that is not UTF-8.
