@@ -165,7 +165,7 @@ fn prefixes_out_of_range_are_refused() {
     }
     let config = Config { source_prefix_v6: 129, ..Config::default() };
     let error = Server::from(config).listen("127.0.0.1:0").expect("an endpoint").spawn().expect_err("a prefix");
-    assert_eq!(error.to_string(), "--source-prefix-v6 129 is out of range; expected 1 to 128");
+    assert_eq!(error.to_string(), "Config::source_prefix_v6 129 is out of range; expected 1 to 128");
 }
 
 #[test]
