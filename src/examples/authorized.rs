@@ -1,6 +1,7 @@
 //! Upgrades only those who say the password: `cargo run --release --example authorized [ADDRESS:PORT]`, then
 //! `steadfast connect ws://127.0.0.1:8080/ --header 'Authorization: Bearer sesame'`.
 
+use std::net::SocketAddr;
 use steadfast::server::{Handler, Hook, Message, Peer, Refused, Request, Server, StatusCode};
 
 struct Greeter;
@@ -15,7 +16,7 @@ impl Handler for Greeter {
     }
 }
 
-fn judge(request: &Request) -> Result<(), Refused> {
+fn judge(request: &Request, _address: Option<SocketAddr>) -> Result<(), Refused> {
     match request.header("authorization") {
         Some("Bearer sesame") => Ok(()),
         _ => Err(Refused::new(StatusCode::UNAUTHORIZED, "who are you?\n").with_field("WWW-Authenticate: Bearer")?),

@@ -13,11 +13,13 @@ use super::leases::Leases;
 use super::mail::{Command, Envelope, SendError};
 use super::post::MailBatch;
 use super::refuse::{not_allowed, not_found, not_implemented, refuse, refuse_for_now, refuse_upgrade};
+use super::refused::Refused;
 use super::request::{Matched, Request};
 use super::response::{Next, Reply, Responder, Response};
 use super::routes::{Get, Route, Routes};
 use super::slot::HandlerSlot;
 use super::status::{self, ServerState};
+use super::status_code::StatusCode;
 use super::waiting::{Outcome, Waiting};
 use crate::net::conn::{Cause, Conn, Deadline, FileContent, Sent, Topic};
 use crate::net::driver::Driver;
@@ -187,15 +189,28 @@ impl App {
             return refuse_for_now(conn, asked);
         }
         let request = Request::upgrade(request, matched, &acceptance);
-        if let Some(hook) = &shared.hook
-            && let Err(refused) = hook.judge(&request, self.reactor.counters())
-        {
+        if let Err(refused) = self.judge(conn, &request, handler) {
             return conn.respond(&refused.response(), asked);
         }
         conn.accept(&acceptance);
         conn.state().set_route(handler);
         conn.set_overflow(self.routes.handlers[usize::from(handler)].overflow);
         self.handlers[usize::from(handler)].opened(conn, &mut self.reactor, &request);
+    }
+
+    /// Asks the hook of the server and that of the route, if there are any, whether an upgrade is granted.
+    fn judge(&mut self, conn: &Conn<'_, HandlerSlot>, request: &Request<'_>, handler: u16) -> Result<(), Refused> {
+        let (shared, handler) = (&self.reactor.shared, usize::from(handler));
+        if shared.hook.is_none() && !self.routes.handlers[handler].has_hook {
+            return Ok(());
+        }
+        // A peer that has gone has no address, and a hook must not take it for that of a unix socket.
+        let gone = |_| Refused::new(StatusCode::BAD_REQUEST, "the peer has gone");
+        let address = conn.peer_address().map_err(gone)?.as_socket();
+        if let Some(hook) = &shared.hook {
+            hook.judge(request, address, self.reactor.counters())?;
+        }
+        self.handlers[handler].judge(request, address, self.reactor.counters())
     }
 
     fn reply(

@@ -1,4 +1,4 @@
-//! A question to the server's owner before a connection becomes a WebSocket.
+//! What a program decides about an upgrade before the connection becomes a WebSocket.
 
 use super::guard;
 use super::refused::Refused;
@@ -6,21 +6,28 @@ use super::request::Request;
 use super::status_code::StatusCode;
 use crate::net::counters::Counters;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What a [`Hook`] calls.
-type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
+type Judge = dyn Fn(&Request<'_>, Option<SocketAddr>) -> Result<(), Refused> + Send + Sync;
 
-/// Sees every request for an upgrade that is right, before anything is made for the WebSocket, and may refuse it.
+/// The hook of a route, see [`super::Server::route_hooked`].
+pub(super) type RouteHook<S> = Arc<dyn Fn(&Request<'_>, Option<SocketAddr>) -> Result<S, Refused> + Send + Sync>;
+
+/// Receives every valid request for an upgrade, of all routes, before the connection becomes a WebSocket, and may refuse it.
+/// A route may have a hook of its own too, which makes the state of the connection: [`super::Server::route_hooked`].
 ///
-/// It is called on the threads of all reactors, and while it runs its reactor waits: what has to ask a database first
-/// belongs behind the handshake.
+/// It gets the request and the address of the peer; a peer of a unix socket has none. It is called on the threads of all
+/// reactors. While it runs its reactor waits, so it must not block: a check that asks another server belongs on another
+/// thread, after the handshake. If it panics, the upgrade is refused with 500.
 ///
 /// ```
 /// use steadfast::server::{Hook, Refused, Server, StatusCode};
 ///
-/// let hook = Hook::new(|request| {
-///     if request.header("authorization") == Some("Bearer sesame") {
+/// let hook = Hook::new(|request, address| {
+///     let is_local = address.is_none_or(|address| address.ip().is_loopback());
+///     if is_local || request.header("authorization") == Some("Bearer sesame") {
 ///         return Ok(());
 ///     }
 ///     Err(Refused::new(StatusCode::UNAUTHORIZED, "no token").with_field("WWW-Authenticate: Bearer")?)
@@ -34,17 +41,29 @@ type Judge = dyn Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync;
 pub struct Hook(Arc<Judge>);
 
 impl Hook {
-    /// Asks `judge`.
-    pub fn new(judge: impl Fn(&Request<'_>) -> Result<(), Refused> + Send + Sync + 'static) -> Self {
+    /// Creates a hook from a function, which returns how an upgrade is refused, or `Ok`.
+    pub fn new(
+        judge: impl Fn(&Request<'_>, Option<SocketAddr>) -> Result<(), Refused> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(judge))
     }
 
-    /// Asks it; one that panics refuses with 500, and counts.
-    pub(super) fn judge(&self, request: &Request<'_>, counters: &Counters) -> Result<(), Refused> {
-        let failed =
-            || Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, StatusCode::INTERNAL_SERVER_ERROR.reason()));
-        guard::count(counters, || (self.0)(request)).unwrap_or_else(failed)
+    pub(super) fn judge(
+        &self,
+        request: &Request<'_>,
+        address: Option<SocketAddr>,
+        counters: &Counters,
+    ) -> Result<(), Refused> {
+        call(counters, || (self.0)(request, address))
     }
+}
+
+/// Calls a hook. One that panics refuses with 500, and is counted.
+pub(super) fn call<S>(counters: &Counters, hook: impl FnOnce() -> Result<S, Refused>) -> Result<S, Refused> {
+    guard::count(counters, hook).unwrap_or_else(|| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Err(Refused::new(status, status.reason()))
+    })
 }
 
 impl fmt::Debug for Hook {

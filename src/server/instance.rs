@@ -3,19 +3,26 @@
 use super::context::{ReactorContext, ReactorState};
 use super::guard;
 use super::handler::{Closed, Handler, Peer};
+use super::hook::{self, RouteHook};
 use super::id::ConnectionId;
 use super::message::Message;
+use super::refused::Refused;
 use super::request::Request;
 use super::slot::HandlerSlot;
 use crate::net::conn::Conn;
+use crate::net::counters::Counters;
 use crate::proto::close::CloseCode;
 use crate::proto::session::MessageKind;
 use slab::Slab;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A handler and its states, whose types the reactor does not know. A call costs one jump through a table; the code behind it
 /// is compiled for the handler's types.
 pub(super) trait DynHandler {
+    /// Asks the hook of the route, if it has one. What that returns is the state of the connection that is opened next.
+    fn judge(&mut self, request: &Request<'_>, address: Option<SocketAddr>, counters: &Counters)
+    -> Result<(), Refused>;
     fn opened(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, request: &Request<'_>);
     fn message(
         &mut self,
@@ -35,11 +42,17 @@ pub(super) trait DynHandler {
 struct HandlerInstance<H, S> {
     handler: H,
     states: Slab<S>,
+    hook: Option<RouteHook<S>>,
+    /// What the hook returned, until `opened` takes it in the same call of the driver.
+    next: Option<S>,
 }
 
 /// Wraps a handler that has no connection yet.
-pub(super) fn instance<S: Default + 'static>(handler: impl Handler<S>) -> Box<dyn DynHandler> {
-    Box::new(HandlerInstance { handler, states: Slab::<S>::new() })
+pub(super) fn instance<S: Default + 'static>(
+    handler: impl Handler<S>,
+    hook: Option<RouteHook<S>>,
+) -> Box<dyn DynHandler> {
+    Box::new(HandlerInstance { handler, states: Slab::new(), hook, next: None })
 }
 
 impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
@@ -55,7 +68,7 @@ impl<S: Default + 'static, H: Handler<S>> HandlerInstance<H, S> {
         work: impl FnOnce(&mut H, &mut Peer<'_, '_, S>),
     ) {
         let (route, at) = (conn.state().route(), conn.state().state());
-        let Self { handler, states } = self;
+        let Self { handler, states, .. } = self;
         let done = guard::call(|| {
             let connection = Some(conn.id().index());
             let context = ReactorContext { reactor, route, connection };
@@ -86,9 +99,21 @@ fn state<S: Default + 'static>(states: &mut Slab<S>, at: usize, keeps: bool) -> 
 }
 
 impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
+    fn judge(
+        &mut self,
+        request: &Request<'_>,
+        address: Option<SocketAddr>,
+        counters: &Counters,
+    ) -> Result<(), Refused> {
+        if let Some(ask) = &self.hook {
+            self.next = Some(hook::call(counters, || ask(request, address))?);
+        }
+        Ok(())
+    }
+
     fn opened(&mut self, conn: &mut Conn<'_, HandlerSlot>, reactor: &mut ReactorState, request: &Request<'_>) {
         if Self::KEEPS {
-            let Some(state) = guard::call(S::default) else {
+            let Some(state) = self.next.take().or_else(|| guard::call(S::default)) else {
                 // Without a state the handler cannot be called for this connection, now or later.
                 conn.state().leave();
                 return fail(conn, reactor);
@@ -125,7 +150,7 @@ impl<S: Default + 'static, H: Handler<S>> DynHandler for HandlerInstance<H, S> {
         let (route, at) = (conn.state().route(), conn.state().state());
         // This is the last call for the connection, whatever the handler does in it.
         conn.state().leave();
-        let Self { handler, states } = self;
+        let Self { handler, states, .. } = self;
         let told = guard::call(|| {
             let connection = Some(conn.id().index());
             let context = ReactorContext { reactor, route, connection };

@@ -73,6 +73,7 @@ pub use status_code::{InvalidStatus, StatusCode};
 use crate::net::thread;
 use files::Files;
 use routes::{Get, Routes};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -145,7 +146,77 @@ impl Server {
         S: Default + 'static,
         H: Handler<S>,
     {
-        self.routes.handle(paths, overflow, make);
+        self.routes.handle(paths, overflow, None, make);
+        self
+    }
+
+    /// Handles the WebSockets of a path as [`Server::route`] does, but asks a hook first. The hook may refuse an upgrade, and what
+    /// it returns otherwise is the state of the connection, [`Peer::state`], from [`Handler::opened`] on. So whatever it finds
+    /// out, e.g. the user, reaches the handler with its type.
+    ///
+    /// The hook gets the request, with the parameters of the path, and the address of the peer, which is `None` for a unix
+    /// socket. The rules for a [`Hook`] apply; if the server has one, that is asked before.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use steadfast::server::{Handler, Message, Peer, Refused, Request, Server, StatusCode};
+    ///
+    /// #[derive(Default)]
+    /// struct User {
+    ///     name: String,
+    /// }
+    ///
+    /// /// Finds out who asks for the upgrade.
+    /// fn authenticate(request: &Request, _address: Option<SocketAddr>) -> Result<User, Refused> {
+    ///     match request.cookie("session") {
+    ///         Some("sesame") => Ok(User { name: "ada".into() }),
+    ///         _ => Err(Refused::new(StatusCode::UNAUTHORIZED, "no session")),
+    ///     }
+    /// }
+    ///
+    /// struct Greeter;
+    ///
+    /// impl Handler<User> for Greeter {
+    ///     fn opened(&mut self, peer: &mut Peer<User>, _request: &Request) {
+    ///         let text = format!("hello, {}", peer.state.name);
+    ///         peer.send(&text);
+    ///     }
+    ///
+    ///     fn message(&mut self, _peer: &mut Peer<User>, _message: Message) {}
+    /// }
+    ///
+    /// let server = Server::new().listen("127.0.0.1:0")?.route_hooked("/", authenticate, || Greeter);
+    /// # Ok::<(), steadfast::server::BadEndpoint>(())
+    /// ```
+    #[must_use]
+    pub fn route_hooked<S, H>(
+        self,
+        path: &str,
+        hook: impl Fn(&Request<'_>, Option<SocketAddr>) -> Result<S, Refused> + Send + Sync + 'static,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Default + 'static,
+        H: Handler<S>,
+    {
+        self.route_hooked_with(&[path], Overflow::Close, hook, make)
+    }
+
+    /// Handles the WebSockets of several paths as [`Server::route_with`] does, and asks a hook first as [`Server::route_hooked`]
+    /// does.
+    #[must_use]
+    pub fn route_hooked_with<S, H>(
+        mut self,
+        paths: &[&str],
+        overflow: Overflow,
+        hook: impl Fn(&Request<'_>, Option<SocketAddr>) -> Result<S, Refused> + Send + Sync + 'static,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Default + 'static,
+        H: Handler<S>,
+    {
+        self.routes.handle(paths, overflow, Some(Arc::new(hook)), make);
         self
     }
 

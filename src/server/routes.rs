@@ -3,6 +3,7 @@
 use super::accept::Html;
 use super::files::Files;
 use super::handler::Handler;
+use super::hook::RouteHook;
 use super::instance::{DynHandler, instance};
 use super::pattern::{Pattern, RouteError};
 use super::response::{Responder, Response};
@@ -62,6 +63,7 @@ impl Route {
 pub(super) struct Entry {
     pub(super) make: Make,
     pub(super) overflow: Overflow,
+    pub(super) has_hook: bool,
 }
 
 /// All paths of a server.
@@ -137,6 +139,7 @@ impl Routes {
         &mut self,
         paths: &[&str],
         overflow: Overflow,
+        hook: Option<RouteHook<S>>,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) {
         // The largest number is that of no handler.
@@ -144,7 +147,9 @@ impl Routes {
             self.error.get_or_insert(RouteError::TooMany);
             return;
         };
-        self.handlers.push(Entry { make: Arc::new(move || instance::<S>(make())), overflow });
+        let has_hook = hook.is_some();
+        let make = Arc::new(move || instance::<S>(make(), hook.clone()));
+        self.handlers.push(Entry { make, overflow, has_hook });
         for path in paths {
             self.add(path, |route| route.handler.replace(number).is_none());
         }

@@ -246,7 +246,7 @@ fn trailer_has_a_limit() {
 
 #[test]
 fn every_status_that_refuses_has_a_counter_and_every_counter_a_status() {
-    let hook = Hook::new(|request| match request.header_values("x-status").next() {
+    let hook = Hook::new(|request, _| match request.header_values("x-status").next() {
         Some(b"401") => Err(Refused::new(StatusCode::UNAUTHORIZED, "")),
         Some(b"429") => Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "")),
         _ => Ok(()),

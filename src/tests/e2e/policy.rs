@@ -204,7 +204,7 @@ struct Doorkeeper {
 impl Doorkeeper {
     fn start(&self) -> Local {
         let this = self.clone();
-        let hook = Hook::new(move |request| {
+        let hook = Hook::new(move |request, _| {
             this.calls.fetch_add(1, Ordering::SeqCst);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let words: Vec<_> = request.header_values("x-word").map(text).collect();
@@ -313,7 +313,7 @@ fn refusal_cannot_have_another_status_class() {
     // 101 would leave the client believing in what is not there.
     for status in [0, 100, 101, 199, 600, 999, u16::MAX] {
         assert_eq!(StatusCode::try_from(status), Err(InvalidStatus(status)));
-        let hook = Hook::new(move |_| Err(Refused::new(StatusCode::try_from(status)?, "no")));
+        let hook = Hook::new(move |_, _| Err(Refused::new(StatusCode::try_from(status)?, "no")));
         let local = Local::start(Config { hook: Some(hook), ..quick() });
         let (mut wire, answer) = ask(local.address, UPGRADE);
         let why = format!("{status} is no status code of a response; expected 200 to 599");
@@ -321,7 +321,7 @@ fn refusal_cannot_have_another_status_class() {
         wire.assert_ended();
     }
     for status in [200, 299, 300, 400, 599] {
-        let hook = Hook::new(move |_| Err(Refused::new(StatusCode::try_from(status)?, "no")));
+        let hook = Hook::new(move |_, _| Err(Refused::new(StatusCode::try_from(status)?, "no")));
         let local = Local::start(Config { hook: Some(hook), ..quick() });
         let (mut wire, answer) = ask(local.address, UPGRADE);
         assert_eq!((answer.status, &*answer.body, answer.closes()), (status, &b"no"[..], true), "{answer:?}");

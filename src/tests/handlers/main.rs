@@ -21,6 +21,7 @@ mod chat;
 mod closing;
 mod compression;
 mod errors;
+mod hooks;
 #[cfg(feature = "log")]
 mod logging;
 mod panics;

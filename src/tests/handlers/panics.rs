@@ -256,7 +256,7 @@ fn a_panic_without_a_connection_is_counted_and_the_reactor_goes_on() {
 
 #[test]
 fn a_responder_or_a_hook_that_panics_is_answered_500_and_the_connection_closes() {
-    let hook = Hook::new(|request| {
+    let hook = Hook::new(|request, _| {
         assert!(!request.target().ends_with("?panic"), "hook");
         if request.target().ends_with("?no") { Err(Refused::new(StatusCode::UNAUTHORIZED, "no")) } else { Ok(()) }
     });

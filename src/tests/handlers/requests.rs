@@ -30,7 +30,7 @@ fn request_has_what_the_handshake_negotiated() {
     let compression = Some(Compression { max_window_bits: 11, ..Compression::default() });
     let upgrade = Policy { subprotocols: vec!["v2".into(), "v1".into()], compression, ..Policy::default() };
     let (tell, told) = std::sync::mpsc::channel();
-    let hook = Hook::new(move |request| {
+    let hook = Hook::new(move |request, _| {
         let _ = tell.send(negotiated(request));
         Ok(())
     });
@@ -103,7 +103,7 @@ impl Handler for Named {
 #[test]
 fn request_has_parameters_query_and_cookies_by_name() {
     let (tell, told) = std::sync::mpsc::channel();
-    let hook = Hook::new(move |request| {
+    let hook = Hook::new(move |request, _| {
         let _ = tell.send(named(request));
         Ok(())
     });
