@@ -72,6 +72,8 @@ pub mod proto;
 pub mod server;
 #[cfg(feature = "_net")]
 mod stats;
+#[cfg(all(feature = "client", feature = "server"))]
+pub mod testing;
 
 /// Compiles the code of the top-level README.
 #[cfg(doctest)]

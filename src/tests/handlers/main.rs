@@ -33,6 +33,7 @@ mod sending;
 mod signals;
 mod stale;
 mod states;
+mod testing;
 mod ticks;
 mod timers;
 mod tour;

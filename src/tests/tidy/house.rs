@@ -234,6 +234,12 @@ pub(super) const HOUSE: &[Room] = &[
         modules: &["server", "net", "proto", "stats"],
         crates: &["base64", "memchr", "mime_guess", "percent_encoding", "serde_json", "sha2", "slab"],
     },
+    // What the tests of a program connect to its server with: above both.
+    Room {
+        names: &["testing"],
+        modules: &["client", "net/listener", "proto/close", "proto/session", "server"],
+        crates: &[],
+    },
     Room { names: &["flood/error"], modules: &[], crates: &[] },
     Room { names: &["flood/driver/phase"], modules: &["net/slots"], crates: &[] },
     // The address of a route is kept as the kernel wants it, and not made anew for each connect.
