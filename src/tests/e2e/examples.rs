@@ -91,6 +91,37 @@ fn authorized() {
 }
 
 #[test]
+fn rooms() {
+    let (_running, address) = start("rooms");
+    let ask = |room: &str, cookie: &str| {
+        let mut wire = Wire::connect(address);
+        let request = UPGRADE.replace("/echo", &format!("/rooms/{room}"));
+        wire.send(request.replace("\r\n\r\n", &format!("\r\n{cookie}\r\n")).as_bytes());
+        wire
+    };
+    for cookie in ["", "Cookie: token=wrong\r\n", "Cookie: x=sesame\r\n", "X-Cookie: token=sesame\r\n"] {
+        let refused = ask("kitchen", cookie).answer();
+        assert_eq!((refused.status, refused.field("WWW-Authenticate")), (401, Some("Cookie")), "{cookie}");
+    }
+    let enter = |room: &str, token: &str| {
+        let mut wire = ask(room, &format!("Cookie: a=b; token={token}\r\n"));
+        wire.assert_upgraded();
+        wire
+    };
+    let mut ada = enter("caf%C3%A9", "sesame");
+    assert_eq!(ada.frame(), text("ada has come to café"));
+    let mut stranger = enter("cellar", "open");
+    assert_eq!(stranger.frame(), text("bob has come to cellar"));
+    let mut bob = enter("caf%c3%a9", "open");
+    assert_eq!(ada.frame(), text("bob has come to café"));
+    bob.send(&frame(TEXT, b"hello"));
+    assert_eq!(ada.frame(), text("bob: hello"));
+    drop(bob);
+    assert_eq!(ada.frame(), text("bob has left"));
+    stranger.assert_silent();
+}
+
+#[test]
 fn state() {
     let (_running, address) = start("state");
     let (mut one, mut other) = (open(address, "/"), open(address, "/"));
@@ -192,11 +223,11 @@ fn examples_are_short() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/examples");
     let files: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("examples").map(|entry| entry.expect("one").path()).collect();
-    assert!(files.len() >= 7, "{files:?}");
+    assert!(files.len() >= 8, "{files:?}");
     for file in files {
         let lines = std::fs::read_to_string(&file).expect("a text").lines().count();
         // The first five show one thing each; the others are small programs.
-        let is_program = ["prices", "game"].iter().any(|name| file.ends_with(format!("{name}.rs")));
+        let is_program = ["prices", "game", "rooms"].iter().any(|name| file.ends_with(format!("{name}.rs")));
         let max = if is_program { 75 } else { 40 };
         assert!(lines < max, "{}: {lines} lines", file.display());
     }
