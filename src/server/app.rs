@@ -4,7 +4,6 @@ use super::accept::Html;
 use super::admission::UpgradeRateLimit;
 use super::context::ReactorState;
 use super::drain::Drain;
-use super::files::Found;
 use super::guard;
 use super::handler::Closed;
 use super::id;
@@ -17,11 +16,12 @@ use super::refused::Refused;
 use super::request::{Matched, Request};
 use super::response::{Next, Reply, Responder, Response};
 use super::routes::{Get, Route, Routes};
+use super::send_file::send_file;
 use super::slot::HandlerSlot;
 use super::status::{self, ServerState};
 use super::status_code::StatusCode;
 use super::waiting::{Outcome, Waiting};
-use crate::net::conn::{Cause, Conn, Deadline, FileContent, Sent, Topic};
+use crate::net::conn::{Cause, Conn, Deadline, Sent, Topic};
 use crate::net::driver::Driver;
 use crate::net::reactor::Core;
 use crate::net::slots::ConnectionId;
@@ -374,25 +374,6 @@ fn words(cause: Cause) -> &'static str {
         Cause::Local(_) => "this host has no room for it",
         Cause::Driver(_) => "aborted",
         _ => "",
-    }
-}
-
-/// A long file goes from the disk to the socket; all else is an answer like any other.
-fn send_file(conn: &mut Conn<'_, HandlerSlot>, request: &http::Request<'_>, found: Found, asked: RequestInfo) {
-    let plain = HttpResponse { status: 200, close: false, ..HttpResponse::refusal(200) };
-    match found {
-        Found::File { file, bytes, content_type, fields, lease } => {
-            let answer = HttpResponse { content_type: &content_type, more_fields: &fields, body: b"", ..plain };
-            conn.respond_file(&answer, asked, FileContent { file, bytes, lease });
-        }
-        Found::Content { content, content_type, fields } => {
-            let answer = HttpResponse { content_type: &content_type, more_fields: &fields, body: &content, ..plain };
-            conn.respond(&answer, asked);
-        }
-        Found::Nothing { status: 404, .. } => not_found(conn, request, asked),
-        Found::Nothing { status, fields } => {
-            conn.respond(&HttpResponse { more_fields: &fields, close: false, ..HttpResponse::refusal(status) }, asked);
-        }
     }
 }
 

@@ -33,6 +33,7 @@ mod report;
 mod request;
 mod response;
 mod routes;
+mod send_file;
 mod setters;
 #[cfg(feature = "signals")]
 mod signals;
