@@ -33,7 +33,7 @@ pub(super) fn setting(bad: &BadSetting) -> String {
     match bad {
         BadSetting::Field(field, bad) => format!("--header {field:?}: {bad}"),
         BadSetting::Origin(_) | BadSetting::TwoOrigins => format!("--origin: {bad}"),
-        BadSetting::Subprotocol(_) => format!("--subprotocol: {bad}"),
+        BadSetting::Subprotocol(_) | BadSetting::RepeatedSubprotocol(_) => format!("--subprotocol: {bad}"),
     }
 }
 

@@ -387,8 +387,10 @@ pub enum BadSetting {
     Origin(String),
     /// Origin is set twice, as a setting and among the fields.
     TwoOrigins,
-    /// A subprotocol that is not a token, or is repeated (RFC 6455 section 4.1).
+    /// A subprotocol that is not a token (RFC 6455 section 4.1).
     Subprotocol(String),
+    /// A subprotocol that is given twice (RFC 6455 section 4.1).
+    RepeatedSubprotocol(String),
 }
 
 impl fmt::Display for BadSetting {
@@ -401,9 +403,9 @@ impl fmt::Display for BadSetting {
             Self::TwoOrigins => f.write_str("the origin is set twice, once among the headers; expected once"),
             Self::Subprotocol(name) => write!(
                 f,
-                "subprotocol {name:?} is not a token of RFC 9110, or is repeated; expected one such as \
-                 chat or v2.example.org"
+                "subprotocol {name:?} is not a token of RFC 9110; expected one such as chat or v2.example.org"
             ),
+            Self::RepeatedSubprotocol(name) => write!(f, "subprotocol {name:?} is given twice; expected once"),
         }
     }
 }
@@ -412,7 +414,7 @@ impl std::error::Error for BadSetting {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Field(_, bad) => Some(bad),
-            Self::Origin(_) | Self::TwoOrigins | Self::Subprotocol(_) => None,
+            Self::Origin(_) | Self::TwoOrigins | Self::Subprotocol(_) | Self::RepeatedSubprotocol(_) => None,
         }
     }
 }
@@ -429,9 +431,13 @@ impl std::error::Error for BadSetting {
 /// assert_eq!(lines.as_deref(), Ok("X-From: load\r\nOrigin: https://example.org\r\n"));
 /// ```
 pub fn request_lines(origin: Option<&str>, subprotocols: &[String], fields: &[String]) -> Result<String, BadSetting> {
-    let wrong = |(at, name): &(usize, &String)| !is_token(name) || subprotocols[..*at].contains(name);
-    if let Some((_, name)) = subprotocols.iter().enumerate().find(wrong) {
-        return Err(BadSetting::Subprotocol(name.clone()));
+    for (at, name) in subprotocols.iter().enumerate() {
+        if !is_token(name) {
+            return Err(BadSetting::Subprotocol(name.clone()));
+        }
+        if subprotocols[..at].contains(name) {
+            return Err(BadSetting::RepeatedSubprotocol(name.clone()));
+        }
     }
     let mut lines = String::new();
     for field in fields {
