@@ -20,7 +20,7 @@ impl MemoryLimit {
     /// to before its turn is over, which are not counted.
     pub fn new(limit_bytes: u64) -> Arc<Self> {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-        let uncounted_bytes = limit_bytes / 32 + (limit_bytes / 8).min(MAX_TURN_BYTES);
+        let uncounted_bytes = limit_bytes / 16 + (limit_bytes / 8).min(MAX_TURN_BYTES);
         Arc::new(Self {
             used_bytes: AtomicUsize::new(0),
             limit_bytes,
