@@ -24,6 +24,10 @@ const MAX_REACTORS: u64 = 4096;
 /// The maximum of [`Config::max_long_files`]: half of the reserve of a descriptor table.
 const MAX_LONG_FILES: u32 = 32;
 
+/// How many of the longest messages [`Config::max_buffer_bytes`] has to hold: one that arrives, the response to it, and what
+/// the limit reserves.
+pub(super) const BUFFERS_PER_MESSAGE: u64 = 3;
+
 /// The protocol of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -92,9 +96,10 @@ macro_rules! for_each_setting {
             /// The maximum number of connections that are accepted from one listener before other work is done.
             max_accepts_per_turn: u32 = MAX_ACCEPTS_PER_TURN,
             /// The maximum number of bytes that all connections together keep: queued output, partial input, and the windows
-            /// of compression. At 80 % of it, the oldest unfinished messages and requests are ended, and new connections get
-            /// 503. At 100 %, nothing more is queued or lent, and the connections that keep most are reset.
-            /// `None` for a quarter of the memory of this host, its control group or RLIMIT_AS.
+            /// of compression; at least three times the longest message. A sixteenth of it, and up to 512 KiB more, are
+            /// reserved for what cannot be counted. At 80 % of the rest, the oldest unfinished messages and requests are
+            /// ended, and new connections get 503. At 100 %, nothing more is queued or lent, and the connections that keep
+            /// most are reset. `None` for a quarter of the memory of this host, its control group or RLIMIT_AS.
             max_buffer_bytes: Option<u64> = None,
             /// The sizes of the kernel's buffers of a TCP connection.
             socket_buffers: SocketBuffers = SocketBuffers::default(),
@@ -194,7 +199,9 @@ impl Config {
         if max_queued_bytes < max_message_bytes {
             return Err(SettingError::Queue { max_queued_bytes, max_message_bytes });
         }
-        if let Some(max_buffer_bytes) = self.max_buffer_bytes.filter(|&buffers| buffers < max_message_bytes) {
+        if let Some(max_buffer_bytes) =
+            self.max_buffer_bytes.filter(|&buffers| buffers / BUFFERS_PER_MESSAGE < max_message_bytes)
+        {
             return Err(SettingError::Buffers { max_buffer_bytes, max_message_bytes });
         }
         Ok(())

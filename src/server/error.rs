@@ -56,7 +56,8 @@ pub enum SettingError {
         /// The limit of a message.
         max_message_bytes: u64,
     },
-    /// `max_buffer_bytes` is below `limits.max_message_bytes`: not one message of that length would fit.
+    /// `max_buffer_bytes` is below three times `limits.max_message_bytes`: a message of that length and the response to it would
+    /// not fit.
     Buffers {
         /// The limit of what all connections keep.
         max_buffer_bytes: u64,
@@ -106,8 +107,8 @@ impl SettingError {
                 name("limits.max_message_bytes")
             ),
             Self::Buffers { max_buffer_bytes, max_message_bytes } => format!(
-                "{} {max_buffer_bytes} is below {} {max_message_bytes}: not one such message would fit; expected more, for \
-                 every message that is under way",
+                "{} {max_buffer_bytes} is below three times {} {max_message_bytes}: such a message and its echo would not \
+                 fit; expected more, for every message that is under way",
                 name("max_buffer_bytes"),
                 name("limits.max_message_bytes")
             ),

@@ -26,8 +26,8 @@ fn contradictory_settings_are_refused() {
         (&["--ping-interval-s", "100"], &["ping interval of 100 s", "timeout of 100 s"]),
         (&["--drain-s", "100", "--drain-hard-s", "5"], &["100 s", "5 s", "--drain-hard-s", "--drain-s"]),
         (
-            &["--max-message-bytes", "2000000", "--max-queued-bytes", "2000000", "--max-buffer-bytes", "1999999"],
-            &["--max-buffer-bytes 1999999", "--max-message-bytes 2000000"],
+            &["--max-message-bytes", "2000000", "--max-queued-bytes", "2000000", "--max-buffer-bytes", "5999999"],
+            &["--max-buffer-bytes 5999999", "three times --max-message-bytes 2000000"],
         ),
     ];
     for (arguments, words) in cases {

@@ -55,7 +55,7 @@ fn those_that_differ_are_told() {
         (&["--max-queued-bytes", "2000000"], "max_queued_bytes 2000000 (default 1048576)"),
         (&["--max-queued-messages", "7"], "max_queued_messages 7 (default 1024)"),
         (&["--queue-grace-s", "0"], "queue_grace_s 0 (default 5)"),
-        (&["--max-buffer-bytes", "2000000"], "max_buffer_bytes 2000000 (default a quarter of the memory)"),
+        (&["--max-buffer-bytes", "4000000"], "max_buffer_bytes 4000000 (default a quarter of the memory)"),
         (&["--max-connections-per-source", "9"], "max_connections_per_source 9 (default no limit)"),
         (&["--socket-notsent-lowat-bytes", "0"], "socket_notsent_lowat_bytes 0 (default 131072)"),
         (&["--drain-s", "0"], "drain_s 0 (default 30)"),

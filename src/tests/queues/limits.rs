@@ -4,6 +4,7 @@
 use crate::probe::{PATH, Probed, assert_adds_up, by_bytes, number_of, reset, tight, until};
 use crate::wire::{TEXT, UPGRADE, Wire, frame};
 use crate::witness::Told;
+use steadfast::proto::session::Limits;
 use steadfast::server::{Config, Overflow, Sent};
 
 const MAX_BUFFER_BYTES: usize = 1 << 20;
@@ -14,7 +15,8 @@ const BYTES: usize = 5000;
 /// One reactor whose connections may keep a mebibyte together, and each of them all of that.
 fn start() -> Probed {
     let max_buffer_bytes = Some(MAX_BUFFER_BYTES as u64);
-    Probed::start(Config { max_buffer_bytes, ..tight(by_bytes(2 * MAX_BUFFER_BYTES)) }, Overflow::DropOldest)
+    let limits = Limits { max_message_bytes: MAX_BUFFER_BYTES as u64 / 3, ..Limits::default() };
+    Probed::start(Config { max_buffer_bytes, limits, ..tight(by_bytes(2 * MAX_BUFFER_BYTES)) }, Overflow::DropOldest)
 }
 
 /// Has about `bytes` bytes wait for a receiver that does not read.
@@ -37,7 +39,7 @@ fn buffer_bytes(stats: &mut Wire) -> usize {
 /// More than four fifths of what may be kept is, and less than all, whatever the kernel takes.
 fn nearly_fill(probed: &Probed, stats: &mut Wire, share: f64) -> Wire {
     let (mut slow, _) = probed.slow(PATH);
-    let usable_bytes = MAX_BUFFER_BYTES - MAX_BUFFER_BYTES / 32 - (MAX_BUFFER_BYTES / 8).min(512 << 10);
+    let usable_bytes = MAX_BUFFER_BYTES - MAX_BUFFER_BYTES / 16 - (MAX_BUFFER_BYTES / 8).min(512 << 10);
     fill(probed, &mut slow, (usable_bytes as f64 * share) as usize);
     let kept = buffer_bytes(stats);
     assert!((usable_bytes / 5 * 4..usable_bytes).contains(&kept), "{kept} bytes");
