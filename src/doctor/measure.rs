@@ -177,7 +177,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Returns how many pairs may be opened: at most a quarter of what is left of each resource.
+/// Returns how many pairs may be opened: at most a quarter of each resource that is free.
 fn room(host: &Host) -> usize {
     let of_memory = |bytes: u64| bytes / 4 / 8_400;
     // Fewer of the entries, which remain for some seconds after a connection has ended.

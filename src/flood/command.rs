@@ -74,7 +74,7 @@ pub(super) enum Command {
     Sample,
     /// Give up connections that are not open. A close follows, or continues without a pace.
     Interrupt,
-    /// The time to close is over: reset what is left.
+    /// The time to close is over: reset the remaining connections.
     Reset,
     /// Send the results, and stop.
     Finish,

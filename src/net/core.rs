@@ -153,8 +153,8 @@ impl<S> Core<S> {
         Some(result)
     }
 
-    /// Follows up on a call of the driver outside of a turn: schedules what comes next for a connection that has ended
-    /// or whose request has its response, and counts what the connection keeps.
+    /// Follows up on a call of the driver outside of a turn: schedules the next step of a connection that has ended
+    /// or whose request has its response, and counts the memory that it keeps.
     fn after_callback(&mut self, id: ConnectionId, waited: bool) {
         let Some(connection) = self.slots.get(id) else { return };
         let answered = waited && !connection.has(Flags::WAITS);

@@ -372,7 +372,7 @@ fn discard<S>(connection: &mut Connection<S>, ring: &mut Ring) -> Outcome {
     }
 }
 
-/// Schedules what comes next after a turn, and counts what the connection keeps.
+/// Schedules the next step of a connection after a turn, and counts the memory that it keeps.
 fn apply_outcome<S>(core: &mut Core<S>, id: ConnectionId, outcome: Outcome, begins: bool) {
     let Some(connection) = core.slots.get(id) else { return };
     if connection.has(Flags::UNSENT_DATA) {

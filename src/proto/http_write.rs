@@ -191,6 +191,18 @@ pub fn field_line(text: &str) -> Result<String, BadField> {
     Ok(format!("{name}: {value}\r\n"))
 }
 
+/// Returns whether field `lines`, as [`field_line`] returns them, have a field `name`; names are compared without case (RFC 9110
+/// section 5.1).
+///
+/// ```
+/// use steadfast::proto::http_write::has_field;
+/// assert!(has_field("X-A: b\r\nserver: c\r\n", "Server"));
+/// assert!(!has_field("X-Server: c\r\n", "Server"));
+/// ```
+pub fn has_field(lines: &str, name: &str) -> bool {
+    lines.lines().filter_map(|line| line.split(':').next()).any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// RFC 9110 section 5.6.2.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)

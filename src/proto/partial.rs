@@ -56,7 +56,7 @@ struct Context {
     deflater: Option<Box<Deflater>>,
 }
 
-/// What comes next in the input.
+/// The next element of the input.
 #[derive(Debug)]
 pub(super) enum Progress {
     /// The rest of a head, of which `searched` bytes have been searched for its end. In the buffer it follows the

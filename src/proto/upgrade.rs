@@ -6,7 +6,7 @@ pub use super::origin::Origins;
 use super::authority::{is_name, is_one_of};
 use super::extension::{self, Compression, NegotiatedCompression};
 use super::http::{self, Request, Response};
-use super::http_write::{BadField, HttpResponse, field_line, is_token};
+use super::http_write::{BadField, HttpResponse, field_line, has_field, is_token};
 use super::quote::{Field, Quoted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -442,8 +442,7 @@ pub fn request_lines(origin: Option<&str>, subprotocols: &[String], fields: &[St
     let mut lines = String::new();
     for field in fields {
         let line = field_line(field).map_err(|bad| BadSetting::Field(field.clone(), bad))?;
-        let is_origin = line.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case("origin"));
-        if is_origin && origin.is_some() {
+        if origin.is_some() && has_field(&line, "origin") {
             return Err(BadSetting::TwoOrigins);
         }
         lines += &line;

@@ -207,8 +207,3 @@ impl Config {
         Ok(())
     }
 }
-
-/// Whether a field line has the name Server.
-pub(super) fn is_server(line: &str) -> bool {
-    line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("server"))
-}

@@ -130,7 +130,8 @@ impl<S> Peer<'_, '_, S> {
         self.conn.echo(message.kind(), message.payload())
     }
 
-    /// Starts the close handshake, with a reason that is cut to 123 bytes. Nothing is sent behind it, and no further message of the peer is delivered.
+    /// Starts the close handshake, with a reason that is cut to 123 bytes. Nothing is sent after the Close, and no further
+    /// message of the peer is delivered.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.conn.close(code, reason);
     }

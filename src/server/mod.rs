@@ -123,8 +123,8 @@ impl Server {
         Ok(self)
     }
 
-    /// Has the WebSockets of a path handled by what `make` makes, one instance on each reactor. A connection that does not keep
-    /// up is closed; see [`Server::route_with`].
+    /// Handles the WebSockets of a path. `make` creates the handler, one instance on each reactor. A connection that does not
+    /// keep up is closed; see [`Server::route_with`].
     #[must_use]
     pub fn route<S, H>(self, path: &str, make: impl Fn() -> H + Send + Sync + 'static) -> Self
     where
@@ -134,8 +134,8 @@ impl Server {
         self.route_with(&[path], Overflow::Close, make)
     }
 
-    /// The same for several paths that share their handlers, and with what happens to a message for a connection that does
-    /// not keep up.
+    /// Handles the WebSockets of several paths with the same handlers. `overflow` says what happens to a message for a connection
+    /// that does not keep up.
     #[must_use]
     pub fn route_with<S, H>(
         mut self,

@@ -3,7 +3,7 @@
 use super::refused::Refused;
 use super::request::Request;
 use super::status_code::StatusCode;
-use crate::proto::http_write::{BadField, field_line};
+use crate::proto::http_write::{BadField, field_line, has_field};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -94,10 +94,7 @@ impl Response {
 
     /// Its fields, with those that the server adds to every response of a program.
     pub(super) fn all_fields(&self, says_server: bool) -> String {
-        let has = |name: &str| {
-            let names = self.fields.lines().filter_map(|line| line.split(':').next());
-            names.into_iter().any(|known| known.eq_ignore_ascii_case(name))
-        };
+        let has = |name| has_field(&self.fields, name);
         let server = if says_server && !has("server") { "Server: steadfast\r\n" } else { "" };
         let cache = if has("cache-control") { "" } else { "Cache-Control: no-store\r\n" };
         format!("{server}{cache}{}", self.fields)

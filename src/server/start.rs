@@ -1,7 +1,7 @@
 //! How a server starts: descriptor tables first, then listeners, then all of them or none.
 
 use super::app::App;
-use super::config::{Config, Protocol, is_server};
+use super::config::{Config, Protocol};
 use super::error::StartError;
 use super::handle::Handle;
 use super::mail::Command;
@@ -21,6 +21,7 @@ use crate::net::sources::PerSourceLimit;
 use crate::net::sys;
 use crate::net::thread::{Failure, MakeError, Thread};
 use crate::proto::heap::MAPPED_FROM_BYTES;
+use crate::proto::http_write::has_field;
 use crate::proto::session::Session;
 use crate::stats::{Memory, address_space_limit_bytes, memory_limit_bytes};
 use std::io;
@@ -115,7 +116,7 @@ fn share(config: &Config, plan: Plan, settings: &Settings) -> ServerState {
         max_long_files: config.max_long_files,
         source_prefixes: config.source_prefixes(),
         drain: (Duration::from_secs(config.drain_s.into()), Duration::from_secs(config.drain_hard_s.into())),
-        says_server: !settings.response_fields.lines().any(is_server),
+        says_server: !has_field(&settings.response_fields, "server"),
         started: Instant::now(),
         instance: sys::random_number(),
         at_ready: OnceLock::new(),

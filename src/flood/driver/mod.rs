@@ -254,7 +254,7 @@ impl Worker {
         }
     }
 
-    /// Ends a phase that has no end of its own. Slow readers first read what is left.
+    /// Ends a phase that has no end of its own. Slow readers first read the rest of their input.
     fn stop_phase(&mut self, core: &mut Core<Peer>) {
         match self.task() {
             Some(PhaseTask::Receive { .. }) => self.stop_receiving(core),
